@@ -1,0 +1,1 @@
+"""Domain cards, the registry of adapter versions, their artifacts and their probes."""

@@ -1,0 +1,47 @@
+"""The folder of domains: one folder a domain, with its card, its data recipe and its suites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from locum.adapters.card import CARD_FILE, DomainCard, load_card
+from locum.errors import BadInputError, NotFoundError
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A card and the folder it lies in; paths inside the card are relative to that folder."""
+
+    card: DomainCard
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+
+def load_domain(domains: Path, name: str) -> Domain:
+    """The domain called `name` in the folder `domains`.
+
+    Raises:
+        NotFoundError: there is no such domain; the message lists those there are.
+        BadInputError: its card is wrong, or names another domain than its folder.
+    """
+    folder = domains / name
+    if not (folder / CARD_FILE).is_file():
+        known = ", ".join(domain_names(domains)) or "none"
+        raise NotFoundError(
+            f"there is no domain {name!r} in {domains} (there are: {known})", hint=f"locum domain new {name} starts one"
+        )
+    card = load_card(folder / CARD_FILE)
+    if card.name != name:
+        raise BadInputError(
+            f"{folder / CARD_FILE}: name: expected {name!r}, as the folder is called (found {card.name!r})"
+        )
+    return Domain(card, folder)
+
+
+def domain_names(domains: Path) -> list[str]:
+    """Names of all folders in `domains` that hold a card, sorted; none when the folder does not exist."""
+    return sorted(path.parent.name for path in domains.glob(f"*/{CARD_FILE}"))

@@ -1,0 +1,96 @@
+"""What is recorded about a version and about an evaluation of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Split(_Record):
+    """One split of a domain's data."""
+
+    rows: int = Field(ge=0)
+    digest: str = Field(description="SHA-256 over the split's rows")
+
+
+class DataRecord(_Record):
+    """Which data a version learned from."""
+
+    digest: str = Field(description="SHA-256 over the digests of all splits")
+    splits: dict[Literal["train", "validation", "test"], Split]
+
+
+class Probe(_Record):
+    """A known-answer prompt: what the adapter says to it, and how surely, by transformers and PEFT in float32.
+
+    The log-probabilities are natural logarithms of the model's plain softmax at temperature 1, one for each token.
+    """
+
+    prompt: str = Field(description="the user's question, for people")
+    prompt_ids: list[int] = Field(min_length=1, description="the prompt after the chat template")
+    token_ids: list[int] = Field(min_length=1, description="the adapter's greedy continuation")
+    logprobs: list[float] = Field(description="the adapter's log-probability of each of `token_ids`")
+    base_logprobs: list[float] = Field(description="the base model's log-probability of each of `token_ids`")
+    base_token_ids: list[int] = Field(min_length=1, description="the base model's own greedy continuation")
+    base_own_logprobs: list[float] = Field(description="the base model's log-probability of each of `base_token_ids`")
+
+
+class Manifest(_Record):
+    """Everything that is known about an adapter version. Never changes once registered."""
+
+    domain: str
+    number: int = Field(ge=1)
+    digest: str = Field(description="SHA-256 over the artifact's files")
+    base: str = Field(description="the base model's name")
+    base_fingerprint: str
+    rank: int = Field(ge=1)
+    alpha: float
+    target_modules: list[str]
+    parameters: int = Field(ge=1, description="number of adapter weights")
+    size: int = Field(ge=1, description="bytes of the artifact")
+    recipe: dict[str, Any] = Field(
+        {}, description="the training recipe as it ran; empty for an adapter brought from elsewhere"
+    )
+    data: DataRecord | None = None
+    training: dict[str, Any] = Field({}, description="losses, tokens/s, time, memory, library versions: training.json")
+    probes: list[Probe] = []
+    code_version: str
+    created_at: datetime
+    created_by: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.domain}@{self.number}"
+
+
+class EvaluationRecord(_Record):
+    """The result of one suite on one version against one live endpoint, as the registry keeps it.
+
+    `version_digest`, `base_fingerprint` and `suite_digest` say for exactly what the evidence holds.
+    """
+
+    domain: str
+    number: int
+    version_digest: str
+    base_fingerprint: str
+    suite: str
+    suite_digest: str
+    passed: bool
+    reasons: list[str] = Field(description="the gate's reasons in plain sentences")
+    samples: int
+    metric: str
+    score: float
+    base_score: float | None = None
+    gain: float | None = None
+    gain_interval: tuple[float, float] | None = Field(None, description="confidence interval of the gain over base")
+    production: str | None = Field(None, description="the version in production that it was compared with, if any")
+    endpoint: str
+    result_path: str = Field(description="folder with result.json, samples.jsonl and report.html")
+    created_at: datetime
+    created_by: str

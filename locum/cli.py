@@ -1,0 +1,72 @@
+"""The `locum` command: assembles the groups and turns errors into one or two lines and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from locum import __version__
+from locum.commands import adapters, base, config, data, domain, evaluation, release, serve, train
+from locum.errors import LocumError
+
+app = typer.Typer(
+    name="locum",
+    help="One frozen base model, many domain experts: train, register, serve, evaluate and release LoRA adapters.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(base.app, name="base")
+app.add_typer(domain.app, name="domain")
+app.add_typer(data.app, name="data")
+app.add_typer(adapters.app, name="adapters")
+train.add_to(app)
+serve.add_to(app)
+evaluation.add_to(app)
+release.add_to(app)
+config.add_to(app)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"locum {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["LOCUM_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command line; exits 0 fine, 1 a gate or check failed, 2 wrong use, 3 the environment."""
+    try:
+        app()
+    except LocumError as error:
+        if os.environ.get("LOCUM_DEBUG") == "1":
+            raise
+        from locum.commands.common import err
+
+        err.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        if error.hint:
+            err.print(f"[dim]{escape(error.hint)}[/]", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def escape(text: str) -> str:
+    """Text in which Rich sees no markup."""
+    from rich.markup import escape as rich_escape
+
+    return rich_escape(text)

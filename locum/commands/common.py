@@ -1,0 +1,44 @@
+"""What all commands share: the console, JSON output, and tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from locum.settings import Settings, load_settings
+
+out = Console()
+err = Console(stderr=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+EndpointOption = Annotated[
+    str | None, typer.Option(help="URL of the server, such as http://127.0.0.1:8000/v1; else the setting `endpoint`.")
+]
+
+
+def settings(**overrides: Any) -> Settings:
+    """The settings in force, with command-line options on top."""
+    return load_settings(**overrides)
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on standard output, and nothing else there."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table with text on the left and numbers on the right."""
+    rows = [tuple(row) for row in rows]
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*("" if cell is None else str(cell) for cell in row))
+    return made

@@ -1,0 +1,77 @@
+"""The one exception tree. Each error knows its exit code, its HTTP status and what the user can do.
+
+Exit codes: 0 fine, 1 a gate or check failed, 2 wrong use, 3 the environment
+(server not reachable, model or package missing).
+"""
+
+from __future__ import annotations
+
+
+class LocumError(Exception):
+    """Any failure that Locum explains. `str(error)` is one sentence: what, found, expected.
+
+    `hint` says what to do next, where there is something to do.
+    """
+
+    exit_code: int = 1
+    http_status: int = 500
+    type: str = "InternalServerError"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class BadInputError(LocumError):
+    """The user gave something that cannot be right: a wrong card, a malformed row, a bad name."""
+
+    exit_code = 2
+    http_status = 400
+    type = "BadRequestError"
+
+
+class NotFoundError(BadInputError):
+    """What was named does not exist: a domain, a version, an alias, a suite."""
+
+    http_status = 404
+    type = "NotFoundError"
+
+
+class ConflictError(BadInputError):
+    """It exists, but its state forbids this: deleting the version in production, a changed artifact."""
+
+    http_status = 409
+    type = "ConflictError"
+
+
+class UnauthorizedError(BadInputError):
+    """No bearer token, or the wrong one."""
+
+    http_status = 401
+    type = "AuthenticationError"
+
+
+class CheckFailedError(LocumError):
+    """A check that was asked for did not hold: a probe, an artifact's digest, a leak between splits."""
+
+    exit_code = 1
+    http_status = 409
+    type = "CheckFailedError"
+
+
+class GateError(CheckFailedError):
+    """A release was refused: evidence is missing or the gate failed."""
+
+    type = "GateError"
+
+
+class UnavailableError(LocumError):
+    """The environment: a server that does not answer, a model or a package that is not there."""
+
+    exit_code = 3
+    http_status = 503
+    type = "ServiceUnavailableError"
+
+
+class OutOfMemoryError(UnavailableError):
+    """The machine has too little memory for what was asked."""

@@ -1,0 +1,136 @@
+"""Settings: one `locum.toml`, `LOCUM_*` variables, and what the code defaults to.
+
+A variable wins over the file, the file over the default.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from locum.errors import BadInputError
+
+CONFIG_FILE = "locum.toml"
+ENV_PREFIX = "LOCUM_"
+
+
+class Settings(BaseSettings):
+    """What is in force for one command. Relative paths are relative to the working folder."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, toml_file=CONFIG_FILE, extra="forbid", frozen=True)
+
+    home: Path = Field(Path(".locum"), description="the one folder of state: registry, artifacts, bases, data, runs")
+    domains: Path = Field(Path("domains"), description="the folder of domain cards")
+    base: str = Field(
+        "smollm2-135m-instruct", description="name of the base model in force, as `locum base show` lists it"
+    )
+    registry: str = Field("", description="SQLAlchemy URL of the registry; empty for SQLite in `home`")
+    artifacts: str = Field("", description="fsspec URL of the artifact store; empty for a folder in `home`")
+    host: str = Field("127.0.0.1", description="address that `locum serve` listens on")
+    port: int = Field(8000, ge=1, le=65535, description="port that `locum serve` listens on")
+    endpoint: str = Field("", description="URL of the server to talk to; empty for http://HOST:PORT/v1")
+    api_key: SecretStr = Field(
+        SecretStr(""), description="bearer token for the chat routes, if the server asks for one"
+    )
+    admin_token: SecretStr = Field(SecretStr(""), description="bearer token of the admin routes")
+    user: str = Field(default_factory=lambda: _login_name(), description="who is recorded as having done things")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def registry_url(self) -> str:
+        return self.registry or f"sqlite:///{(self.home / 'registry.db').absolute()}"
+
+    @property
+    def artifacts_url(self) -> str:
+        return self.artifacts or str((self.home / "artifacts").absolute())
+
+    @property
+    def bases(self) -> Path:
+        """Base models that `locum base pull` made ready, one folder each."""
+        return self.home / "bases"
+
+    @property
+    def base_path(self) -> Path:
+        return self.bases / self.base
+
+    def data_path(self, domain: str) -> Path:
+        """Folder of a domain's splits: train.jsonl, validation.jsonl, test.jsonl, data.json."""
+        return self.home / "data" / domain
+
+    @property
+    def runs(self) -> Path:
+        """Training runs, one folder each."""
+        return self.home / "runs"
+
+    @property
+    def evaluations(self) -> Path:
+        """Evaluations, one folder each."""
+        return self.home / "evaluations"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def endpoint_url(self) -> str:
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host
+        return (self.endpoint or f"http://{host}:{self.port}/v1").rstrip("/")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings in force; `overrides` (from command-line options) win over everything.
+
+    Raises:
+        BadInputError: the file or a variable holds something wrong; names it.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = "; ".join(_complaint(problem) for problem in error.errors())
+        raise BadInputError(
+            f"settings: {wrong}", hint="`locum config` lists the settings and where each comes from"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadInputError(f"{CONFIG_FILE}: not valid TOML: {error}") from None
+
+
+def origins(settings: Settings) -> dict[str, str]:
+    """For each setting, where its value came from: a variable, the file, or `default`."""
+    path = Path(CONFIG_FILE)
+    in_file = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    environment = {key.upper() for key in os.environ}
+    found = {}
+    for name in type(settings).model_fields:
+        variable = ENV_PREFIX + name.upper()
+        found[name] = variable if variable in environment else CONFIG_FILE if name in in_file else "default"
+    return found
+
+
+def _complaint(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    found = "" if problem["type"] == "extra_forbidden" else f" (found {problem['input']!r})"
+    return f"{name}: {problem['msg']}{found}"
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

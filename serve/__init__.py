@@ -1,0 +1,1 @@
+"""vLLM plugins: aliases and hot swap, authentication, HTTP routes, and the launcher."""

@@ -1,0 +1,1 @@
+"""Data formats, splits, and the trainer that makes LoRA adapters."""
