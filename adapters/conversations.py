@@ -1,0 +1,95 @@
+"""Conversations in JSON Lines: the format that domain teams already have, and what all parts read.
+
+One row is `{"conversations": [{"role": "system|user|assistant", "content": "…"}]}`. An optional `group` names
+what the row belongs to (a document, a patient, a code): rows of one group never fall into two splits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from locum.errors import BadInputError, NotFoundError
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(min_length=1)
+
+
+class Conversation(BaseModel):
+    """One conversation. It ends with the assistant, who answers each user message once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    conversations: list[Message] = Field(min_length=2)
+    group: str | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _turns_alternate(self) -> Conversation:
+        turns = self.conversations[1:] if self.conversations[0].role == "system" else self.conversations
+        expected = ["user", "assistant"] * (len(turns) // 2)
+        found = [message.role for message in turns]
+        if not turns or found != expected:
+            raise ValueError(
+                "expected an optional system message, then user and assistant in turn, ending with assistant; "
+                f"found {', '.join(message.role for message in self.conversations)}"
+            )
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the messages; the group is not part of it."""
+        content = [[message.role, message.content] for message in self.conversations]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+    @property
+    def prompt(self) -> list[Message]:
+        """All but the last answer."""
+        return self.conversations[:-1]
+
+    @property
+    def answer(self) -> str:
+        """The last answer of the assistant."""
+        return self.conversations[-1].content
+
+    @property
+    def question(self) -> str:
+        """What the user said, all turns joined."""
+        return "\n".join(message.content for message in self.conversations if message.role == "user")
+
+
+def normalise(text: str) -> str:
+    """Text without what makes a trivial variant: case, width, accents' composition, punctuation and spacing."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return re.sub(r"[\W_]+", " ", text).strip()
+
+
+def read_conversations(path: Path) -> Iterator[Conversation]:
+    """Conversations of a JSON Lines file, in order. Blank lines are passed over.
+
+    Raises:
+        NotFoundError: there is no such file.
+        BadInputError: a row is wrong; the message is `file:line: field: expectation`.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}")
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield Conversation.model_validate_json(line)
+            except ValidationError as error:
+                problem = error.errors()[0]
+                field = ".".join(str(part) for part in problem["loc"]) or "row"
+                raise BadInputError(f"{path}:{number}: {field}: {problem['msg']}") from None
