@@ -1,0 +1,164 @@
+"""What a live endpoint serves: read from its `/models` before anything is asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from locum.adapters.manifest import Manifest
+from locum.errors import CheckFailedError, NotFoundError, UnauthorizedError, UnavailableError
+
+if TYPE_CHECKING:
+    from httpx import Response
+
+_TIMEOUT_S = 10.0
+
+
+class _Base(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    kind: Literal["base"]
+    fingerprint: str
+
+
+class _Alias(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    kind: Literal["alias"]
+    version: str
+
+
+class _Version(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    kind: Literal["version"]
+    digest: str
+    base_fingerprint: str
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    id: str
+    locum: Annotated[_Base | _Alias | _Version, Field(discriminator="kind")]
+
+
+class _Models(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    data: list[_Entry]
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    digest: str
+    base_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A Locum server as it describes itself."""
+
+    url: str
+    base: str
+    fingerprint: str
+    versions: dict[str, ServedVersion] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    def check(self, manifest: Manifest) -> None:
+        """Make sure that what this endpoint serves under a version's name is what the registry means by it.
+
+        Raises:
+            UnavailableError: the endpoint does not serve the version.
+            CheckFailedError: it serves other weights under that name, or over another base model.
+        """
+        served = self.versions.get(manifest.name)
+        if served is None:
+            known = ", ".join(sorted(self.versions)) or "none"
+            raise UnavailableError(
+                f"{self.url} does not serve {manifest.name} (versions there: {known})",
+                hint="does the server use this registry? `locum config` shows which one is in force here",
+            )
+        _must_equal(f"the digest of {manifest.name}", served.digest, manifest.digest, self.url)
+        _must_equal(
+            f"the base model of {manifest.name}", served.base_fingerprint, manifest.base_fingerprint, self.url
+        )
+        _must_equal("the base model in service", self.fingerprint, manifest.base_fingerprint, self.url)
+
+
+def read_endpoint(url: str, *, api_key: str = "") -> Endpoint:
+    """Ask a server what it serves.
+
+    Args:
+        url: the OpenAI-compatible root, such as `http://127.0.0.1:8000/v1`.
+
+    Raises:
+        UnavailableError: nothing answers there, or what answers is not a Locum server that is ready.
+        UnauthorizedError: it wants another key.
+    """
+    import httpx
+
+    try:
+        response = httpx.get(f"{url}/models", headers=authorization(api_key), timeout=_TIMEOUT_S)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise UnavailableError(
+            f"no server answers at {url} ({type(error).__name__}: {error})",
+            hint="`locum serve` starts one; --endpoint or the setting `endpoint` says where it is",
+        ) from None
+    if response.status_code != 200:
+        raise error_of(response, url)
+    try:
+        models = _Models.model_validate_json(response.content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise UnavailableError(
+            f"{url}/models is not the list of a Locum server: {where}: {problem['msg']}",
+            hint="evaluation needs a server started by `locum serve`, or a vLLM with VLLM_PLUGINS=locum",
+        ) from None
+    bases = {entry.id: entry.locum.fingerprint for entry in models.data if isinstance(entry.locum, _Base)}
+    if len(bases) != 1:
+        raise UnavailableError(f"{url}/models lists {len(bases)} base models, expected one")
+    [(base, fingerprint)] = bases.items()
+    return Endpoint(
+        url=url,
+        base=base,
+        fingerprint=fingerprint,
+        versions={
+            entry.id: ServedVersion(entry.locum.digest, entry.locum.base_fingerprint)
+            for entry in models.data
+            if isinstance(entry.locum, _Version)
+        },
+        aliases={entry.id: entry.locum.version for entry in models.data if isinstance(entry.locum, _Alias)},
+    )
+
+
+def authorization(api_key: str) -> dict[str, str]:
+    """The header that carries a bearer token, if there is one."""
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+def error_of(
+    response: Response, url: str
+) -> NotFoundError | UnauthorizedError | UnavailableError:
+    """What a status other than 200 means for whoever asked."""
+    said = message_of(response)
+    if response.status_code in (401, 403):
+        return UnauthorizedError(f"{url} refuses the key: {said}", hint="LOCUM_API_KEY holds the key that is sent")
+    if response.status_code == 404:
+        return NotFoundError(f"{url}: {said}")
+    return UnavailableError(f"{url} answers {response.status_code}: {said}")
+
+
+def message_of(response: Response) -> str:
+    """The message of an error in OpenAI's format, else the start of whatever came."""
+    try:
+        content: Any = response.json()
+        return str(content["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200] or response.reason_phrase
+
+
+def _must_equal(what: str, served: str, registered: str, url: str) -> None:
+    if served != registered:
+        raise CheckFailedError(
+            f"{what} differs: {url} serves {served}, the registry has {registered}",
+            hint="the server and this command must use one registry; `locum adapters verify` compares further",
+        )

@@ -1,0 +1,34 @@
+"""What two texts must share to count as the same: normalisation and tokens, common to the metrics."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_QUOTES = "\"'`*_“”‘’„‚«»‹›「」『』《》〈〉"
+_SENTENCE_MARKS = ".,;:!?…。、"
+
+# Scripts written without spaces: Han with its extensions, Hiragana and Katakana.
+_SINGLE = re.compile(r"([\u3005\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])")
+
+
+def normalise(text: str) -> str:
+    """Text without what does not change an answer.
+
+    In this order: Unicode NFKC (full-width to plain, composed accents); case folded; runs of white space to one space;
+    white space, quotation marks and Markdown's ` * _ removed from both ends, and sentence marks . , ; : ! ? 。 、 from
+    the right end. Everything else stays: articles, inner punctuation, signs, brackets, percent and currency, so that
+    `-5` and `5`, `(5)` and `5`, `5 %` and `5`, `.5` and `5` remain different answers.
+    """
+    text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return text.lstrip(_QUOTES + " ").rstrip(_QUOTES + _SENTENCE_MARKS + " ")
+
+
+def tokens(text: str) -> list[str]:
+    """Words of a text: NFKC, case folded, then runs of letters, digits and combining marks.
+
+    A Chinese character or a Japanese kana is a token by itself. On ASCII text this is what `rouge_score` does by
+    default; unlike it, letters beyond a-z count.
+    """
+    text = _SINGLE.sub(r" \1 ", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text).split()

@@ -1,0 +1,59 @@
+"""`locum serve`: the base model and all its adapters behind one OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from locum.commands.common import err, out, settings
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("serve", context_settings={"allow_interspersed_args": False})(serve)
+
+
+def serve(
+    vllm_args: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- VLLM ARGUMENTS]", help="Passed on to vLLM as they are.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Base model to serve; else the setting `base`.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; else the setting `host`.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; else the setting `port`.")] = None,
+    verbose: Annotated[bool, typer.Option(help="Show vLLM's own log here instead of writing it to a file.")] = False,
+) -> None:
+    """Start the server, and stop it gently on Ctrl-C or SIGTERM.
+
+    Example: locum serve --port 8000 -- --max-model-len 4096
+    """
+    from locum.adapters.base import load_base
+    from locum.adapters.registry import Registry
+    from locum.serve import launcher
+    from locum.serve.host import plan_for_this_host
+
+    in_force = settings(base=base, host=host, port=port)
+    model = load_base(in_force.bases, in_force.base)
+    ranks = [manifest.rank for manifest in Registry.open(in_force).versions()]
+    plan = plan_for_this_host()
+    for line in plan.lines():
+        err.print(line, style="dim", highlight=False)
+
+    with launcher.stopping_on_signals():
+        server = launcher.start(in_force, model, plan, max_rank=max([16, *ranks]), vllm_args=vllm_args, verbose=verbose)
+        try:
+            with err.status("importing vLLM") as status:
+                launcher.wait_until_ready(server, lambda reason: status.update(f"waiting: {reason}"))
+            out.print(f"[bold green]Ready[/] at {server.endpoint} · base model {model.name}", highlight=False)
+            if not in_force.admin_token.get_secret_value():
+                out.print(f"admin token, made for this run: {server.admin_token}", highlight=False)
+            if server.log:
+                err.print(f"vLLM's log: {server.log}", style="dim", highlight=False)
+            code = server.process.wait()
+        except KeyboardInterrupt:
+            err.print("Stopping: running requests may finish …")
+            launcher.stop(server)
+            return
+    if code != 0:
+        err.print(f"[bold red]Error:[/] the server ended with code {code}; see {server.log or 'its output above'}")
+        sys.exit(3)

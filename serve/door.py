@@ -1,0 +1,132 @@
+"""The door: an ASGI middleware before vLLM that authenticates, and turns an alias into a version once.
+
+vLLM behind it only ever sees immutable version names, so nothing there can be stale; the `model` field of the
+answer and the header `x-locum-adapter` say which version spoke.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from locum.errors import LocumError
+from locum.serve.auth import require_token
+
+ADAPTER_HEADER = "x-locum-adapter"
+# Paths that anybody may read: liveness, readiness and metrics tell nothing of what is asked or answered.
+OPEN_PATHS = frozenset({"/health", "/ready", "/ping", "/version", "/metrics"})
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+class Door:
+    """Wraps vLLM's app. Its state is `app.state.locum`, which the endpoint plugin sets up."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "OPTIONS":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self._enter(scope, receive, send)
+        except LocumError as error:
+            await error_response(error)(scope, receive, send)
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope["app"].state.locum
+        headers = Headers(scope=scope)
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if state.api_key and path not in OPEN_PATHS:
+            tokens = [state.api_key, state.admin_token]
+            require_token(headers.get("authorization"), tokens, what_for="this server")
+        if scope["method"] != "POST" or not headers.get("content-type", "").startswith("application/json"):
+            await self.app(scope, receive, send)
+            return
+
+        body = await _read(receive)
+        try:
+            request = json.loads(body)
+        except ValueError:
+            request = None  # vLLM says what is wrong with it
+        if isinstance(request, dict) and isinstance(request.get("model"), str):
+            name = await state.swap.resolve(request["model"])
+            if name is not None and name != request["model"]:
+                request["model"] = name
+                body = json.dumps(request, ensure_ascii=False).encode()
+                scope = {**scope, "headers": _with_length(scope["headers"], len(body))}
+            send = _naming(send, name or state.swap.engine.base_name)
+        await self.app(scope, _replay(body, receive), send)
+
+
+def error_response(error: LocumError) -> JSONResponse:
+    """An error in the format of OpenAI's API."""
+    message = f"{error}" if error.hint is None else f"{error} ({error.hint})"
+    param = "model" if error.http_status == 404 else None
+    content = {"error": {"message": message, "type": error.type, "param": param, "code": error.http_status}}
+    headers = {"www-authenticate": "Bearer"} if error.http_status == 401 else None
+    return JSONResponse(content, status_code=error.http_status, headers=headers)
+
+
+async def explain(request: Request, error: Exception) -> Response:
+    """FastAPI's handler for Locum's own errors."""
+    assert isinstance(error, LocumError)
+    return error_response(error)
+
+
+async def _read(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            raise TooLargeError(f"the request has more than {MAX_BODY_BYTES // 2**20} MiB")
+        if not message.get("more_body", False):
+            break
+    return b"".join(parts)
+
+
+class TooLargeError(LocumError):
+    """A request body beyond what a chat could need."""
+
+    exit_code = 2
+    http_status = 413
+    type = "BadRequestError"
+
+
+def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
+    """A `receive` that gives the body first, and then what the connection says: a client that left is noticed."""
+    given = False
+
+    async def replay() -> MutableMapping[str, Any]:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _naming(send: Send, name: str) -> Send:
+    async def named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)[ADAPTER_HEADER] = name
+        await send(message)
+
+    return named
+
+
+def _with_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    kept = [(key, value) for key, value in headers if key.lower() != b"content-length"]
+    return [*kept, (b"content-length", str(length).encode())]

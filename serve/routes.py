@@ -1,0 +1,195 @@
+"""Locum's HTTP routes: models, readiness, and the registry's life cycle over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Form, Header, Request, UploadFile
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from locum.adapters.refs import parse_ref
+from locum.errors import BadInputError, CheckFailedError, LocumError, UnavailableError
+from locum.serve.auth import require_token
+from locum.serve.plugin import ServerState
+
+router = APIRouter()
+
+
+def server_state(request: Request) -> ServerState:
+    state: ServerState = request.app.state.locum
+    return state
+
+
+State = Annotated[ServerState, Depends(server_state)]
+
+
+def require_admin(state: State, authorization: Annotated[str | None, Header()] = None) -> None:
+    require_token(authorization, [state.admin_token], what_for="this route")
+
+
+Admin = Depends(require_admin)
+
+
+class ReleaseRequest(BaseModel):
+    """Body of a release. `version` is `medical@3` or `3`; `force` needs a reason, which is recorded."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: str | int
+    force: bool = False
+    reason: str | None = None
+    by: str | None = Field(None, min_length=1, description="who asks for it; the server's user if nobody is named")
+
+
+class RollbackRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str | None = None
+    by: str | None = Field(None, min_length=1)
+
+
+@router.get("/ready")
+async def ready(state: State) -> JSONResponse:
+    """200 when every domain in production can answer; 503 with what is still waited for."""
+    waiting_for = state.swap.waiting_for()
+    if waiting_for:
+        return JSONResponse({"ready": False, "waiting_for": waiting_for}, status_code=503)
+    return JSONResponse({"ready": True, "production": _production(state)})
+
+
+@router.get("/v1/models")
+async def models(state: State) -> dict[str, Any]:
+    """The base model, the domains (with the version that each stands for) and all versions, in OpenAI's format."""
+    await state.swap.refresh()
+    swap, engine = state.swap, state.swap.engine
+    servable = swap.servable()
+
+    def entry(name: str, created: float, **locum: object) -> dict[str, Any]:
+        return {
+            "id": name,
+            "object": "model",
+            "created": int(created),
+            "owned_by": "locum",
+            "parent": None if locum["kind"] == "base" else engine.base_name,
+            "max_model_len": engine.max_model_len,
+            "locum": locum,
+        }
+
+    listed = [entry(engine.base_name, 0, kind="base", fingerprint=swap.base.fingerprint)]
+    for alias, name in sorted(swap.aliases.items()):
+        listed.append(entry(alias, servable[name].created_at.timestamp(), kind="alias", version=name))
+    for name, manifest in servable.items():
+        listed.append(
+            entry(
+                name,
+                manifest.created_at.timestamp(),
+                kind="version",
+                digest=manifest.digest,
+                base_fingerprint=manifest.base_fingerprint,
+            )
+        )
+    return {"object": "list", "data": listed}
+
+
+@router.get("/v1/adapters", dependencies=[Admin])
+async def adapters(state: State) -> dict[str, Any]:
+    """All versions with their state on this server, what each alias means here, and what did not converge."""
+    await state.swap.refresh()
+    swap = state.swap
+    versions = [
+        {
+            "name": name,
+            "state": swap.state(name),
+            "digest": manifest.digest,
+            "rank": manifest.rank,
+            "created_at": manifest.created_at.isoformat(),
+            "created_by": manifest.created_by,
+        }
+        for name, manifest in swap.servable().items()
+    ]
+    return {"base": swap.base.name, "aliases": swap.aliases, "problems": swap.problems, "versions": versions}
+
+
+@router.post("/v1/adapters", dependencies=[Admin], status_code=201)
+async def register(
+    state: State,
+    domain: Annotated[str, Form()],
+    adapter_config: Annotated[UploadFile, File(description="adapter_config.json")],
+    adapter_model: Annotated[UploadFile, File(description="adapter_model.safetensors")],
+) -> JSONResponse:
+    """Register an adapter from its two files. It becomes the domain's candidate."""
+    parse_ref(domain)
+    with tempfile.TemporaryDirectory(prefix="locum-upload-") as folder:
+        await _save(adapter_config, Path(folder) / "adapter_config.json")
+        await _save(adapter_model, Path(folder) / "adapter_model.safetensors")
+        registered = await _register_in_own_process(Path(folder), domain)
+    await state.swap.refresh()
+    return JSONResponse(registered, status_code=201)
+
+
+@router.post("/v1/domains/{domain}/release", dependencies=[Admin])
+async def release(domain: str, body: ReleaseRequest, state: State) -> JSONResponse:
+    """Put a version into production, on the evidence that the registry holds."""
+    version = str(body.version)
+    ref = parse_ref(version if "@" in version else f"{domain}@{version}")
+    if ref.domain != domain:
+        raise BadInputError(f"version: expected one of {domain}, found {ref}")
+    released = await asyncio.to_thread(
+        state.swap.registry.release, ref, by=body.by or state.settings.user, reason=body.reason, force=body.force
+    )
+    return await _converge(state, domain, released.model_dump(mode="json"))
+
+
+@router.post("/v1/domains/{domain}/rollback", dependencies=[Admin])
+async def rollback(domain: str, state: State, body: RollbackRequest | None = None) -> JSONResponse:
+    """Put the version back that was in production before."""
+    body = body or RollbackRequest()
+    released = await asyncio.to_thread(
+        state.swap.registry.rollback, domain, by=body.by or state.settings.user, reason=body.reason
+    )
+    return await _converge(state, domain, released.model_dump(mode="json"))
+
+
+async def _converge(state: ServerState, domain: str, released: dict[str, Any]) -> JSONResponse:
+    await state.swap.refresh(force=True)
+    converged = state.swap.converged(domain)
+    content = {**released, "converged": converged, "serving": state.swap.aliases.get(domain)}
+    if not converged:
+        content["problem"] = state.swap.problems.get(domain)
+    return JSONResponse(content)
+
+
+def _production(state: ServerState) -> dict[str, str]:
+    return {alias: name for alias, name in sorted(state.swap.aliases.items()) if "@" not in alias}
+
+
+async def _save(upload: UploadFile, target: Path) -> None:
+    with target.open("wb") as file:
+        while part := await upload.read(1 << 20):
+            file.write(part)
+
+
+async def _register_in_own_process(folder: Path, domain: str) -> Any:
+    """Run `locum adapters register`: the probes need the base model once more, outside the server's memory."""
+    import json
+
+    # What is preloaded and bound for the engine is not for a process beside it.
+    unwanted = ("LD_PRELOAD", "VLLM_", "OMP_", "KMP_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-m", "locum", "adapters", "register", str(folder), "--domain", domain, "--json"],
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    output, complaint = await process.communicate()
+    if process.returncode == 0:
+        return json.loads(output)
+    kind: type[LocumError] = {1: CheckFailedError, 2: BadInputError}.get(process.returncode or 0, UnavailableError)
+    raise kind(complaint.decode(errors="replace").strip().removeprefix("Error: "))
