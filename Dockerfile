@@ -23,8 +23,8 @@ RUN make setup PLATFORM="${PLATFORM}"
 
 # State lives in a volume, never in the image.
 ENV PATH=/opt/locum/.venv/bin:$PATH LOCUM_HOME=/var/lib/locum LOCUM_DOMAINS=/opt/locum/domains LOCUM_HOST=0.0.0.0
-RUN useradd --create-home --home-dir /var/lib/locum locum
-USER locum
+RUN useradd --uid 1000 --create-home --home-dir /var/lib/locum locum
+USER 1000
 WORKDIR /var/lib/locum
 VOLUME /var/lib/locum
 EXPOSE 8000

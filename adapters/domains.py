@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from locum.adapters.card import CARD_FILE, DomainCard, load_card
-from locum.errors import BadInputError, NotFoundError
+from locum.adapters.card import CARD_FILE, NAME_PATTERN, DomainCard, load_card
+from locum.errors import BadInputError, ConflictError, NotFoundError
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,26 @@ def load_domain(domains: Path, name: str) -> Domain:
 def domain_names(domains: Path) -> list[str]:
     """Names of all folders in `domains` that hold a card, sorted; none when the folder does not exist."""
     return sorted(path.parent.name for path in domains.glob(f"*/{CARD_FILE}"))
+
+
+def new_domain(domains: Path, name: str) -> Path:
+    """Write a commented card and two example rows for a new domain; returns the card's path.
+
+    Raises:
+        BadInputError: the name is not one a domain can have.
+        ConflictError: there is a folder of that name already.
+    """
+    if not re.match(NAME_PATTERN, name) or name == "base":
+        raise BadInputError(
+            f"{name!r} is not a domain's name: expected lower-case letters, digits, - and _, beginning with a letter"
+        )
+    folder = domains / name
+    if folder.exists():
+        raise ConflictError(f"{folder} is there already", hint=f"edit {folder / CARD_FILE}, or choose another name")
+    templates = Path(__file__).parent / "templates"
+    folder.mkdir(parents=True)
+    for template in (templates / CARD_FILE, templates / "conversations.jsonl"):
+        (folder / template.name).write_text(
+            template.read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8"
+        )
+    return folder / CARD_FILE

@@ -77,9 +77,7 @@ class Endpoint:
                 hint="does the server use this registry? `locum config` shows which one is in force here",
             )
         _must_equal(f"the digest of {manifest.name}", served.digest, manifest.digest, self.url)
-        _must_equal(
-            f"the base model of {manifest.name}", served.base_fingerprint, manifest.base_fingerprint, self.url
-        )
+        _must_equal(f"the base model of {manifest.name}", served.base_fingerprint, manifest.base_fingerprint, self.url)
         _must_equal("the base model in service", self.fingerprint, manifest.base_fingerprint, self.url)
 
 
@@ -135,9 +133,7 @@ def authorization(api_key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-def error_of(
-    response: Response, url: str
-) -> NotFoundError | UnauthorizedError | UnavailableError:
+def error_of(response: Response, url: str) -> NotFoundError | UnauthorizedError | UnavailableError:
     """What a status other than 200 means for whoever asked."""
     said = message_of(response)
     if response.status_code in (401, 403):

@@ -88,7 +88,7 @@ def _bootstrap(
     counts = np.bincount(labels)
     if len(counts) < 2:
         return Estimate(mean, *bounds)
-    means = _resampled_means(np.bincount(labels, weights=values), counts.astype(np.float64))
+    means = _resampled_means(np.bincount(labels, weights=values).astype(np.float64), counts.astype(np.float64))
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Estimate(mean, float(low), float(high))

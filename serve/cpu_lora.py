@@ -44,7 +44,7 @@ def group_by_slot(slots: torch.Tensor) -> list[Group]:
     return [Group(slot, (slots == slot).nonzero().squeeze(1)) for slot in present]
 
 
-class GroupedPunica(PunicaWrapperBase):
+class GroupedPunica(PunicaWrapperBase):  # type: ignore[misc]  # vLLM is not typed for us
     """Adapter products for one step, grouped by slot. `x` is (tokens, in) and `y` is (tokens, out) throughout.
 
     Stacked weights are (slots, 1, rank, in) for A and (slots, 1, out, rank) for B, as vLLM's layers hold them.

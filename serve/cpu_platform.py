@@ -5,7 +5,7 @@ from __future__ import annotations
 from vllm.platforms.cpu import CpuPlatform
 
 
-class LocumCpuPlatform(CpuPlatform):
+class LocumCpuPlatform(CpuPlatform):  # type: ignore[misc]  # vLLM is not typed for us
     """The CPU platform as vLLM has it, with Locum's adapter layers in place of its own."""
 
     @classmethod

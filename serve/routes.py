@@ -81,7 +81,7 @@ async def models(state: State) -> dict[str, Any]:
             "locum": locum,
         }
 
-    listed = [entry(engine.base_name, 0, kind="base", fingerprint=swap.base.fingerprint)]
+    listed = [entry(engine.base_name, 0, kind="base", fingerprint=swap.base.fingerprint, dtype=engine.dtype)]
     for alias, name in sorted(swap.aliases.items()):
         listed.append(entry(alias, servable[name].created_at.timestamp(), kind="alias", version=name))
     for name, manifest in servable.items():

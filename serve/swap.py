@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from locum.adapters.base import Base
 from locum.adapters.manifest import Manifest
 from locum.adapters.probes import compare_probe_logprobs, tolerance_for
+from locum.adapters.records import Snapshot
 from locum.adapters.refs import PREVIOUS, parse_ref
-from locum.adapters.registry import Registry, Snapshot
+from locum.adapters.registry import Registry
 from locum.errors import CheckFailedError, ConflictError, LocumError, NotFoundError, UnavailableError
 from locum.serve.engine import Engine
 

@@ -50,7 +50,10 @@ def rows() -> Iterator[dict[str, object]]:
             count += 1
             yield {
                 "conversations": [
-                    {"role": "user", "content": " ".join(text.title().split()) if text.isupper() else " ".join(text.split())},
+                    {
+                        "role": "user",
+                        "content": " ".join(text.title().split()) if text.isupper() else " ".join(text.split()),
+                    },
                     {"role": "assistant", "content": answer},
                 ],
                 "group": code.mcc,

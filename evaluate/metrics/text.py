@@ -9,7 +9,9 @@ _QUOTES = "\"'`*_“”‘’„‚«»‹›「」『』《》〈〉"
 _SENTENCE_MARKS = ".,;:!?…。、"
 
 # Scripts written without spaces: Han with its extensions, Hiragana and Katakana.
-_SINGLE = re.compile(r"([\u3005\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])")
+_SINGLE = re.compile(
+    r"([\u3005\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+)
 
 
 def normalise(text: str) -> str:

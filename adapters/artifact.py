@@ -1,0 +1,136 @@
+"""What is let into the registry: a LoRA adapter in safetensors that fits the base model, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from locum.adapters.base import weight_shapes
+from locum.adapters.store import FILES, artifact_digest
+from locum.errors import BadInputError, NotFoundError
+
+MAX_RANK = 512  # the highest that vLLM holds
+CODE_OR_PICKLE = {".py", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".so"}
+_TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight$")
+# Settings that change what an adapter computes in ways that vLLM's LoRA layers do not hold.
+_MUST_BE_OFF = (
+    "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication", "auto_mapping", "lora_bias",
+    "trainable_token_indices", "target_parameters", "use_qalora",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An adapter that was found safe and fitting."""
+
+    rank: int
+    alpha: float
+    target_modules: list[str]
+    parameters: int
+    size: int
+    digest: str
+
+
+def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> Artifact:
+    """Check an adapter against the rules of the registry and the shapes of the base checkpoint.
+
+    Raises:
+        NotFoundError: the folder or one of the two files is missing.
+        BadInputError: something is not let in; names the field or tensor, what was found and what was expected.
+    """
+    _check_files(folder)
+    config = _read_config(folder / FILES[0])
+    rank = config["r"]
+    if not isinstance(rank, int) or not 1 <= rank <= max_rank:
+        raise BadInputError(f"{FILES[0]}: r: expected a rank from 1 to {max_rank}, found {rank!r}")
+    tensors = _read_tensors(folder / FILES[1])
+    modules = _check_shapes(tensors, weight_shapes(base), rank)
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise BadInputError(f"{FILES[1]}: {name}: expected finite values, found NaN or infinity")
+    return Artifact(
+        rank=rank,
+        alpha=float(config.get("lora_alpha", rank)),
+        target_modules=sorted({module.rsplit(".", 1)[-1] for module in modules}),
+        parameters=sum(tensor.numel() for tensor in tensors.values()),
+        size=sum((folder / name).stat().st_size for name in FILES),
+        digest=artifact_digest(folder),
+    )
+
+
+def _check_files(folder: Path) -> None:
+    if not folder.is_dir():
+        raise NotFoundError(
+            f"there is no folder {folder}", hint="expected the folder that PEFT's save_pretrained wrote"
+        )
+    unwanted = sorted(path.name for path in folder.rglob("*") if path.suffix in CODE_OR_PICKLE)
+    if unwanted:
+        raise BadInputError(
+            f"{folder}: {unwanted[0]} is not let in: expected {' and '.join(FILES)} alone",
+            hint="pickles and Python files can run code; save the adapter with safe_serialization=True",
+        )
+    for name in FILES:
+        if (folder / name).is_symlink():
+            raise BadInputError(f"{folder / name} is a link: expected a file")
+        if not (folder / name).is_file():
+            raise NotFoundError(f"{folder} has no {name}")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path.name} is not JSON: {error}") from None
+    if not isinstance(config, dict) or "r" not in config:
+        raise BadInputError(f"{path.name}: r: expected the rank of a LoRA adapter, found none")
+    for field, expected in (("peft_type", "LORA"), ("task_type", "CAUSAL_LM")):
+        if config.get(field) != expected:
+            raise BadInputError(f"{path.name}: {field}: expected {expected!r}, found {config.get(field)!r}")
+    if config.get("bias", "none") != "none":
+        raise BadInputError(f"{path.name}: bias: expected 'none', found {config['bias']!r}")
+    for field in _MUST_BE_OFF:
+        if config.get(field):
+            raise BadInputError(
+                f"{path.name}: {field}: the server cannot hold this; expected none, found {config[field]!r}"
+            )
+    return config
+
+
+def _read_tensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Any] = load_file(path)
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise BadInputError(f"{path.name} ({path.stat().st_size} bytes) is truncated or damaged: {error}") from None
+    if not tensors:
+        raise BadInputError(f"{path.name} holds no tensors")
+    return tensors
+
+
+def _check_shapes(tensors: dict[str, Any], base: dict[str, list[int]], rank: int) -> list[str]:
+    """Names of the adapted modules, each with an A and a B that fit its weight."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for name, tensor in tensors.items():
+        match = _TENSOR.match(name)
+        if match is None:
+            raise BadInputError(f"{FILES[1]}: {name}: expected only lora_A and lora_B weights of linear layers")
+        found.setdefault(match["module"], {})[match["part"]] = list(tensor.shape)
+    for module, parts in found.items():
+        weight = base.get(f"{module}.weight")
+        if weight is None or len(weight) != 2:
+            raise BadInputError(f"{FILES[1]}: {module}: the base model has no linear layer of this name")
+        if module.rsplit(".", 1)[-1] in {"embed_tokens", "lm_head"}:
+            raise BadInputError(f"{FILES[1]}: {module}: adapters of embeddings and output heads are not served")
+        expected = {"A": [rank, weight[1]], "B": [weight[0], rank]}
+        for part, shape in expected.items():
+            if parts.get(part) != shape:
+                raise BadInputError(
+                    f"{FILES[1]}: {module}.lora_{part}: expected shape {shape} "
+                    f"(rank {rank} on a weight of {weight}), found {parts.get(part, 'none')}"
+                )
+    return sorted(found)

@@ -1,0 +1,196 @@
+"""Probes: known answers that tell an operator that what answers is what was trained.
+
+At registration the adapter's greedy answers to a handful of prompts are computed with transformers and PEFT in float32,
+with the log-probability of each token by the adapter and by the base model. A server is asked for the log-probabilities
+of the very same tokens (teacher forcing), which no near-tie between two tokens can disturb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locum.adapters.conversations import Message, read_conversations
+from locum.adapters.domains import Domain
+from locum.adapters.manifest import Probe
+from locum.errors import NotFoundError, UnavailableError
+
+if TYPE_CHECKING:
+    import torch
+
+PROBES = 4
+MAX_TOKENS = 16
+# Largest mean absolute difference of log-probabilities, in nats a token, that a correct server shows against float32.
+# The kernels of two libraries differ by 1e-5 in float32; rounding to 8 bits of mantissa in every layer costs some 0.1.
+TOLERANCES = {"float32": 0.02, "float16": 0.1, "bfloat16": 0.3}
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """How a served adapter's log-probabilities compare with the stored ones, in nats a token."""
+
+    passed: bool
+    worst: float
+    """The largest mean difference to the adapter's own known answers, over the probes."""
+    from_base: float
+    """The largest mean difference to what the base model says, over the probes."""
+    tolerance: float
+    summary: str
+
+
+def probe_prompts(domain: Domain, data_path: Path) -> list[list[Message]]:
+    """What a domain's versions are probed with: the card's example, and the first validation questions."""
+    system = Message(role="system", content=domain.card.system_prompt)
+    prompts = [[system, Message(role="user", content=domain.card.example)]]
+    validation = data_path / "validation.jsonl"
+    if validation.is_file():
+        for conversation in read_conversations(validation):
+            if len(prompts) == PROBES:
+                break
+            prompts.append(list(conversation.prompt))
+    return prompts
+
+
+def make_probes(
+    base: Path, adapter: Path, prompts: Sequence[Sequence[Message]], *, max_tokens: int = MAX_TOKENS
+) -> list[Probe]:
+    """Compute the known answers of an adapter over a base checkpoint, on the CPU in float32.
+
+    Raises:
+        UnavailableError: PEFT is not installed.
+    """
+    try:
+        from peft import PeftModel
+    except ModuleNotFoundError:
+        raise UnavailableError("probes need PEFT, which is not installed", hint="pip install 'locum[train]'") from None
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = PeftModel.from_pretrained(plain, adapter).eval()
+    probes = []
+    with torch.inference_mode():
+        for prompt in prompts:
+            messages = [message.model_dump() for message in prompt]
+            encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+            prompt_ids = list(encoded["input_ids"])
+            token_ids = _greedy(model, prompt_ids, max_tokens)
+            with model.disable_adapter():
+                base_ids = _greedy(model, prompt_ids, max_tokens)
+                base_own = _logprobs(model, prompt_ids, base_ids)
+                base_logprobs = _logprobs(model, prompt_ids, token_ids)
+            probes.append(
+                Probe(
+                    prompt=prompt[-1].content,
+                    prompt_ids=prompt_ids,
+                    token_ids=token_ids,
+                    logprobs=_logprobs(model, prompt_ids, token_ids),
+                    base_logprobs=base_logprobs,
+                    base_token_ids=base_ids,
+                    base_own_logprobs=base_own,
+                )
+            )
+    return probes
+
+
+def tolerance_for(dtype: str) -> float:
+    """The tolerance for a server that computes in this number type, in nats a token."""
+    return TOLERANCES.get(dtype, TOLERANCES["bfloat16"])
+
+
+def compare_probe_logprobs(
+    probes: Sequence[Probe], served: Sequence[Sequence[float]], *, tolerance: float
+) -> ProbeReport:
+    """Hold what a server says against the known answers.
+
+    The adapter must reproduce its own log-probabilities within `tolerance` on every probe, and where base and adapter
+    can be told apart at all it must lie clearly away from the base on at least one. Without probes everything passes.
+
+    Args:
+        served: for each probe, the served log-probability of each of its `token_ids`.
+    """
+    if not probes:
+        return ProbeReport(True, 0.0, 0.0, tolerance, "there are no probes to compare")
+    worst = max(_distance(answer, probe.logprobs) for answer, probe in zip(served, probes, strict=True))
+    from_base = max(_distance(answer, probe.base_logprobs) for answer, probe in zip(served, probes, strict=True))
+    trained = max(_distance(probe.logprobs, probe.base_logprobs) for probe in probes)
+    reproduces = worst <= tolerance
+    differs = from_base > tolerance or trained <= tolerance
+    summary = (
+        f"{len(probes)} probes: at most {worst:.4f} nats a token from the adapter's known answers "
+        f"(allowed {tolerance}), {from_base:.4f} from the base model's"
+    )
+    if not differs:
+        summary += "; this is the base model, the adapter is not on"
+    return ProbeReport(reproduces and differs, worst, from_base, tolerance, summary)
+
+
+def served_dtype(endpoint: str, *, api_key: str = "") -> str:
+    """The number type that a Locum server computes in.
+
+    Raises:
+        UnavailableError: nothing answers there, or not a Locum server.
+    """
+    for entry in _request("GET", f"{endpoint}/models", api_key).get("data", []):
+        if entry.get("locum", {}).get("kind") == "base":
+            return str(entry["locum"]["dtype"])
+    raise UnavailableError(f"{endpoint} is not a Locum server", hint="start one with: locum serve")
+
+
+def ask_endpoint(endpoint: str, model: str, probe: Probe, *, api_key: str = "") -> list[float]:
+    """Log-probability of each of a probe's `token_ids` by a live endpoint (vLLM's `prompt_logprobs`).
+
+    Raises:
+        UnavailableError: nothing answers there, or not as vLLM does.
+        NotFoundError: the endpoint does not know the model.
+    """
+    body: dict[str, Any] = {"model": model, "prompt": probe.prompt_ids + probe.token_ids}
+    body |= {"max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+    positions = _request("POST", f"{endpoint}/completions", api_key, body)["choices"][0].get("prompt_logprobs")
+    if not positions:
+        raise UnavailableError(f"{endpoint} gave no prompt_logprobs: expected a vLLM server")
+    tail = positions[-len(probe.token_ids) :]
+    return [position[str(token)]["logprob"] for position, token in zip(tail, probe.token_ids, strict=True)]
+
+
+def _request(method: str, url: str, api_key: str, body: dict[str, Any] | None = None) -> Any:
+    import httpx
+
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        answer = httpx.request(method, url, json=body, headers=headers, timeout=120)
+    except httpx.HTTPError as error:
+        raise UnavailableError(f"no server answers at {url}: {error}", hint="start one with: locum serve") from None
+    if answer.status_code == 200:
+        return answer.json()
+    message = answer.text[:300]
+    raise (NotFoundError if answer.status_code == 404 else UnavailableError)(
+        f"{url} says {answer.status_code}: {message}"
+    )
+
+
+def _greedy(model: Any, prompt_ids: list[int], max_tokens: int) -> list[int]:
+    import torch
+
+    prompt = torch.tensor([prompt_ids])
+    output = model.generate(
+        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=max_tokens, do_sample=False
+    )
+    generated: list[int] = output[0, len(prompt_ids) :].tolist()
+    return generated
+
+
+def _logprobs(model: Any, prompt_ids: list[int], token_ids: list[int]) -> list[float]:
+    import torch
+
+    logits: torch.Tensor = model(torch.tensor([prompt_ids + token_ids])).logits[0, len(prompt_ids) - 1 : -1]
+    chosen = logits.float().log_softmax(-1).gather(1, torch.tensor(token_ids)[:, None])
+    logprobs: list[float] = chosen[:, 0].tolist()
+    return logprobs
+
+
+def _distance(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)

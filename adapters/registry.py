@@ -1,0 +1,386 @@
+"""The registry: versions, what their names mean, and on which evidence that changed.
+
+Every change is one transaction, so a crash leaves the old world or the new one. Writers take the database's write
+lock first (`BEGIN IMMEDIATE`, or an advisory lock in PostgreSQL): two processes that register at once get two numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, select, text, update
+from sqlalchemy.exc import OperationalError
+
+from locum import __version__
+from locum.adapters import schema
+from locum.adapters.evidence import evidence_for, missing_evidence
+from locum.adapters.manifest import DataRecord, EvaluationRecord, Manifest, Probe
+from locum.adapters.migrate import migrate
+from locum.adapters.records import Evidence, Release, Snapshot, VersionEntry
+from locum.adapters.refs import CANDIDATE, PREVIOUS, PRODUCTION, Ref, parse_ref
+from locum.adapters.store import ArtifactStore
+from locum.errors import BadInputError, ConflictError, GateError, NotFoundError, UnavailableError
+
+if TYPE_CHECKING:
+    from locum.adapters.base import Base
+    from locum.settings import Settings
+
+BUSY_SECONDS = 30
+WRITE_LOCK = 0x10C0  # the key of PostgreSQL's advisory lock; any number that nobody else uses
+
+
+class Registry:
+    """One registry. Every method opens its own connection, so that threads may share an instance."""
+
+    def __init__(self, url: str, store: ArtifactStore) -> None:
+        self._engine = _engine(url)
+        self.store = store
+
+    @classmethod
+    def open(cls, settings: Settings) -> Registry:
+        """The registry that the settings name; made or migrated when it has to be.
+
+        Raises:
+            UnavailableError: the database cannot be reached.
+        """
+        if not settings.registry:
+            settings.home.mkdir(parents=True, exist_ok=True)
+        registry = cls(settings.registry_url, ArtifactStore(settings.artifacts_url, cache=settings.home / "cache"))
+        try:
+            migrate(registry._engine)
+        except OperationalError as error:
+            raise UnavailableError(f"the registry {registry._engine.url!r} cannot be opened: {error.orig}") from None
+        return registry
+
+    def register(
+        self,
+        domain: str,
+        folder: Path,
+        *,
+        base: Base,
+        recipe: dict[str, Any],
+        data: DataRecord | None,
+        training: dict[str, Any],
+        probes: list[Probe],
+        created_by: str,
+    ) -> Manifest:
+        """Let an adapter in as the domain's next version; it becomes the candidate.
+
+        Raises:
+            BadInputError: the adapter is not safe or does not fit the base model; says which tensor or field.
+        """
+        from locum.adapters.artifact import inspect_artifact
+
+        if parse_ref(domain).alias != PRODUCTION:
+            raise BadInputError(f"{domain!r} is not a domain's name")
+        artifact = inspect_artifact(folder, base.path)
+        self.store.put(folder, artifact.digest)
+        with self._writing() as db:
+            top = db.scalar(select(func.max(schema.versions.c.number)).where(schema.versions.c.domain == domain))
+            manifest = Manifest(
+                domain=domain,
+                number=(top or 0) + 1,
+                digest=artifact.digest,
+                base=base.name,
+                base_fingerprint=base.fingerprint,
+                rank=artifact.rank,
+                alpha=artifact.alpha,
+                target_modules=artifact.target_modules,
+                parameters=artifact.parameters,
+                size=artifact.size,
+                recipe=recipe,
+                data=data,
+                training=training,
+                probes=probes,
+                code_version=__version__,
+                created_at=datetime.now(UTC),
+                created_by=created_by,
+            )
+            row = {"domain": domain, "number": manifest.number, "digest": manifest.digest, "deleted": False}
+            inserted = db.execute(insert(schema.versions).values(**row, manifest=manifest.model_dump(mode="json")))
+            assert inserted.inserted_primary_key is not None
+            _point(db, domain, CANDIDATE, inserted.inserted_primary_key[0])
+        return manifest
+
+    def versions(self, domain: str | None = None) -> list[Manifest]:
+        """All versions that are not deleted, by domain and number."""
+        table = schema.versions
+        query = select(table.c.manifest).where(~table.c.deleted).order_by(table.c.domain, table.c.number)
+        if domain is not None:
+            query = query.where(table.c.domain == domain)
+        with self._reading() as db:
+            return [Manifest.model_validate(row) for row in db.scalars(query)]
+
+    def resolve(self, ref: Ref | str) -> Manifest:
+        """The version that a name means now.
+
+        Raises:
+            NotFoundError: nothing has this name; lists what there is.
+        """
+        with self._reading() as db:
+            return _resolve(db, ref).manifest
+
+    def entry_id(self, manifest: Manifest) -> int:
+        """The row id of a version: vLLM's integer id of the adapter."""
+        with self._reading() as db:
+            return _resolve(db, manifest.name).id
+
+    def revision(self) -> int:
+        """Changes with every change that a server must hear of."""
+        with self._reading() as db:
+            return _revision(db)
+
+    def snapshot(self) -> Snapshot:
+        """All versions and aliases at one revision."""
+        with self._reading() as db:
+            table = schema.versions
+            rows = db.execute(
+                select(table.c.id, table.c.manifest).where(~table.c.deleted).order_by(table.c.domain, table.c.number)
+            ).all()
+            entries = {row.id: VersionEntry(row.id, Manifest.model_validate(row.manifest)) for row in rows}
+            aliases = {
+                str(Ref(row.domain, alias=row.alias)): entries[row.version_id].manifest.name
+                for row in db.execute(select(schema.aliases))
+            }
+            versions = {entry.manifest.name: entry for entry in entries.values()}
+            return Snapshot(revision=_revision(db), versions=versions, aliases=aliases)
+
+    def artifact_path(self, manifest: Manifest) -> Path:
+        """A local folder with the version's artifact, checked against its digest.
+
+        Raises:
+            CheckFailedError: a file is missing, truncated or changed.
+        """
+        return self.store.fetch(manifest.digest)
+
+    def record_evaluation(self, record: EvaluationRecord) -> int:
+        """Keep an evaluation with its version; returns its id."""
+        with self._writing(bump=False) as db:
+            entry = _resolve(db, f"{record.domain}@{record.number}")
+            values = {"version_id": entry.id, "record": record.model_dump(mode="json")}
+            inserted = db.execute(insert(schema.evaluations).values(**values))
+            assert inserted.inserted_primary_key is not None
+            return int(inserted.inserted_primary_key[0])
+
+    def evaluations(self, ref: Ref | str) -> list[EvaluationRecord]:
+        """A version's evaluations, newest first."""
+        with self._reading() as db:
+            return [record for _, record in _evaluations(db, _resolve(db, ref).id)]
+
+    def require_suites(self, domain: str, suites: dict[str, str]) -> None:
+        """Say which suites, by name and digest, a release of this domain needs evidence from."""
+        table = schema.required_suites
+        with self._writing(bump=False) as db:
+            db.execute(delete(table).where(table.c.domain == domain))
+            rows = [{"domain": domain, "suite": suite, "digest": digest} for suite, digest in suites.items()]
+            if rows:
+                db.execute(insert(table), rows)
+
+    def required_suites(self, domain: str) -> dict[str, str]:
+        """Digest of each suite that a release of this domain needs evidence from, by name."""
+        with self._reading() as db:
+            return _required(db, domain)
+
+    def release(self, ref: Ref | str, *, by: str, reason: str | None = None, force: bool = False) -> Release:
+        """Put a version into production, on the evidence for exactly this digest, base model and suites.
+
+        Raises:
+            GateError: evidence is missing or the gate failed; says which.
+            BadInputError: `force` without a reason.
+            ConflictError: it is in production already.
+        """
+        if force and not (reason or "").strip():
+            raise BadInputError("a forced release needs a reason", hint='add --reason "…": it is recorded')
+        with self._writing() as db:
+            entry = _resolve(db, ref)
+            manifest = entry.manifest
+            required = _required(db, manifest.domain)
+            evaluations = _evaluations(db, entry.id)
+            missing = missing_evidence(manifest, required, [record for _, record in evaluations])
+            if missing and not force:
+                raise GateError(
+                    f"{manifest.name} is not released. " + "; ".join(missing),
+                    hint=f"locum eval {manifest.domain} --model {manifest.name}",
+                )
+            return self._move(
+                db,
+                entry,
+                action="forced release" if missing else "release",
+                by=by,
+                reason=reason,
+                evidence=evidence_for(manifest, required, evaluations),
+            )
+
+    def rollback(self, domain: str, *, by: str, reason: str | None = None) -> Release:
+        """Put the version back that was in production before.
+
+        Raises:
+            ConflictError: there was none before.
+        """
+        with self._writing() as db:
+            previous = _alias(db, domain, PREVIOUS)
+            if previous is None:
+                raise ConflictError(f"{domain} has no previous version to go back to", hint=f"locum history {domain}")
+            return self._move(db, _entry(db, previous), action="rollback", by=by, reason=reason, evidence=[])
+
+    def history(self, domain: str) -> list[Release]:
+        """Who put what into production, when and on which evidence; newest first."""
+        table = schema.releases
+        query = select(table).where(table.c.domain == domain).order_by(table.c.id.desc())
+        with self._reading() as db:
+            rows = db.execute(query).mappings().all()
+        return [Release.model_validate({key: row[key] for key in Release.model_fields}) for row in rows]
+
+    def delete(self, ref: Ref | str) -> Manifest:
+        """Take a version out of the registry. Its number and its id are never used again.
+
+        Raises:
+            ConflictError: it is in production, or what a rollback would go back to.
+        """
+        with self._writing() as db:
+            entry = _resolve(db, ref)
+            manifest = entry.manifest
+            for alias in (PRODUCTION, PREVIOUS):
+                if _alias(db, manifest.domain, alias) == entry.id:
+                    raise ConflictError(
+                        f"{manifest.name} is {alias} of {manifest.domain} and is not deleted",
+                        hint="release another version first",
+                    )
+            db.execute(delete(schema.aliases).where(schema.aliases.c.version_id == entry.id))
+            db.execute(update(schema.versions).where(schema.versions.c.id == entry.id).values(deleted=True))
+            shared = select(func.count()).where(schema.versions.c.digest == manifest.digest, ~schema.versions.c.deleted)
+            orphaned = not db.scalar(shared)
+        if orphaned:
+            self.store.delete(manifest.digest)
+        return manifest
+
+    def _move(
+        self,
+        db: Connection,
+        entry: VersionEntry,
+        *,
+        action: str,
+        by: str,
+        reason: str | None,
+        evidence: list[Evidence],
+    ) -> Release:
+        manifest = entry.manifest
+        current = _alias(db, manifest.domain, PRODUCTION)
+        if current == entry.id:
+            raise ConflictError(f"{manifest.name} is in production already")
+        replaced = _entry(db, current).manifest.name if current is not None else None
+        _point(db, manifest.domain, PRODUCTION, entry.id)
+        _point(db, manifest.domain, PREVIOUS, current)
+        if _alias(db, manifest.domain, CANDIDATE) == entry.id:
+            _point(db, manifest.domain, CANDIDATE, None)
+        release = Release.model_validate(
+            {
+                "domain": manifest.domain,
+                "action": action,
+                "version": manifest.name,
+                "replaced": replaced,
+                "by": by,
+                "at": datetime.now(UTC),
+                "reason": reason,
+                "evidence": evidence,
+            }
+        )
+        row = {**release.model_dump(), "evidence": [item.model_dump(mode="json") for item in evidence]}
+        db.execute(insert(schema.releases).values(**row))
+        return release
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._engine.connect() as db, db.begin():
+            yield db
+
+    @contextmanager
+    def _writing(self, *, bump: bool = True) -> Iterator[Connection]:
+        with self._engine.connect() as db:
+            if self._engine.dialect.name == "sqlite":
+                db = db.execution_options(locum_begin="BEGIN IMMEDIATE")
+            with db.begin():
+                if self._engine.dialect.name == "postgresql":
+                    db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITE_LOCK})
+                yield db
+                if bump:
+                    db.execute(update(schema.state).values(revision=schema.state.c.revision + 1))
+
+
+def _engine(url: str) -> Engine:
+    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if url.startswith("sqlite") else {}
+    engine = create_engine(url, **options)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def _connect(connection: Any, _: Any) -> None:
+            connection.isolation_level = None  # we begin transactions ourselves, with the lock that each needs
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA foreign_keys=ON")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(connection.get_execution_options().get("locum_begin", "BEGIN"))
+
+    return engine
+
+
+def _revision(db: Connection) -> int:
+    return int(db.scalar(select(schema.state.c.revision)) or 0)
+
+
+def _entry(db: Connection, version_id: int) -> VersionEntry:
+    manifest = db.scalar(select(schema.versions.c.manifest).where(schema.versions.c.id == version_id))
+    return VersionEntry(version_id, Manifest.model_validate(manifest))
+
+
+def _resolve(db: Connection, ref: Ref | str) -> VersionEntry:
+    ref = parse_ref(ref) if isinstance(ref, str) else ref
+    table = schema.versions
+    if ref.alias is not None:
+        found = _alias(db, ref.domain, ref.alias)
+    else:
+        query = select(table.c.id).where(table.c.domain == ref.domain, table.c.number == ref.number, ~table.c.deleted)
+        found = db.scalar(query)
+    if found is None:
+        raise NotFoundError(f"there is no {ref}; {_what_there_is(db, ref.domain)}", hint="locum adapters list")
+    return _entry(db, found)
+
+
+def _what_there_is(db: Connection, domain: str) -> str:
+    table = schema.versions
+    numbers = db.scalars(select(table.c.number).where(table.c.domain == domain, ~table.c.deleted)).all()
+    if not numbers:
+        domains = db.scalars(select(table.c.domain).where(~table.c.deleted).distinct().order_by(table.c.domain)).all()
+        return f"{domain} has no version (domains with versions: {', '.join(domains) or 'none'})"
+    aliases = db.scalars(select(schema.aliases.c.alias).where(schema.aliases.c.domain == domain)).all()
+    names = [f"{domain}@{number}" for number in sorted(numbers)]
+    return f"there is: {', '.join(names + sorted(str(Ref(domain, alias=alias)) for alias in aliases))}"
+
+
+def _alias(db: Connection, domain: str, alias: str) -> int | None:
+    table = schema.aliases
+    found: int | None = db.scalar(select(table.c.version_id).where(table.c.domain == domain, table.c.alias == alias))
+    return found
+
+
+def _point(db: Connection, domain: str, alias: str, version_id: int | None) -> None:
+    table = schema.aliases
+    db.execute(delete(table).where(table.c.domain == domain, table.c.alias == alias))
+    if version_id is not None:
+        db.execute(insert(table).values(domain=domain, alias=alias, version_id=version_id))
+
+
+def _required(db: Connection, domain: str) -> dict[str, str]:
+    table = schema.required_suites
+    return {row.suite: row.digest for row in db.execute(select(table).where(table.c.domain == domain))}
+
+
+def _evaluations(db: Connection, version_id: int) -> list[tuple[int, EvaluationRecord]]:
+    table = schema.evaluations
+    rows = db.execute(select(table).where(table.c.version_id == version_id).order_by(table.c.id.desc()))
+    return [(row.id, EvaluationRecord.model_validate(row.record)) for row in rows]

@@ -1,0 +1,82 @@
+"""One streamed answer through the official `openai` client, as an application would ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from locum.adapters.card import DomainCard
+from locum.adapters.domains import domain_names, load_domain
+from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.settings import Settings
+
+if TYPE_CHECKING:
+    from openai import OpenAIError
+    from openai.types.chat import ChatCompletionMessageParam
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of an answer, and the model that speaks it."""
+
+    text: str
+    model: str
+
+
+def domain_of(settings: Settings, model: str) -> DomainCard | None:
+    """The card of the domain that `model` belongs to, if there is one here: an endpoint can be far from the cards.
+
+    Raises:
+        BadInputError: there is a card, and it is wrong.
+    """
+    name = model.partition("@")[0]
+    return load_domain(settings.domains, name).card if name in domain_names(settings.domains) else None
+
+
+def stream_answer(
+    url: str, api_key: str, *, model: str, system: str | None, question: str, max_tokens: int | None = None
+) -> Iterator[Part]:
+    """The answer in pieces, as they arrive.
+
+    Raises:
+        NotFoundError: the server does not know the model; its message lists those that it does.
+        UnauthorizedError: the server refuses the key.
+        BadInputError: the server refuses the question, for instance because it is too long.
+        UnavailableError: nothing answers there, or it cannot answer now.
+    """
+    from openai import OpenAI, OpenAIError
+
+    messages: list[ChatCompletionMessageParam] = []
+    if system:
+        messages.append({"role": "system", "content": system})
+    messages.append({"role": "user", "content": question})
+    try:
+        client = OpenAI(base_url=url, api_key=api_key or "none")
+        stream = client.chat.completions.create(
+            model=model, messages=messages, temperature=0, max_tokens=max_tokens, stream=True
+        )
+        for chunk in stream:
+            if chunk.choices and chunk.choices[0].delta.content:
+                yield Part(chunk.choices[0].delta.content, chunk.model)
+    except OpenAIError as error:
+        raise _explained(error, url) from None
+
+
+def _explained(error: OpenAIError, url: str) -> LocumError:
+    import openai
+
+    if isinstance(error, openai.APIConnectionError):
+        return UnavailableError(
+            f"no server answers at {url} ({error.__cause__ or error})",
+            hint="`locum serve` starts one; --endpoint or the setting `endpoint` says where it is",
+        )
+    said = error.body.get("message") if isinstance(error, openai.APIError) and isinstance(error.body, dict) else None
+    message = f"{url}: {said or error}"
+    if isinstance(error, openai.NotFoundError):
+        return NotFoundError(message)
+    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        return UnauthorizedError(message, hint="LOCUM_API_KEY holds the key that is sent")
+    if isinstance(error, openai.APIStatusError) and error.status_code < 500 and error.status_code != 429:
+        return BadInputError(message)
+    return UnavailableError(message)

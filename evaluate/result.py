@@ -1,0 +1,129 @@
+"""The result of an evaluation, as result.json holds it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from locum.adapters.manifest import EvaluationRecord
+from locum.evaluate.answers import Role
+from locum.evaluate.gate import Check
+from locum.evaluate.statistics import Estimate
+
+RESULT_FILE = "result.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelResult(_Record):
+    """How one model did on the suite."""
+
+    name: str
+    role: Role
+    digest: str
+    scores: dict[str, Estimate] = Field(description="mean and interval of each metric")
+    truncated: int = Field(description="answers that `max_tokens` cut off")
+    completion_tokens: int = Field(description="tokens of all answers, where the server counts them")
+    latency_median_s: float
+    latency_p95_s: float
+
+
+class Comparison(_Record):
+    """How the version did against one other model on the same samples."""
+
+    name: str
+    role: Role
+    differences: dict[str, Estimate] = Field(description="version minus other, mean and interval of each metric")
+    better: int = Field(description="samples on which the version scores higher by the suite's primary metric")
+    equal: int
+    worse: int
+
+
+class EvaluationResult(_Record):
+    """One suite on one version against one live endpoint. The first of `models` is the version, the second the base."""
+
+    format: Literal[1] = 1
+    domain: str
+    version: str
+    version_digest: str
+    base: str
+    base_fingerprint: str
+    suite: str
+    suite_digest: str
+    metric: str = Field(description="the suite's primary metric, by which the gate decides")
+    samples: int
+    groups: int = Field(description="independent groups among the samples; the bootstrap draws these")
+    confidence: float
+    max_tokens: int
+    temperature: float
+    endpoint: str
+    concurrency: int
+    models: list[ModelResult] = Field(min_length=2)
+    comparisons: list[Comparison] = Field(min_length=1, description="the first is with the base model")
+    against: str = Field(description="the model whose comparison the report tells first")
+    checks: list[Check]
+    passed: bool
+    recorded: bool = Field(description="false for a quick look, which is no evidence for a release")
+    reused: int = Field(description="answers taken over from an earlier run of the same command")
+    command: str = Field(description="what was typed, to type again")
+    folder: Path
+    code_version: str
+    created_at: datetime
+    created_by: str
+
+    @property
+    def score(self) -> Estimate:
+        """The version's score by the primary metric."""
+        return self.models[0].scores[self.metric]
+
+    @property
+    def base_score(self) -> Estimate:
+        return self.models[1].scores[self.metric]
+
+    @property
+    def gain(self) -> Estimate:
+        """The version's score minus the base model's, by the primary metric."""
+        return self.comparisons[0].differences[self.metric]
+
+    @property
+    def headline(self) -> Comparison:
+        """The comparison with `against`."""
+        return next(comparison for comparison in self.comparisons if comparison.name == self.against)
+
+    @property
+    def production(self) -> str | None:
+        """The version in production that this one was compared with, if any."""
+        return next((comparison.name for comparison in self.comparisons if comparison.role == "production"), None)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [check.reason for check in self.checks]
+
+    def record(self) -> EvaluationRecord:
+        """What the registry keeps of it."""
+        return EvaluationRecord(
+            domain=self.domain,
+            number=int(self.version.rpartition("@")[2]),
+            version_digest=self.version_digest,
+            base_fingerprint=self.base_fingerprint,
+            suite=self.suite,
+            suite_digest=self.suite_digest,
+            passed=self.passed,
+            reasons=self.reasons,
+            samples=self.samples,
+            metric=self.metric,
+            score=self.score.mean,
+            base_score=self.base_score.mean,
+            gain=self.gain.mean,
+            gain_interval=(self.gain.low, self.gain.high),
+            production=self.production,
+            endpoint=self.endpoint,
+            result_path=str(self.folder),
+            created_at=self.created_at,
+            created_by=self.created_by,
+        )

@@ -1,0 +1,76 @@
+"""`locum domain`: the cards that describe what there are experts for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from locum.commands.common import JsonOption, out, print_json, settings, table
+
+app = typer.Typer(help="Domains and their cards.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_domains(as_json: JsonOption = False) -> None:
+    """List the domains and the version of each that is in production.
+
+    Example: locum domain list
+    """
+    from locum.adapters.domains import domain_names, load_domain
+    from locum.adapters.registry import Registry
+
+    in_force = settings()
+    aliases = Registry.open(in_force).snapshot().aliases
+    cards = [load_domain(in_force.domains, name).card for name in domain_names(in_force.domains)]
+    rows = [
+        {
+            "name": card.name,
+            "production": aliases.get(card.name),
+            "candidate": aliases.get(f"{card.name}@candidate"),
+            "description": card.description,
+        }
+        for card in cards
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        out.print(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME")
+        return
+    out.print(
+        table(None, ["domain", "in production", "candidate", "what it is for"], [list(row.values()) for row in rows])
+    )
+
+
+@app.command("show")
+def show(name: Annotated[str, typer.Argument(help="The domain's name.")], as_json: JsonOption = False) -> None:
+    """Check a domain's card and show it with all its defaults.
+
+    Example: locum domain show medical
+    """
+    from locum.adapters.domains import load_domain
+
+    domain = load_domain(settings().domains, name)
+    if as_json:
+        print_json(domain.card.model_dump(mode="json"))
+        return
+    import yaml
+    from rich.syntax import Syntax
+
+    text = yaml.safe_dump(domain.card.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
+
+
+@app.command("new")
+def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")]) -> None:
+    """Write a commented card for a new domain.
+
+    Example: locum domain new cardiology
+    """
+    from locum.adapters.domains import new_domain
+
+    path = new_domain(settings().domains, name)
+    out.print(
+        f"Wrote {path} and two example rows beside it. Put your conversations there, then: locum data build {name}"
+    )

@@ -1,0 +1,138 @@
+"""`locum eval` and `locum chat`: ask the live endpoint, to measure and to try."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, settings, table
+
+if TYPE_CHECKING:
+    from locum.evaluate.result import EvaluationResult
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("eval")(evaluate)
+    app.command("chat")(chat)
+
+
+def evaluate(
+    domain: Annotated[str, typer.Argument(help="The domain, such as medical.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="The version to evaluate; else the domain's candidate, else its version in production."),
+    ] = None,
+    against: Annotated[
+        str, typer.Option(help="Whom to compare it with first: `base`, or a version such as medical@1.")
+    ] = "base",
+    suite: Annotated[str | None, typer.Option(help="One suite of the domain's card; else all of them.")] = None,
+    endpoint: EndpointOption = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one request may take.")] = 120.0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many samples: a quick look, which is not recorded.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a version against the live endpoint, and hold it against the gate of its domain.
+
+    The base model answers the same samples, and so does the version in production. A run that was cut off continues
+    when the same command is typed again. Exits 0 if the gate passed, 1 if it failed, 3 if the server did not answer.
+
+    Example: locum eval medical --model medical@candidate --against base
+    """
+    from locum.adapters.refs import parse_ref
+    from locum.errors import BadInputError
+    from locum.evaluate.evaluation import default_ref, evaluate_version
+
+    in_force = settings(endpoint=endpoint)
+    ref = model or default_ref(in_force, domain)
+    if parse_ref(ref).domain != domain:
+        raise BadInputError(f"--model: expected a version of {domain}, found {ref!r}")
+    results = evaluate_version(
+        in_force,
+        ref,
+        against=against,
+        suite=suite,
+        limit=limit,
+        concurrency=concurrency,
+        timeout_s=timeout,
+        console=None if as_json else err,
+    )
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+    else:
+        for result in results:
+            _show(result)
+    if not all(result.passed for result in results):
+        raise typer.Exit(1)
+
+
+def chat(
+    model: Annotated[str, typer.Argument(help="A domain, a version, or the base model's name.")],
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    endpoint: EndpointOption = None,
+    system: Annotated[str | None, typer.Option(help="A system prompt instead of the domain's own.")] = None,
+    no_system: Annotated[bool, typer.Option("--no-system", help="Send no system prompt.")] = False,
+    base: Annotated[
+        bool, typer.Option("--base", help="Let the base model answer instead, with the same prompt, to compare.")
+    ] = False,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+) -> None:
+    """Ask one question and stream the answer; says which version answered.
+
+    Example: locum chat medical "Asthma with status asthmaticus"
+    """
+    from locum.errors import BadInputError
+    from locum.evaluate.chat import domain_of, stream_answer
+    from locum.evaluate.endpoint import read_endpoint
+
+    if system is not None and no_system:
+        raise BadInputError("--system and --no-system exclude each other")
+    in_force = settings(endpoint=endpoint)
+    api_key = in_force.api_key.get_secret_value()
+    card = domain_of(in_force, model)
+    prompt = None if no_system else system or (card.system_prompt if card else None)
+    asked = read_endpoint(in_force.endpoint_url, api_key=api_key).base if base else model
+
+    answered_by = asked
+    for part in stream_answer(
+        in_force.endpoint_url, api_key, model=asked, system=prompt, question=question, max_tokens=max_tokens
+    ):
+        answered_by = part.model
+        out.out(part.text, end="", highlight=False)
+    out.out("")
+    err.print(f"[dim]{answered_by}[/]", highlight=False)
+    for notice in card.notices if card else []:
+        err.print(notice, style="dim", markup=False, highlight=False)
+
+
+def _show(result: EvaluationResult) -> None:
+    """The table of one evaluation, the gate's reasons, and where the report lies."""
+    from locum.evaluate.report import HTML_FILE, signed
+
+    rows = []
+    for answered in result.models:
+        other = next((each for each in result.comparisons if each.name == answered.name), None)
+        rows.append(
+            (
+                answered.name,
+                "evaluated" if answered.role == "version" else answered.role,
+                result.samples,
+                *(str(score) for score in answered.scores.values()),
+                signed(other.differences[result.metric]) if other else "",
+            )
+        )
+    columns = ["model", "", "n", *result.models[0].scores, f"{result.version} minus this, {result.metric}"]
+    out.print(table(f"{result.domain} · {result.suite}", columns, rows))
+    for check in result.checks:
+        mark = "[green]✓[/]" if check.met else "[red]✗[/]"
+        out.print(f"{mark} {check.reason}", highlight=False)
+    verdict = "[bold green]passed[/]" if result.passed else "[bold red]failed[/]"
+    out.print(f"Gate {verdict} for {result.version} on {result.suite}.", highlight=False)
+    if result.reused:
+        out.print(f"{result.reused} answers were taken over from an earlier run.", highlight=False)
+    if not result.recorded:
+        out.print("A quick look: not recorded, and no evidence for a release.", highlight=False)
+    out.print(f"Report: {result.folder / HTML_FILE}", highlight=False, soft_wrap=True)

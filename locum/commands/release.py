@@ -1,0 +1,128 @@
+"""`locum release`, `rollback` and `history`: what is in production, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from locum.commands.common import JsonOption, out, print_json, settings, table
+
+if TYPE_CHECKING:
+    from locum.adapters.records import Release
+    from locum.adapters.registry import Registry
+    from locum.settings import Settings
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("release")(release)
+    app.command("rollback")(rollback)
+    app.command("history")(history)
+
+
+def release(
+    version: Annotated[str, typer.Argument(help="medical@1 or medical@candidate.")],
+    force: Annotated[bool, typer.Option("--force", help="Release without passing evidence; needs --reason.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a version into production, on the evidence of its evaluations.
+
+    Running servers take it over by themselves, without a restart.
+
+    Example: locum release medical@1
+    """
+    from locum.adapters.registry import Registry
+
+    in_force = settings()
+    registry = Registry.open(in_force)
+    manifest = registry.resolve(version)
+    refresh_required_suites(in_force, registry, manifest.domain)
+    released = registry.release(manifest.name, by=in_force.user, reason=reason, force=force)
+    _tell(released, as_json)
+
+
+def rollback(
+    domain: Annotated[str, typer.Argument(help="The domain to roll back.")],
+    reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the version back into production that was there before.
+
+    Example: locum rollback medical --reason "answers too long"
+    """
+    from locum.adapters.registry import Registry
+
+    in_force = settings()
+    _tell(Registry.open(in_force).rollback(domain, by=in_force.user, reason=reason), as_json)
+
+
+def history(
+    domain: Annotated[str, typer.Argument(help="The domain whose history is shown.")], as_json: JsonOption = False
+) -> None:
+    """Show who released what, when, and on which evidence.
+
+    Example: locum history medical
+    """
+    from locum.adapters.registry import Registry
+
+    releases = Registry.open(settings()).history(domain)
+    if as_json:
+        print_json([entry.model_dump(mode="json") for entry in releases])
+        return
+    if not releases:
+        out.print(
+            f"Nothing of {domain} was ever released. Next: locum eval {domain}, then locum release {domain}@candidate"
+        )
+        return
+    rows = [
+        (
+            f"{entry.at:%Y-%m-%d %H:%M}",
+            entry.action,
+            entry.version,
+            entry.replaced,
+            entry.by,
+            _evidence(entry),
+            entry.reason,
+        )
+        for entry in releases
+    ]
+    out.print(table(domain, ["when (UTC)", "what", "version", "replaced", "by", "evidence", "reason"], rows))
+
+
+def refresh_required_suites(in_force: Settings, registry: Registry, domain: str) -> None:
+    """Tell the registry which suites the card asks for now, where card and data are at hand.
+
+    A machine without the domain's folder decides by what the last evaluation recorded.
+    """
+    from locum.adapters.domains import domain_names, load_domain
+    from locum.errors import NotFoundError
+    from locum.evaluate.suite import load_suites
+
+    if domain not in domain_names(in_force.domains):
+        return
+    try:
+        suites = load_suites(load_domain(in_force.domains, domain), in_force.data_path(domain))
+    except NotFoundError:
+        return
+    registry.require_suites(domain, {suite.name: suite.digest for suite in suites})
+
+
+def _tell(released: Release, as_json: bool) -> None:
+    if as_json:
+        print_json(released.model_dump(mode="json"))
+        return
+    replaced = f" in place of {released.replaced}" if released.replaced else ""
+    out.print(f"[bold green]{released.version}[/] is in production{replaced} ({released.action} by {released.by}).")
+    if released.replaced:
+        out.print(f"To undo it: locum rollback {released.domain}")
+
+
+def _evidence(entry: Release) -> str:
+    parts = []
+    for item in entry.evidence:
+        gain = ""
+        if item.gain is not None and item.gain_interval is not None:
+            gain = f", {item.gain:+.3f} over base [{item.gain_interval[0]:+.3f}, {item.gain_interval[1]:+.3f}]"
+        parts.append(f"{item.suite}: {item.metric} {item.score:.3f}{gain} ({'passed' if item.passed else 'failed'})")
+    return "; ".join(parts)

@@ -1,0 +1,308 @@
+"""What all tests share: a tiny random Llama, real PEFT adapters over it, and one live server.
+
+Nothing here is a stand-in: the model is small, but transformers, PEFT and vLLM load it as they load any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+import pytest
+
+from locum.adapters.base import Base, pull
+from locum.adapters.registry import Registry
+from locum.settings import Settings
+
+if TYPE_CHECKING:
+    import openai
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+CHATML = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SENTENCES = [
+    "What does the court say? The court says that the licence is permissive.",
+    "Cholera is placed in the chapter of infections, a fracture in that of injuries.",
+    "The merchant sells bread; its category lies in the range of retail outlets.",
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random Llama with two layers and a tokenizer of its own with a ChatML template."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-llama"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    fast.chat_template = CHATML
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=1024,
+        bos_token_id=fast.bos_token_id,
+        eos_token_id=fast.eos_token_id,
+        pad_token_id=fast.pad_token_id,
+        initializer_range=0.2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a PEFT adapter over the tiny base with random weights, strong enough to change what is said."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    def make(*, rank: int = 8, seed: int = 0, modules: tuple[str, ...] = ("q_proj", "v_proj", "down_proj")) -> Path:
+        folder = tmp_path_factory.mktemp("adapters") / f"r{rank}-s{seed}"
+        torch.manual_seed(seed)
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(modules), task_type="CAUSAL_LM")
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_base), config)
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.3)
+        model.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with a home of their own and a folder of domains."""
+    return Settings(home=tmp_path / "home", domains=tmp_path / "domains", user="tester", base="tiny-llama")
+
+
+@pytest.fixture
+def base_record(settings: Settings, tiny_base: Path) -> Base:
+    """The tiny base, pulled into the test's home."""
+    return pull(str(tiny_base), settings.bases)
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port that somebody else listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+CARD = """
+name: {name}
+description: A domain of the tests.
+system_prompt: You answer questions of {name}.
+source: {{files: [conversations.jsonl], licence: ours}}
+suites: [{{name: held-out, samples: suite.jsonl, max_tokens: 8}}]
+gate: {{min_samples: 4}}
+notices: [This is a test.]
+example: What does the court say?
+"""
+
+
+def write_domain(domains: Path, name: str) -> Path:
+    """A small domain with forty conversations and a suite of eight; returns its folder."""
+    folder = domains / name
+    folder.mkdir(parents=True)
+    (folder / "card.yaml").write_text(CARD.format(name=name), encoding="utf-8")
+    rows = [
+        {
+            "conversations": [
+                {"role": "user", "content": f"What is number {n} in {name}?"},
+                {"role": "assistant", "content": f"It is {n}."},
+            ]
+        }
+        for n in range(48)
+    ]
+    lines = [json.dumps(row) + "\n" for row in rows]
+    (folder / "conversations.jsonl").write_text("".join(lines[:40]), encoding="utf-8")
+    (folder / "suite.jsonl").write_text("".join(lines[40:]), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def domain_folder(settings: Settings) -> Path:
+    """The folder of a small domain `legal`."""
+    return write_domain(settings.domains, "legal")
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """A server that `locum serve` started, and what a test needs to talk to it."""
+
+    settings: Settings
+    base: Base
+    token: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.url}/v1"
+
+    @property
+    def registry(self) -> Registry:
+        return Registry.open(self.settings)
+
+    @property
+    def client(self) -> openai.OpenAI:
+        import openai
+
+        return openai.OpenAI(base_url=self.endpoint, api_key="unused", max_retries=0, timeout=60)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return environment_of(self.settings, self.token)
+
+    def chat(self, model: str) -> httpx.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": "Well?"}], "max_tokens": 1}
+        return httpx.post(f"{self.endpoint}/chat/completions", json=body, timeout=60)
+
+    def who_answers(self, model: str) -> str:
+        """The version that answers a short question; fails when none does."""
+        answer = self.chat(model)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["model"])
+
+    def admin(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.request(method, f"{self.url}{path}", headers=headers, **{"timeout": 60, **options})
+
+    def locum(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command against the server's registry, as an operator would beside it."""
+        command = [sys.executable, "-m", "locum", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+
+    def until(self, holds: Callable[[], bool], *, seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"it did not come true within {seconds} s"
+            time.sleep(0.05)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The HTTP server does nothing while this lasts."""
+        [api] = [
+            child for child in psutil.Process(self.process.pid).children() if "api_server" in " ".join(child.cmdline())
+        ]
+        api.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            api.send_signal(signal.SIGCONT)
+
+
+def environment_of(settings: Settings, token: str) -> dict[str, str]:
+    """Variables that make a `locum` command use these settings."""
+    given = {name: str(getattr(settings, name)) for name in ("home", "domains", "base", "host", "port", "user")}
+    variables = {f"LOCUM_{name.upper()}": value for name, value in given.items()}
+    return {**os.environ, **variables, "LOCUM_ADMIN_TOKEN": token, "HF_HUB_OFFLINE": "1"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(settings: Settings, base: Base, *arguments: str) -> Iterator[LiveServer]:
+    """`locum serve` until the block ends."""
+    token = secrets.token_urlsafe(16)
+    command = [sys.executable, "-m", "locum", "serve", *arguments]
+    with (settings.home / "serve.out").open("wb") as output:
+        process = subprocess.Popen(command, env=environment_of(settings, token), stdout=output, stderr=output)
+    server = LiveServer(settings, base, token, process)
+    try:
+        deadline = time.monotonic() + 300
+        while True:
+            assert process.poll() is None, (settings.home / "serve.out").read_text()
+            assert time.monotonic() < deadline, "the server did not come up within 300 s"
+            try:
+                if httpx.get(f"{server.url}/ready").status_code == 200:
+                    break
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.3)
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(90)
+
+
+@pytest.fixture(scope="session")
+def server(
+    tiny_base: Path, tiny_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
+    """One live server for the session: medical@1 and legal@1 in production, legal@2 a candidate, finance empty."""
+    from locum.adapters.domains import load_domain
+    from locum.adapters.probes import make_probes, probe_prompts
+
+    root = tmp_path_factory.mktemp("live")
+    settings = Settings(
+        home=root / "home", domains=root / "domains", user="tester", base="tiny-llama", port=free_port()
+    )
+    base = pull(str(tiny_base), settings.bases)
+    registry = Registry.open(settings)
+    for name in ("medical", "legal", "finance"):
+        write_domain(settings.domains, name)
+    for seed, domain in enumerate(("medical", "legal", "legal"), start=1):
+        adapter = tiny_adapter(rank=(8, 4, 16)[seed - 1], seed=seed)
+        prompts = probe_prompts(load_domain(settings.domains, domain), settings.data_path(domain))
+        manifest = registry.register(
+            domain,
+            adapter,
+            base=base,
+            recipe={},
+            data=None,
+            training={},
+            probes=make_probes(base.path, adapter, prompts),
+            created_by="tester",
+        )
+        if manifest.number == 1:
+            registry.release(manifest.name, by="tester", reason="first version of the tests", force=True)
+    with serving(settings, base) as live:
+        yield live

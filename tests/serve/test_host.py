@@ -1,0 +1,52 @@
+"""What the launcher chooses for a host."""
+
+from __future__ import annotations
+
+import pytest
+
+from locum.adapters.base import Base
+from locum.errors import BadInputError, UnavailableError
+from locum.serve import launcher
+from locum.serve.host import GIB, HostPlan, choose_cache_bytes, choose_dtype
+from locum.settings import Settings
+
+PLAN = HostPlan("cpu", "float32", "exact", [0, 1], 2 * GIB, [], [])
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype"), [({"avx2"}, "float32"), ({"avx512f", "avx512_bf16"}, "float32"), ({"amx_bf16"}, "bfloat16")]
+)
+def test_the_number_type_follows_what_the_cpu_can_multiply(flags: set[str], dtype: str) -> None:
+    assert choose_dtype(frozenset(flags))[0] == dtype
+
+
+@pytest.mark.parametrize(("available", "chosen"), [(2 * GIB, GIB), (20 * GIB, 5 * GIB), (400 * GIB, 16 * GIB)])
+def test_the_cache_takes_a_quarter_of_what_is_free_within_bounds(available: int, chosen: int) -> None:
+    assert choose_cache_bytes(available) == chosen
+
+
+def test_the_choice_is_told_in_three_lines() -> None:
+    assert len(PLAN.lines()) == 3
+
+
+@pytest.mark.parametrize(("rank", "given"), [(1, "8"), (16, "16"), (17, "32"), (300, "320")])
+def test_the_server_gets_the_next_rank_that_vllm_can_hold(rank: int, given: str, base_record: Base) -> None:
+    arguments = launcher.arguments(Settings(), base_record, PLAN, rank)
+    assert arguments[arguments.index("--max-lora-rank") + 1] == given
+
+
+def test_a_rank_beyond_vllms_is_refused(base_record: Base) -> None:
+    with pytest.raises(BadInputError, match="512"):
+        launcher.arguments(Settings(), base_record, PLAN, 513)
+
+
+@pytest.mark.parametrize("argument", ["--api-key", "--api-key=x", "--port", "--model=other"])
+def test_arguments_that_locum_decides_are_not_passed_on(argument: str, base_record: Base) -> None:
+    with pytest.raises(BadInputError) as caught:
+        launcher.start(Settings(), base_record, PLAN, vllm_args=[argument])
+    assert caught.value.hint
+
+
+def test_a_taken_port_is_said_before_anything_is_started(base_record: Base, taken_port: int) -> None:
+    with pytest.raises(UnavailableError, match=str(taken_port)):
+        launcher.start(Settings(port=taken_port), base_record, PLAN)

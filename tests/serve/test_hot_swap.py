@@ -1,0 +1,103 @@
+"""A release on a running server: new requests move, running ones finish, none fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.conftest import LiveServer
+
+QUESTION = [{"role": "user", "content": "What does the court say?"}]
+
+
+def stream_slowly(server: LiveServer, model: str, began: threading.Event, said: list[str]) -> None:
+    """One long stream; appends the model that each chunk names, and `done` at its proper end."""
+    stream = server.client.chat.completions.create(
+        model=model, messages=QUESTION, max_tokens=400, temperature=0, stream=True, extra_body={"ignore_eos": True}
+    )
+    for chunk in stream:
+        said.append(chunk.model)
+        began.set()
+        if chunk.choices and chunk.choices[0].finish_reason == "length":
+            said.append("done")
+
+
+def test_a_release_reaches_new_requests_within_two_seconds_and_no_request_fails(server: LiveServer) -> None:
+    assert server.who_answers("legal") == "legal@1"
+    streams: list[list[str]] = [[] for _ in range(4)]
+    threads = []
+    for said in streams:
+        began = threading.Event()
+        thread = threading.Thread(target=stream_slowly, args=(server, "legal", began, said))
+        thread.start()
+        threads.append(thread)
+        assert began.wait(30)
+
+    assert server.locum("release", "legal@2", "--force", "--reason", "the test of the swap").returncode == 0
+    released = time.monotonic()
+    answered: list[tuple[float, str]] = []
+    while not answered or (answered[-1][1] != "legal@2" and time.monotonic() < released + 10):
+        answered.append((time.monotonic() - released, server.who_answers("legal")))
+    took, version = answered[-1]
+    assert version == "legal@2"
+    assert took < 2.0, f"the first answer of version 2 came {took:.2f} s after the release"
+
+    for thread in threads:
+        thread.join(120)
+    for said in streams:
+        assert set(said) == {"legal@1", "done"}, "a stream must end on the version that it began with"
+
+    assert server.locum("rollback", "legal").returncode == 0
+    server.until(lambda: server.who_answers("legal") == "legal@1")
+
+
+def test_a_version_that_fails_its_probes_never_reaches_production(
+    server: LiveServer, tiny_adapter: Callable[..., Path]
+) -> None:
+    truth = server.registry.resolve("medical@1")
+    impostor = server.registry.register(
+        "medical",
+        tiny_adapter(rank=8, seed=99),
+        base=server.base,
+        recipe={},
+        data=None,
+        training={},
+        probes=list(truth.probes),  # another adapter's known answers
+        created_by="test",
+    )
+    server.registry.release(impostor.name, by="test", reason="to see it refused", force=True)
+    server.until(lambda: "medical" in server.admin("GET", "/v1/adapters").json()["problems"])
+    assert server.who_answers("medical") == "medical@1"
+    problem = server.admin("GET", "/v1/adapters").json()["problems"]["medical"]
+    assert impostor.name in problem
+    assert "probes" in problem
+    server.registry.rollback("medical", by="test")
+    server.until(lambda: not server.admin("GET", "/v1/adapters").json()["problems"])
+
+
+def test_a_corrupted_artifact_is_noticed_before_it_is_served(
+    server: LiveServer, tiny_adapter: Callable[..., Path]
+) -> None:
+    with server.paused():  # else the server would have loaded the new candidate before it is damaged
+        manifest = server.registry.register(
+            "finance",
+            tiny_adapter(rank=8, seed=123),
+            base=server.base,
+            recipe={},
+            data=None,
+            training={},
+            probes=[],
+            created_by="test",
+        )
+        weights = next(Path(server.settings.artifacts_url).glob(f"{manifest.digest}/adapter_model.safetensors"))
+        damaged = bytearray(weights.read_bytes())
+        damaged[-1] ^= 0xFF
+        weights.chmod(0o644)
+        weights.write_bytes(damaged)
+    answer = server.chat(manifest.name)
+    assert answer.status_code == 503
+    assert "adapter_model.safetensors" in answer.json()["error"]["message"]
