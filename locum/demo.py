@@ -1,4 +1,4 @@
-"""`make demo`: the whole loop on three real domains, each step through the command that a user would type.
+"""`make demo`: the whole loop on the domains in domains/, each step by the function behind the command for it.
 
 What is already converted, trained, registered and answered is reused, so a second run takes a fraction of the first.
 """
@@ -9,34 +9,26 @@ import socket
 import sys
 import time
 from argparse import ArgumentParser
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.columns import Columns
 from rich.panel import Panel
-from rich.table import Table
 
 from locum.adapters.domains import Domain, domain_names, load_domain
-from locum.commands.common import err, out
-from locum.errors import GateError, LocumError, UnavailableError
+from locum.commands.common import err, out, table
+from locum.errors import LocumError, UnavailableError
 from locum.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from locum.adapters.base import Base
     from locum.adapters.manifest import Manifest
+    from locum.evaluate.report import Asked
     from locum.evaluate.result import EvaluationResult
     from locum.serve.launcher import Server
 
-
-@dataclass(frozen=True)
-class Answer:
-    """One question, as the base model and the released version answer it."""
-
-    domain: str
-    question: str
-    base: str
-    version: str
-    adapter: str
+REPORT = "demo.html"
 
 
 def main() -> None:
@@ -63,18 +55,200 @@ def run(settings: Settings, *, fresh: bool = False) -> int:
         put_aside(settings.home)
     base = ready_base(settings)
     domains = [load_domain(settings.domains, name) for name in domain_names(settings.domains)]
-    candidates = [ready_version(settings, domain, base) for domain in domains]
+    versions = [ready_version(settings, domain, base) for domain in domains]
 
-    settings = load_settings(port=free_port(settings))
-    server = start_server(settings, base, candidates)
+    settings = load_settings(port=free_port(settings.port))
+    server = start_server(settings, base, versions)
     try:
-        results = [evaluate_and_release(settings, server, domain) for domain in domains]
-        answers = [ask(settings, server, base, domain) for domain in domains if in_production(settings, domain)]
+        results = [evaluate(settings, version) for version in versions]
+        released = [domain for domain, result in zip(domains, results, strict=True) if release(settings, result)]
+        asked = [ask_both(settings, domain, base) for domain in released]
     finally:
-        with err.status("stopping the server: running requests may finish"):
-            from locum.serve import launcher
+        stop_server(server)
+    report = write_report(settings, results, asked)
+    show(results, report, minutes=(time.monotonic() - started) / 60)
+    return 0 if all(result.passed for result in results) else 1
 
-            launcher.stop(server)
-    report = write_report(settings, results, answers)
-    show(results, answers, report, minutes=(time.monotonic() - started) / 60)
-    return 0 if all(result.verdict.passed for result in results) else 1
+
+def put_aside(home: Path) -> None:
+    """Start over without losing anything: the old state is renamed."""
+    if home.exists():
+        aside = home.with_name(f"{home.name}-{datetime.now():%Y%m%d-%H%M%S}")
+        home.rename(aside)
+        out.print(f"The state of before is kept in {aside}; remove it when you do not need it.")
+
+
+def ready_base(settings: Settings) -> Base:
+    """The base model, converted once."""
+    from locum.adapters.base import pull
+
+    out.rule("[bold]Base model", align="left")
+    with err.status("looking") as status:
+        base = pull(settings.base, settings.bases, say=status.update)
+    out.print(f"{base.name}: {base.parameters:,} weights, fingerprint {base.fingerprint[:12]}", highlight=False)
+    return base
+
+
+def ready_version(settings: Settings, domain: Domain, base: Base) -> Manifest:
+    """The domain's data, and the adapter that was trained on it, registered."""
+    from locum.train.pipeline import train_domain
+
+    out.rule(f"[bold]{domain.name}[/]: {domain.card.description}", align="left")
+    outcome = train_domain(settings, domain, base, overrides=[], fresh=False, register=True)
+    assert outcome.manifest is not None
+    out.print(f"{outcome.manifest.name} is registered (digest {outcome.manifest.digest[:12]})", highlight=False)
+    return outcome.manifest
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port if nobody has it, else any that is free: the demo's server disturbs no other."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise UnavailableError("no port is free on 127.0.0.1")
+
+
+def start_server(settings: Settings, base: Base, versions: list[Manifest]) -> Server:
+    """A server of the demo's own, ready to answer."""
+    from locum.serve import launcher
+    from locum.serve.host import plan_for_this_host
+
+    out.rule("[bold]Server", align="left")
+    plan = plan_for_this_host()
+    for line in plan.lines():
+        out.print(line, style="dim", highlight=False)
+    server = launcher.start(settings, base, plan, max_rank=max(version.rank for version in versions))
+    try:
+        with err.status("waiting: importing vLLM") as status:
+            launcher.wait_until_ready(server, lambda reason: status.update(f"waiting: {reason}"))
+    except BaseException:
+        launcher.stop(server, timeout=10)
+        raise
+    out.print(f"Ready at {server.endpoint}", highlight=False)
+    return server
+
+
+def stop_server(server: Server) -> None:
+    from locum.serve import launcher
+
+    with err.status("stopping the server"):
+        launcher.stop(server)
+
+
+def evaluate(settings: Settings, version: Manifest) -> EvaluationResult:
+    """The version's first suite against the live endpoint."""
+    from locum.evaluate.evaluation import evaluate_version
+
+    out.rule(f"[bold]Evaluating {version.name}", align="left")
+    result = evaluate_version(settings, version.name, console=err)[0]
+    for check in result.checks:
+        out.print(f"{'[green]✓[/]' if check.met else '[red]✗[/]'} {check.reason}", highlight=False)
+    return result
+
+
+def release(settings: Settings, result: EvaluationResult) -> bool:
+    """Release a version that passed, if it is not in production already; says whether it is now."""
+    from locum.adapters.registry import Registry
+
+    if not result.passed:
+        return False
+    registry = Registry.open(settings)
+    if registry.snapshot().aliases.get(result.domain) == result.version:
+        out.print(f"{result.version} is in production already.", highlight=False)
+    else:
+        registry.release(result.version, by=settings.user)
+        out.print(f"Released {result.version}.", highlight=False)
+    return True
+
+
+def ask_both(settings: Settings, domain: Domain, base: Base) -> Asked:
+    """The card's example question, put to the base model and to the domain by its name."""
+    from locum.evaluate.chat import stream_answer
+    from locum.evaluate.report import Asked
+
+    card = domain.card
+    said = {}
+    speaker = domain.name
+    wait_for_production(settings, domain.name)
+    for model in (base.name, domain.name):
+        parts = list(
+            stream_answer(
+                settings.endpoint_url,
+                settings.api_key.get_secret_value(),
+                model=model,
+                system=card.system_prompt,
+                question=card.example,
+                max_tokens=card.suites[0].max_tokens,
+            )
+        )
+        said[model] = "".join(part.text for part in parts)
+        speaker = parts[-1].model if parts else model
+    out.rule(f"[bold]{domain.name}[/]: {card.example}", align="left")
+    panels = [Panel(said[base.name], title=base.name), Panel(said[domain.name], title=speaker)]
+    out.print(Columns(panels, equal=True, expand=True))
+    out.print(" ".join(card.notices), style="dim", highlight=False)
+    return Asked(
+        domain=domain.name,
+        version=speaker,
+        question=card.example,
+        answer=said[domain.name],
+        base_answer=said[base.name],
+        notices=card.notices,
+    )
+
+
+def wait_for_production(settings: Settings, domain: str, *, seconds: float = 10) -> None:
+    """A release reaches the server within its poll interval; the first release of a domain makes its name known."""
+    from locum.adapters.registry import Registry
+    from locum.evaluate.endpoint import read_endpoint
+
+    released = Registry.open(settings).snapshot().aliases[domain]
+    deadline = time.monotonic() + seconds
+    while read_endpoint(settings.endpoint_url).aliases.get(domain) != released:
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"the server did not take over {released} within {seconds:.0f} s")
+        time.sleep(0.1)
+
+
+def write_report(settings: Settings, results: list[EvaluationResult], asked: list[Asked]) -> Path:
+    """One page over all domains."""
+    from locum.evaluate.report import summary_report
+
+    report = settings.evaluations / REPORT
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(summary_report(results, asked), encoding="utf-8")
+    return report
+
+
+def show(results: list[EvaluationResult], report: Path, *, minutes: float) -> None:
+    """The table that says it all."""
+    from locum.evaluate.report import signed
+
+    out.rule("[bold]Result", align="left")
+    rows = [
+        (
+            result.domain,
+            result.version,
+            result.samples,
+            f"{result.base_score.mean:.3f}",
+            f"{result.score.mean:.3f}",
+            signed(result.gain),
+            "[green]passed[/]" if result.passed else "[red]failed[/]",
+        )
+        for result in results
+    ]
+    columns = ["domain", "version", "n", "base", "adapter", "difference [95 % CI]", "gate"]
+    out.print(table(None, columns, rows))
+    out.print(f"Report: {report}", highlight=False, soft_wrap=True)
+    out.print(
+        f"Took {minutes:.1f} minutes. To go on: make serve, and in another terminal .venv/bin/locum chat medical …"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from locum.settings import Settings, load_settings
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from locum.settings import Settings
 
 out = Console()
 err = Console(stderr=True)
@@ -24,6 +26,8 @@ EndpointOption = Annotated[
 
 def settings(**overrides: Any) -> Settings:
     """The settings in force, with command-line options on top."""
+    from locum.settings import load_settings
+
     return load_settings(**overrides)
 
 
@@ -34,6 +38,8 @@ def print_json(data: Any) -> None:
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table with text on the left and numbers on the right."""
+    from rich.table import Table
+
     rows = [tuple(row) for row in rows]
     made = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):

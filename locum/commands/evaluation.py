@@ -124,7 +124,7 @@ def _show(result: EvaluationResult) -> None:
                 signed(other.differences[result.metric]) if other else "",
             )
         )
-    columns = ["model", "", "n", *result.models[0].scores, f"{result.version} minus this, {result.metric}"]
+    columns = ["model", "role", "n", *result.models[0].scores, f"{result.version} minus this, {result.metric}"]
     out.print(table(f"{result.domain} · {result.suite}", columns, rows))
     for check in result.checks:
         mark = "[green]✓[/]" if check.met else "[red]✗[/]"

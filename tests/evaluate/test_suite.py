@@ -1,0 +1,124 @@
+"""Suites: which samples, in which order, and what the digest depends on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from locum.adapters.card import GateCard, SuiteCard
+from locum.adapters.domains import Domain
+from locum.errors import BadInputError, NotFoundError
+from locum.evaluate.suite import Suite, choose_suites, load_suites
+
+
+def load(domain: Domain, folder: Path, **suite: Any) -> Suite:
+    card = domain.card.model_copy(update={"suites": [SuiteCard(name="diagnoses", **suite)]})
+    [loaded] = load_suites(replace(domain, card=card), folder)
+    return loaded
+
+
+def write(path: Path, *questions: str, **row: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"conversations": [{"role": "user", "content": text}, {"role": "assistant", "content": "Yes"}], **row}
+        for text in questions
+    ]
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+
+
+def test_a_sample_without_a_system_message_gets_the_cards(suite: Suite, domain: Domain) -> None:
+    assert [message.role for message in suite.samples[0].messages] == ["system", "user"]
+    assert suite.samples[0].messages[0].content == domain.card.system_prompt
+
+
+def test_a_sample_keeps_its_own_system_message(domain: Domain, tmp_path: Path) -> None:
+    row = {
+        "conversations": [
+            {"role": "system", "content": "Mine"},
+            {"role": "user", "content": "Q"},
+            {"role": "assistant", "content": "A"},
+        ]
+    }
+    (tmp_path / "test.jsonl").write_text(json.dumps(row))
+    [sample] = load(domain, tmp_path).samples
+    assert [message.content for message in sample.messages] == ["Mine", "Q"]
+    assert sample.reference == "A"
+
+
+def test_the_order_of_rows_changes_nothing(domain: Domain, tmp_path: Path) -> None:
+    write(tmp_path / "a" / "test.jsonl", "one", "two", "three")
+    write(tmp_path / "b" / "test.jsonl", "three", "one", "two")
+    assert load(domain, tmp_path / "a") == load(domain, tmp_path / "b")
+
+
+def test_identical_rows_count_once(domain: Domain, tmp_path: Path) -> None:
+    write(tmp_path / "test.jsonl", "one", "one", "two")
+    assert len(load(domain, tmp_path).samples) == 2
+
+
+def test_a_limit_moves_few_samples_when_the_file_grows(domain: Domain, tmp_path: Path) -> None:
+    questions = [f"question {index}" for index in range(300)]
+    write(tmp_path / "a" / "test.jsonl", *questions[:270])
+    write(tmp_path / "b" / "test.jsonl", *questions)
+    before = {sample.id for sample in load(domain, tmp_path / "a", limit=100).samples}
+    after = {sample.id for sample in load(domain, tmp_path / "b", limit=100).samples}
+    assert len(before) == len(after) == 100
+    assert len(before & after) > 75
+
+
+def test_a_row_without_a_group_stands_alone(domain: Domain, tmp_path: Path) -> None:
+    write(tmp_path / "test.jsonl", "one", "two")
+    assert len({sample.group for sample in load(domain, tmp_path).samples}) == 2
+    write(tmp_path / "test.jsonl", "one", "two", group="code 1")
+    assert {sample.group for sample in load(domain, tmp_path).samples} == {"code 1"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"metrics": ["exact_match"]}, {"primary": "rouge_l"}, {"max_tokens": 33}, {"temperature": 0.5}, {"limit": 2}],
+)
+def test_the_digest_depends_on_the_suites_settings(domain: Domain, tmp_path: Path, change: dict[str, Any]) -> None:
+    write(tmp_path / "test.jsonl", "one", "two", "three")
+    assert load(domain, tmp_path).digest != load(domain, tmp_path, **change).digest
+
+
+def test_the_digest_depends_on_thresholds_and_prompt(domain: Domain, tmp_path: Path) -> None:
+    write(tmp_path / "test.jsonl", "one", "two", "three")
+    before = load(domain, tmp_path).digest
+    for update in ({"gate": GateCard(min_score=0.9)}, {"system_prompt": "Be brief."}):
+        changed = replace(domain, card=domain.card.model_copy(update=update))
+        assert load(changed, tmp_path).digest != before
+
+
+def test_a_quick_look_is_another_suite(suite: Suite) -> None:
+    quick = suite.limited(5)
+    assert quick.samples == suite.samples[:5]
+    assert quick.digest != suite.digest
+    assert suite.limited(10_000).digest != suite.digest
+
+
+def test_a_missing_test_split_says_how_to_build_it(domain: Domain, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="diagnoses") as caught:
+        load(domain, tmp_path / "nowhere")
+    assert caught.value.hint == "locum data build medical"
+
+
+def test_samples_beside_the_card_are_found(domain: Domain, tmp_path: Path) -> None:
+    write(domain.folder / "extra.jsonl", "one")
+    assert load(domain, tmp_path, samples="extra.jsonl").samples[0].question == "one"
+
+
+def test_a_suite_without_samples_is_refused(domain: Domain, tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text("\n")
+    with pytest.raises(BadInputError, match="holds no sample"):
+        load(domain, tmp_path)
+
+
+def test_an_unknown_suite_lists_those_there_are(suite: Suite) -> None:
+    assert choose_suites([suite], None) == choose_suites([suite], "diagnoses") == [suite]
+    with pytest.raises(NotFoundError, match=r"'nope'.*diagnoses"):
+        choose_suites([suite], "nope")
