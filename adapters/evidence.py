@@ -19,7 +19,7 @@ def missing_evidence(
             and suite digest counts.
     """
     if not required:
-        return [f"no suite is known for {manifest.domain}: evaluate it first"]
+        return [f"there is no evaluation of {manifest.name}, and no suite is known for {manifest.domain}"]
     return [
         complaint
         for suite, digest in sorted(required.items())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -150,14 +152,12 @@ def retry_after(header: str | None) -> float | None:
     """Seconds that a Retry-After header asks for, as a number or as a date (RFC 9110, 10.2.3); none if unreadable."""
     if header is None:
         return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError):
+        seconds = float(header)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    with suppress(ValueError, TypeError):  # TypeError: a date without a zone
         return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+    return None
 
 
 def _reply(response: Response, latency_s: float, attempts: int) -> Reply:

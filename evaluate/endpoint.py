@@ -100,6 +100,11 @@ def read_endpoint(url: str, *, api_key: str = "") -> Endpoint:
             f"no server answers at {url} ({type(error).__name__}: {error})",
             hint="`locum serve` starts one; --endpoint or the setting `endpoint` says where it is",
         ) from None
+    if response.status_code == 404:
+        raise UnavailableError(
+            f"{url}/models does not exist: what answers there is no OpenAI-compatible server",
+            hint="the URL of an endpoint usually ends in /v1",
+        )
     if response.status_code != 200:
         raise error_of(response, url)
     try:

@@ -138,8 +138,11 @@ class GroupedPunica(PunicaWrapperBase):  # type: ignore[misc]  # vLLM is not typ
         x = x.view(-1, x.shape[-1])
         y = y.view(-1, y.shape[-1])
         for group in self._samples:
-            a, b = lora_a_stacked[group.slot, 0], lora_b_stacked[group.slot, 0]
-            group.add(y, _product(group.take(x), a, b, scale))
+            delta = _product(group.take(x), lora_a_stacked[group.slot, 0], lora_b_stacked[group.slot, 0], scale)
+            width = min(
+                y.shape[1], delta.shape[1]
+            )  # one of the two may be padded to a multiple of the vocabulary's block
+            group.add(y.narrow(1, 0, width), delta.narrow(1, 0, width))
 
     def apply_lora_full_linear(
         self,

@@ -278,7 +278,7 @@ def serving(settings: Settings, base: Base, *arguments: str) -> Iterator[LiveSer
 def server(
     tiny_base: Path, tiny_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveServer]:
-    """One live server for the session: medical@1 and legal@1 in production, legal@2 a candidate, finance empty."""
+    """One live server for the session: medical@1 and legal@1 in production, legal@2 and tax@1 not, finance empty."""
     from locum.adapters.domains import load_domain
     from locum.adapters.probes import make_probes, probe_prompts
 
@@ -288,10 +288,10 @@ def server(
     )
     base = pull(str(tiny_base), settings.bases)
     registry = Registry.open(settings)
-    for name in ("medical", "legal", "finance"):
+    for name in ("medical", "legal", "tax", "finance"):
         write_domain(settings.domains, name)
-    for seed, domain in enumerate(("medical", "legal", "legal"), start=1):
-        adapter = tiny_adapter(rank=(8, 4, 16)[seed - 1], seed=seed)
+    for seed, (domain, rank) in enumerate((("medical", 8), ("legal", 4), ("legal", 16), ("tax", 8)), start=1):
+        adapter = tiny_adapter(rank=rank, seed=seed)
         prompts = probe_prompts(load_domain(settings.domains, domain), settings.data_path(domain))
         manifest = registry.register(
             domain,
@@ -303,7 +303,7 @@ def server(
             probes=make_probes(base.path, adapter, prompts),
             created_by="tester",
         )
-        if manifest.number == 1:
+        if manifest.number == 1 and domain != "tax":
             registry.release(manifest.name, by="tester", reason="first version of the tests", force=True)
-    with serving(settings, base) as live:
+    with serving(settings, base, "--", "--enable-auto-tool-choice", "--tool-call-parser", "hermes") as live:
         yield live

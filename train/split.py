@@ -1,4 +1,8 @@
-"""Train, validation and test: chosen by a hash of each row, so that a split never changes when rows are added."""
+"""Splits: 80/10/10 by a hash of each row, without a leak between them.
+
+Which split a row falls into depends on that row alone, so adding rows never moves one. What can happen is that a row of
+train or validation is dropped because a row that asks the same thing has come into test.
+"""
 
 from __future__ import annotations
 
@@ -12,91 +16,97 @@ from locum.adapters.manifest import DataRecord, Split
 from locum.errors import CheckFailedError
 
 SplitName = Literal["train", "validation", "test"]
-# From the one that is kept whole to the one that gives way: what is in an earlier split is dropped from a later one.
-ORDER: tuple[SplitName, ...] = ("test", "validation", "train")
-BUCKETS = 10
+NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
+BUCKETS = 10  # one for test, one for validation, the rest for train
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The three splits of a domain's rows, and how many rows fell out on the way."""
+    """The rows of each split in the order of their digests, and what was left out on the way."""
 
     train: list[Conversation]
     validation: list[Conversation]
     test: list[Conversation]
     duplicates: int
-    """Rows that are word for word in the same split already."""
+    """Rows that were there before, word for word."""
     variants: int
-    """Rows of train or validation that ask what a row of a split before them asks, trivial changes aside."""
+    """Rows of train or validation that ask what a row of a split held out before them asks."""
 
-    def named(self, name: SplitName) -> list[Conversation]:
+    def rows(self, name: SplitName) -> list[Conversation]:
+        """The rows of the split called `name`."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
 
-def split_of(conversation: Conversation) -> SplitName:
-    """The split of a row, by its group or else its content: a tenth test, a tenth validation, the rest train."""
+def split_name(conversation: Conversation) -> SplitName:
+    """The split that a row belongs to, by its group, or else by its content."""
     key = conversation.group or conversation.digest
     bucket = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) % BUCKETS
     return "test" if bucket == 0 else "validation" if bucket == 1 else "train"
 
 
-def split_rows(rows: Iterable[Conversation]) -> Splits:
-    """Distribute rows over the splits, in their order, without duplicates and without leaks.
-
-    A row stays where it is whatever is added; all that can happen to a row of train or validation is that it falls
-    out, when a row is added to a split before it that asks the same.
-    """
-    rows_of: dict[SplitName, list[Conversation]] = {"train": [], "validation": [], "test": []}
-    for row in rows:
-        rows_of[split_of(row)].append(row)
-    asked: set[str] = set()
-    duplicates = variants = 0
-    for name in ORDER:
-        fresh = [row for row in rows_of[name] if normalise(row.question) not in asked]
-        distinct = list({row.digest: row for row in reversed(fresh)}.values())[::-1]
-        variants += len(rows_of[name]) - len(fresh)
-        duplicates += len(fresh) - len(distinct)
-        asked.update(normalise(row.question) for row in distinct)
-        rows_of[name] = distinct
-    return Splits(rows_of["train"], rows_of["validation"], rows_of["test"], duplicates, variants)
+def question_key(conversation: Conversation) -> str:
+    """What a row asks, without case, punctuation and spacing; a question of nothing else stands as it is."""
+    return normalise(conversation.question) or conversation.question
 
 
-def check_leaks(
-    train: Sequence[Conversation], validation: Sequence[Conversation], test: Sequence[Conversation]
-) -> str:
-    """Make sure that nothing held out, nor a trivial variant of it, is trained on; returns the result as a sentence.
+def split(conversations: Iterable[Conversation]) -> Splits:
+    """Deal rows to their splits; drop duplicates, and from train and validation what a held-out row asks too."""
+    dealt: dict[SplitName, dict[str, Conversation]] = {name: {} for name in NAMES}
+    read = 0
+    for conversation in conversations:
+        read += 1
+        dealt[split_name(conversation)].setdefault(conversation.digest, conversation)
+    unique = {name: [dealt[name][digest] for digest in sorted(dealt[name])] for name in NAMES}
+
+    test = unique["test"]
+    validation = _without(unique["validation"], _questions(test))
+    train = _without(unique["train"], _questions(test) | _questions(validation))
+    distinct = sum(len(rows) for rows in unique.values())
+    kept = len(train) + len(validation) + len(test)
+    return Splits(train, validation, test, duplicates=read - distinct, variants=distinct - kept)
+
+
+def check_leaks(splits: Splits) -> str:
+    """Make sure that no held-out item, nor a trivial variant of one, is learnt from; returns the result as a sentence.
 
     Raises:
-        CheckFailedError: something is; says how much, and shows one.
+        CheckFailedError: one is; says how many of which split, and shows one.
     """
-    held_out = {normalise(row.question): row for row in test}
-    for name, rows in (("training", train), ("validation", validation)):
-        leaked = [row for row in rows if normalise(row.question) in held_out]
+    pairs: tuple[tuple[SplitName, SplitName], ...] = (
+        ("test", "train"),
+        ("test", "validation"),
+        ("validation", "train"),
+    )
+    for held_out, learnt in pairs:
+        asked = _questions(splits.rows(learnt))
+        leaked = [row for row in splits.rows(held_out) if question_key(row) in asked]
         if leaked:
             raise CheckFailedError(
-                f"{len(leaked)} of {len(rows):,} {name} items ask what a test item asks, expected none; "
-                f"the first: {leaked[0].question!r}",
+                f"{len(leaked):,} of {len(splits.rows(held_out)):,} {held_out} items are among the {learnt} items too, "
+                f"expected none; the first: {leaked[0].question!r}",
                 hint="locum data build DOMAIN drops them",
             )
-    trained = {normalise(row.question) for row in train}
-    leaked = [row for row in validation if normalise(row.question) in trained]
-    if leaked:
-        raise CheckFailedError(
-            f"{len(leaked)} of {len(validation):,} validation items ask what a training item asks, expected none; "
-            f"the first: {leaked[0].question!r}",
-            hint="locum data build DOMAIN drops them",
-        )
     return (
-        f"0 of {len(test):,} test items, nor a trivial variant of one, are among the {len(train):,} training items"
+        f"0 of {len(splits.test):,} test items, nor a trivial variant of one, "
+        f"are among the {len(splits.train):,} training items"
     )
 
 
-def data_record(splits: dict[SplitName, list[Conversation]]) -> DataRecord:
-    """Rows and digest of each split. The order of rows does not count."""
-    records = {name: Split(rows=len(rows), digest=_digest(rows)) for name, rows in splits.items()}
-    together = "".join(f"{name} {records[name].digest}\n" for name in sorted(records))
-    return DataRecord(digest=hashlib.sha256(together.encode()).hexdigest(), splits=records)
+def data_record(splits: Splits) -> DataRecord:
+    """Row count and digest of every split; the order of rows does not matter to a digest."""
+    found = {name: Split(rows=len(splits.rows(name)), digest=split_digest(splits.rows(name))) for name in NAMES}
+    listing = "".join(f"{found[name].digest}  {name}\n" for name in NAMES)
+    return DataRecord(digest=hashlib.sha256(listing.encode()).hexdigest(), splits=found)
 
 
-def _digest(rows: Sequence[Conversation]) -> str:
+def split_digest(rows: Sequence[Conversation]) -> str:
+    """SHA-256 over the sorted digests of the rows."""
     return hashlib.sha256("\n".join(sorted(row.digest for row in rows)).encode()).hexdigest()
+
+
+def _questions(rows: Iterable[Conversation]) -> set[str]:
+    return {question_key(row) for row in rows}
+
+
+def _without(rows: Iterable[Conversation], questions: set[str]) -> list[Conversation]:
+    return [row for row in rows if question_key(row) not in questions]

@@ -3,12 +3,13 @@
 Source: ISO 18245 merchant category codes in the published wordings of ISO, USDA, Stripe, Visa, Mastercard, Alipay and
 American Express, as packaged by `iso18245` 1.4.1 (MIT).
 Task: the description of a merchant category, or a merchant's name, in; the name of its range out.
-Rows: ROW_COUNT. The range for private use (3000-3999) is named by its three parts: airlines, car rental, lodging.
+Rows: 1067. The range for private use (3000-3999) is named by its three parts: airlines, car rental, lodging.
 All wordings of one code are one group. The range 9403-9999 is left out: its six codes are the networks' own.
 """
 
 import hashlib
 import re
+import string
 from collections.abc import Iterator
 
 import iso18245
@@ -31,33 +32,25 @@ RANGES = {
 PRIVATE = [("3000", "3350", "Airlines"), ("3351", "3500", "Car rental"), ("3501", "3999", "Lodging")]
 PER_PRIVATE_RANGE = 220  # hotels alone would be a third of all rows
 WORDINGS = ("stripe", "visa", "usda", "amex", "mastercard", "iso", "alipay")
-FILLER = set("a and for in not elsewhere classified of or other the to".split())
+FILLER = {"a", "and", "for", "in", "not", "elsewhere", "classified", "of", "or", "other", "the", "to"}
 
 
 def rows() -> Iterator[dict[str, object]]:
     """One row a wording that differs in more than filler words, and never one that holds its own answer."""
     taken: set[frozenset[str]] = set()
     for code, answer in _codes():
-        count = 0
         for wording in WORDINGS:
-            text = str(getattr(code, f"{wording}_description"))
+            text = _plain(getattr(code, f"{wording}_description"))
             key = _key(text)
             if not key or key in taken or answer.lower() in text.lower():
                 continue
-            if count and code.range.reserved:  # a private code has one name, often misspelt
-                break
             taken.add(key)
-            count += 1
             yield {
-                "conversations": [
-                    {
-                        "role": "user",
-                        "content": " ".join(text.title().split()) if text.isupper() else " ".join(text.split()),
-                    },
-                    {"role": "assistant", "content": answer},
-                ],
+                "conversations": [{"role": "user", "content": text}, {"role": "assistant", "content": answer}],
                 "group": code.mcc,
             }
+            if code.range.reserved:  # a private code has one name, often misspelt
+                break
 
 
 def _codes() -> Iterator[tuple[iso18245.MCC, str]]:
@@ -70,6 +63,11 @@ def _codes() -> Iterator[tuple[iso18245.MCC, str]]:
         private = [code for code in codes if first <= code.mcc <= last]
         for code in sorted(private, key=_order)[:PER_PRIVATE_RANGE]:
             yield code, answer
+
+
+def _plain(text: str) -> str:
+    """The text on one line, and not in capitals only."""
+    return string.capwords(text) if text.isupper() else " ".join(text.split())
 
 
 def _key(text: str) -> frozenset[str]:

@@ -3,7 +3,7 @@
 Source: ICD-10-CM, April 2026 release (CMS and NCHS; public domain in the United States), as packaged by
 `simple-icd-10-cm` 1.5.0 (MIT).
 Task: the title of a three-character category in, the short name of its chapter out.
-Rows: ROW_COUNT. 21 chapters; chapter 22 (codes for special purposes) holds too few categories to learn from.
+Rows: 1466. 21 chapters; chapter 22 (codes for special purposes) holds too few categories to learn from.
 """
 
 import hashlib

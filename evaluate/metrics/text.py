@@ -22,7 +22,7 @@ def normalise(text: str) -> str:
     the right end. Everything else stays: articles, inner punctuation, signs, brackets, percent and currency, so that
     `-5` and `5`, `(5)` and `5`, `5 %` and `5`, `.5` and `5` remain different answers.
     """
-    text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    text = " ".join(_folded(text).split())
     return text.lstrip(_QUOTES + " ").rstrip(_QUOTES + _SENTENCE_MARKS + " ")
 
 
@@ -32,5 +32,10 @@ def tokens(text: str) -> list[str]:
     A Chinese character or a Japanese kana is a token by itself. On ASCII text this is what `rouge_score` does by
     default; unlike it, letters beyond a-z count.
     """
-    text = _SINGLE.sub(r" \1 ", unicodedata.normalize("NFKC", text).casefold())
+    text = _SINGLE.sub(r" \1 ", _folded(text))
     return "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text).split()
+
+
+def _folded(text: str) -> str:
+    """NFKC and case folded; once more NFKC, because folding can take some letters apart again."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -1,13 +1,25 @@
-"""An evaluation without a server: a domain of twelve codes, and what two models could have said about them."""
+"""An evaluation without a server, and a laboratory around the real one: a proxy that disturbs, a registry to write to.
+
+The laboratory's registry is a copy of the server's, so that what these tests record meets no other test.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+import socket
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from locum.adapters.card import DomainCard, GateCard, Source, SuiteCard
@@ -17,6 +29,10 @@ from locum.evaluate.comparison import by_model, compare, describe
 from locum.evaluate.gate import decide
 from locum.evaluate.result import EvaluationResult
 from locum.evaluate.suite import Sample, Suite, load_suites
+from locum.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.conftest import LiveServer
 
 CHAPTERS = ["Respiratory", "Circulatory", "Neoplasms", "Injury"]
 
@@ -138,3 +154,179 @@ def made(suite: Suite, tmp_path: Path) -> Callable[..., tuple[EvaluationResult, 
         return result, answers
 
     return make
+
+
+class Proxy(ThreadingHTTPServer):
+    """Stands between a client and the real server, and does to each request what `fault` says.
+
+    `fault(request)` gives None to pass it on, a status to answer with, or one of: `drop` the connection, send `half`
+    an answer, `hang` for two seconds, pass it on but name another model (`impostor`).
+    """
+
+    daemon_threads = True
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.upstream = upstream
+        self.fault: Callable[[dict[str, Any]], int | str | None] = lambda request: None
+        self.requests: list[dict[str, Any]] = []
+        self.authorizations: set[str | None] = set()
+        self.in_flight = self.most_in_flight = 0
+        self.lock = threading.Lock()
+        self.client = httpx.Client(timeout=60)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def faults_in_turn(self, *faults: int | str) -> None:
+        """The first requests meet these faults, one each; later ones pass."""
+        left = list(faults)
+        self.fault = lambda request: left.pop(0) if left else None
+
+    def forget(self) -> None:
+        """Pass everything from now on, and count anew."""
+        self.fault = lambda request: None
+        self.requests.clear()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that give up are part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Proxy
+
+    def do_GET(self) -> None:  # the name that http.server calls
+        self._pass_on(self.server.client.get(self.server.upstream + self.path.removeprefix("/v1")))
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        proxy = self.server
+        with proxy.lock:
+            fault = proxy.fault(request)
+            proxy.requests.append(request)
+            proxy.authorizations.add(self.headers["authorization"])
+            proxy.in_flight += 1
+            proxy.most_in_flight = max(proxy.most_in_flight, proxy.in_flight)
+        try:
+            self._answer(request, fault)
+        finally:
+            with proxy.lock:
+                proxy.in_flight -= 1
+
+    def _answer(self, request: dict[str, Any], fault: int | str | None) -> None:
+        if isinstance(fault, int):
+            self._send(fault, json.dumps({"error": {"message": f"fault {fault}"}}).encode(), {"retry-after": "0.2"})
+        elif fault == "drop":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        elif fault == "half":
+            self._send(200, b'{"model": "', {}, length=1000)
+            self.close_connection = True
+        else:
+            if fault == "hang":
+                time.sleep(2)
+            url = self.server.upstream + self.path.removeprefix("/v1")
+            self._pass_on(self.server.client.post(url, json=request), impostor=fault == "impostor")
+
+    def _pass_on(self, response: httpx.Response, *, impostor: bool = False) -> None:
+        content = json.dumps({**response.json(), "model": "medical@99"}).encode() if impostor else response.content
+        kept = {key: value for key, value in response.headers.items() if key in {"content-type", "x-locum-adapter"}}
+        self._send(response.status_code, content, kept)
+
+    def _send(self, status: int, content: bytes, headers: dict[str, str], length: int | None = None) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "content-length": str(length or len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """The real server behind a proxy, a copy of its registry, and domains whose expected answers tests choose."""
+
+    server: LiveServer
+    proxy: Proxy
+    settings: Settings
+
+    def ask(self, model: str, question: str) -> str:
+        """What the model says to a question, as the suite of `expect` asks it."""
+        body = {
+            "model": model,
+            "messages": [{"role": "system", "content": "Answer."}, {"role": "user", "content": question}],
+            "max_tokens": 8,
+            "temperature": 0,
+            "seed": 0,
+        }
+        response = httpx.post(f"{self.server.endpoint}/chat/completions", json=body, timeout=60)
+        return str(response.raise_for_status().json()["choices"][0]["message"]["content"])
+
+    def expect(self, domain: str, answers_of: str | None = None, *, samples: int = 12, **gate: Any) -> Domain:
+        """Write a domain whose suite expects what `answers_of` says; without it, what nobody says."""
+        folder = self.settings.domains / domain
+        folder.mkdir(parents=True, exist_ok=True)
+        questions = [f"What is number {index} in {domain}?" for index in range(samples)]
+        rows = [
+            {
+                "conversations": [
+                    {"role": "user", "content": question},
+                    {
+                        "role": "assistant",
+                        "content": self.ask(answers_of, question) if answers_of else "Nobody says so",
+                    },
+                ]
+            }
+            for question in questions
+        ]
+        (folder / "suite.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        card = DomainCard(
+            name=domain,
+            description="A domain of the tests.",
+            system_prompt="Answer.",
+            source=Source(files=["rows.jsonl"]),
+            suites=[SuiteCard(name="held-out", samples="suite.jsonl", max_tokens=8)],
+            gate=GateCard(**{"min_samples": samples, **gate}),
+            notices=["This is a test."],
+            example=questions[0],
+        )
+        (folder / "card.yaml").write_text(card.model_dump_json(exclude_none=True), encoding="utf-8")
+        return Domain(card, folder)
+
+    def change_registry(self, statement: str) -> None:
+        """Run SQL on the copy: the registry and the server then mean different things."""
+        with sqlite3.connect(self.settings.registry_url.removeprefix("sqlite:///")) as database:
+            database.execute(statement)
+
+    def asked(self) -> Counter[str]:
+        """How many requests each model has got through the proxy."""
+        return Counter(request["model"] for request in self.proxy.requests)
+
+
+@pytest.fixture
+def laboratory(server: LiveServer, tmp_path: Path) -> Iterator[Laboratory]:
+    copy = tmp_path / "registry.db"
+    with (
+        sqlite3.connect(server.settings.registry_url.removeprefix("sqlite:///")) as source,
+        sqlite3.connect(copy) as target,
+    ):
+        source.backup(target)
+    proxy = Proxy(server.endpoint)
+    settings = server.settings.model_copy(
+        update={
+            "home": tmp_path / "home",
+            "domains": tmp_path / "laboratory",
+            "registry": f"sqlite:///{copy}",
+            "artifacts": server.settings.artifacts_url,
+            "endpoint": proxy.url,
+        }
+    )
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    yield Laboratory(server, proxy, settings)
+    proxy.shutdown()
+    proxy.server_close()
+    proxy.client.close()

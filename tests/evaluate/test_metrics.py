@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import string
 import subprocess
 import sys
@@ -20,6 +19,9 @@ from locum.evaluate.metrics.text import normalise, tokens
 
 NAMES = ["exact_match", "token_f1", "rouge_l"]
 ROOT = Path(__file__).parents[2]
+
+# Loads the libraries once, before Hypothesis looks at the clock.
+pytestmark = pytest.mark.usefixtures("metrics")
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +162,6 @@ def test_an_unknown_metric_lists_those_there_are() -> None:
 
 def test_hugging_faces_evaluate_is_imported_from_the_repository_root() -> None:
     """The folder evaluate/ there has no __init__.py, so that it cannot shadow the package."""
-    code = "import evaluate, locum.evaluate.metrics.exact_match; print(evaluate.__version__)"
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip()
+    code = "from importlib.util import find_spec; print(find_spec('evaluate').origin)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip().endswith("site-packages/evaluate/__init__.py")

@@ -75,6 +75,17 @@ def test_shrink_then_expand_is_the_same_as_both_at_once(ids: list[int], seed: in
     torch.testing.assert_close(at_once, in_two)
 
 
+@pytest.mark.parametrize(("vocabulary", "padded"), [(10, 10), (10, 16), (16, 10)])
+def test_logits_take_the_adapter_up_to_the_narrower_of_the_two_vocabularies(vocabulary: int, padded: int) -> None:
+    a, b = torch.ones(SLOTS, 1, RANK, WIDTH), torch.ones(SLOTS, 1, vocabulary, RANK)
+    y = torch.zeros(2, padded)
+    punica_for([0, 20]).add_lora_logits(y, torch.ones(2, WIDTH), a, b, 1.0)
+    width = min(vocabulary, padded)
+    assert y[0].abs().max() == 0
+    assert (y[1, :width] == RANK * WIDTH).all()
+    assert y[1, width:].abs().sum() == 0
+
+
 def test_stock_vllm_still_answers_the_base_with_the_last_slot() -> None:
     """Why this module exists; when vLLM mends it, this fails and the module may go."""
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU

@@ -27,7 +27,7 @@ def text(answer: openai.types.chat.ChatCompletion) -> str:
 
 @pytest.mark.parametrize(
     ("model", "speaks"),
-    [("medical", "medical@1"), ("medical@1", "medical@1"), ("legal@2", "legal@2"), ("legal@candidate", "legal@2")],
+    [("medical", "medical@1"), ("medical@1", "medical@1"), ("legal@2", "legal@2"), ("tax@candidate", "tax@1")],
 )
 def test_a_name_is_resolved_and_the_answer_says_which_version_spoke(
     server: LiveServer, model: str, speaks: str

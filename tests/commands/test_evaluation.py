@@ -1,0 +1,139 @@
+"""`locum eval` and `locum chat` as typed, against the real server. Quick looks only: they record nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from locum import cli
+
+if TYPE_CHECKING:
+    from tests.conftest import LiveServer
+
+NOWHERE = "http://127.0.0.1:1/v1"
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def locum(
+    server: LiveServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """Runs a command in this process, with the server's settings: starting a new one costs ten seconds each."""
+    for name, value in server.environment.items():
+        if name.startswith("LOCUM_") or name not in os.environ:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["locum", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+            raise SystemExit(0)
+        said = capsys.readouterr()
+        return Ran(int(caught.value.code or 0), said.out, said.err)
+
+    return run
+
+
+def test_a_failed_gate_exits_1_with_table_reasons_and_report(locum: Callable[..., Ran]) -> None:
+    ran = locum("eval", "legal", "--model", "legal@2", "--limit", "4")
+    assert ran.code == 1, ran.err
+    for text in ("legal@2", "legal@1", "tiny-llama", "exact_match", "✗ The gain over the base model", "Gate failed"):
+        assert text in ran.out
+    assert "quick look: not recorded" in ran.out
+    report = Path(ran.out.split("Report: ")[1].strip())
+    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_passed_gate_exits_0_and_json_is_one_document(
+    locum: Callable[..., Ran], server: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "medical"
+    folder.mkdir()
+    source = server.settings.domains / "medical"
+    card = (source / "card.yaml").read_text().replace("min_samples: 4", "min_samples: 4, min_gain: -1")
+    (folder / "card.yaml").write_text(card)
+    (folder / "suite.jsonl").write_bytes((source / "suite.jsonl").read_bytes())
+    monkeypatch.setenv("LOCUM_DOMAINS", str(tmp_path))
+    ran = locum("eval", "medical", "--limit", "6", "--json")
+    assert ran.code == 0, ran.err
+    [result] = json.loads(ran.out)
+    assert result["version"] == "medical@1"
+    assert result["passed"] is True
+    assert result["recorded"] is False
+    assert ran.err == ""
+
+
+def test_a_server_that_is_not_there_exits_3(locum: Callable[..., Ran]) -> None:
+    for command in (["eval", "medical"], ["chat", "medical", "Well?"]):
+        ran = locum(*command, "--endpoint", NOWHERE)
+        assert ran.code == 3
+        assert f"no server answers at {NOWHERE}" in ran.err
+        assert "locum serve" in ran.err
+        assert len(ran.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["eval", "legal", "--model", "medical@1"], "expected a version of legal"),
+        (["eval", "legal", "--model", "legal@9"], "legal@1, legal@2"),
+        (["eval", "finance"], "neither a candidate nor a version in production"),
+        (["eval", "legal", "--suite", "nope"], "held-out"),
+        (["chat", "medical", "Well?", "--system", "x", "--no-system"], "exclude each other"),
+        (["chat", "astrology", "Well?"], "medical@1"),
+    ],
+)
+def test_wrong_use_exits_2_and_says_what_there_is(locum: Callable[..., Ran], arguments: list[str], said: str) -> None:
+    ran = locum(*arguments)
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_chat_prints_the_answer_and_then_who_answered_and_the_notices(
+    locum: Callable[..., Ran], server: LiveServer
+) -> None:
+    ran = locum("chat", "medical", "What does the court say?", "--max-tokens", "8")
+    assert ran.code == 0, ran.err
+    answer = server.client.chat.completions.create(
+        model="medical@1",
+        messages=[
+            {"role": "system", "content": "You answer questions of medical."},
+            {"role": "user", "content": "What does the court say?"},
+        ],
+        max_tokens=8,
+        temperature=0,
+    )
+    assert ran.out == f"{answer.choices[0].message.content}\n"
+    assert ran.err.splitlines() == ["medical@1", "This is a test."]
+
+
+def test_chat_lets_the_base_model_answer_the_same_prompt(locum: Callable[..., Ran]) -> None:
+    adapter, base = (
+        locum("chat", "legal@2", "What does the court say?", "--max-tokens", "8", *more) for more in ([], ["--base"])
+    )
+    assert base.err.splitlines()[0] == "tiny-llama"
+    assert adapter.err.splitlines()[0] == "legal@2"
+    assert base.out != adapter.out
+
+
+def test_chat_sends_the_system_prompt_that_is_asked_for_or_none(locum: Callable[..., Ran]) -> None:
+    said = [
+        locum("chat", "medical", "What does the court say?", "--max-tokens", "8", *more).out
+        for more in ([], ["--system", "Cholera is bread."], ["--no-system"])
+    ]
+    assert len(set(said)) == 3

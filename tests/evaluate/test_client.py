@@ -1,0 +1,42 @@
+"""How long to wait before asking again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locum.evaluate.client import Patience, pause, retry_after
+
+PATIENCE = Patience(backoff_s=0.5, backoff_cap_s=20, retry_after_cap_s=60)
+
+
+@given(st.integers(1, 30))
+def test_the_wait_doubles_up_to_a_cap_with_up_to_a_half_left_to_chance(attempt: int) -> None:
+    full = min(20, 0.5 * 2 ** (attempt - 1))
+    assert full / 2 <= pause(attempt, None, PATIENCE) <= full
+
+
+def test_what_the_server_asks_for_wins_up_to_a_cap() -> None:
+    assert pause(1, 7.0, PATIENCE) == 7.0
+    assert pause(9, 0.0, PATIENCE) == 0.0
+    assert pause(1, 3600.0, PATIENCE) == 60
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), (None, None), ("soon", None)])
+def test_retry_after_in_seconds(header: str | None, seconds: float | None) -> None:
+    assert retry_after(header) == seconds
+
+
+def test_retry_after_as_a_date() -> None:
+    later = datetime.now(UTC) + timedelta(seconds=30)
+    assert retry_after(format_datetime(later, usegmt=True)) == pytest.approx(30, abs=2)
+    assert retry_after(format_datetime(later - timedelta(hours=1), usegmt=True)) == 0.0
+
+
+def test_retry_after_that_is_not_a_number_of_seconds_is_passed_over() -> None:
+    assert retry_after("nan") is None
+    assert retry_after("inf") is None

@@ -1,0 +1,51 @@
+"""A training recipe with the changes that a user asks for on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from locum.adapters.card import TrainingRecipe
+from locum.errors import BadInputError
+
+
+def with_overrides(recipe: TrainingRecipe, overrides: Sequence[str]) -> TrainingRecipe:
+    """The recipe with `key=value` changes; a value is written as in a card (`rank=8`, `target_modules=[q_proj]`).
+
+    Raises:
+        BadInputError: not of that form, an unknown key (lists the keys), or a value that the recipe does not take.
+    """
+    changes: dict[str, Any] = {}
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        key = key.strip()
+        if not separator:
+            raise BadInputError(f"--set {override}: expected key=value, such as --set max_steps=20")
+        if key not in TrainingRecipe.model_fields:
+            known = ", ".join(TrainingRecipe.model_fields)
+            raise BadInputError(f"--set {override}: there is no recipe key {key!r} (there are: {known})")
+        try:
+            changes[key] = _number(yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise BadInputError(f"--set {override}: {value!r} cannot be read as a value") from None
+    try:
+        return TrainingRecipe.model_validate({**recipe.model_dump(), **changes})
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"--set {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']} (found {problem['input']!r})"
+            for problem in error.errors()
+        )
+        raise BadInputError(wrong) from None
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 1e-3 as text; everyone else reads it as a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
