@@ -38,11 +38,10 @@ test: setup ## Run the test suite
 serve: setup ## Serve what is registered
 	@$(BIN)/locum serve
 
-lint: setup ## Format check, lint, types, import rules, Dockerfile
+lint: setup ## Format check, lint, types, Dockerfile
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
 	@$(BIN)/hadolint Dockerfile
 
 format: setup ## Put the code into shape

@@ -13,12 +13,18 @@ from locum.adapters.store import FILES, artifact_digest
 from locum.errors import BadInputError, NotFoundError
 
 MAX_RANK = 512  # the highest that vLLM holds
-CODE_OR_PICKLE = {".py", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".so"}
+DTYPES = ("float32", "float16", "bfloat16")
+CODE = {".py", ".pyc", ".so"}
+PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 _TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight$")
+# Ways to begin that leave the base model's weights as they are. Others (PiSSA, OLoRA, CorDA, LoftQ) change them when
+# PEFT loads the adapter, so that it is right only over weights that no server holds.
+_PLAIN_INITS = (True, False, None, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
 # Settings that change what an adapter computes in ways that vLLM's LoRA layers do not hold.
 _MUST_BE_OFF = (
     "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication", "auto_mapping", "lora_bias",
-    "trainable_token_indices", "target_parameters", "use_qalora",
+    "trainable_token_indices", "target_parameters", "use_qalora", "use_bdlora", "alora_invocation_tokens",
+    "arrow_config", "kasa_config", "monteclora_config",
 )  # fmt: skip
 
 
@@ -43,17 +49,22 @@ def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> A
     """
     _check_files(folder)
     config = _read_config(folder / FILES[0])
-    rank = config["r"]
-    if not isinstance(rank, int) or not 1 <= rank <= max_rank:
+    rank, alpha = config["r"], config.get("lora_alpha")
+    if type(rank) is not int or not 1 <= rank <= max_rank:
         raise BadInputError(f"{FILES[0]}: r: expected a rank from 1 to {max_rank}, found {rank!r}")
+    if type(alpha) not in {int, float} or not 0 < alpha < float("inf"):
+        raise BadInputError(f"{FILES[0]}: lora_alpha: expected a number above 0, found {alpha!r}")
     tensors = _read_tensors(folder / FILES[1])
     modules = _check_shapes(tensors, weight_shapes(base), rank)
     for name, tensor in tensors.items():
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if dtype not in DTYPES:
+            raise BadInputError(f"{FILES[1]}: {name}: expected {', '.join(DTYPES)}, found {dtype}")
         if not tensor.isfinite().all():
             raise BadInputError(f"{FILES[1]}: {name}: expected finite values, found NaN or infinity")
     return Artifact(
         rank=rank,
-        alpha=float(config.get("lora_alpha", rank)),
+        alpha=float(alpha),
         target_modules=sorted({module.rsplit(".", 1)[-1] for module in modules}),
         parameters=sum(tensor.numel() for tensor in tensors.values()),
         size=sum((folder / name).stat().st_size for name in FILES),
@@ -66,15 +77,22 @@ def _check_files(folder: Path) -> None:
         raise NotFoundError(
             f"there is no folder {folder}", hint="expected the folder that PEFT's save_pretrained wrote"
         )
-    unwanted = sorted(path.name for path in folder.rglob("*") if path.suffix in CODE_OR_PICKLE)
-    if unwanted:
+    inside = sorted(folder.rglob("*"))
+    for path in inside:
+        if path.suffix.lower() in CODE:
+            raise BadInputError(
+                f"{path} is not let in: expected {' and '.join(FILES)}, found code",
+                hint="if the adapter works without that file, remove it",
+            )
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            raise BadInputError(f"{path} is a link out of the folder: expected a file")
+    pickles = [path.name for path in inside if path.suffix.lower() in PICKLES]
+    if pickles and not (folder / FILES[1]).is_file():
         raise BadInputError(
-            f"{folder}: {unwanted[0]} is not let in: expected {' and '.join(FILES)} alone",
-            hint="pickles and Python files can run code; save the adapter with safe_serialization=True",
+            f"{folder}: expected {FILES[1]}, found {pickles[0]}",
+            hint="a pickle can run code; save the adapter with PEFT's save_pretrained(safe_serialization=True)",
         )
     for name in FILES:
-        if (folder / name).is_symlink():
-            raise BadInputError(f"{folder / name} is a link: expected a file")
         if not (folder / name).is_file():
             raise NotFoundError(f"{folder} has no {name}")
 
@@ -91,6 +109,12 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise BadInputError(f"{path.name}: {field}: expected {expected!r}, found {config.get(field)!r}")
     if config.get("bias", "none") != "none":
         raise BadInputError(f"{path.name}: bias: expected 'none', found {config['bias']!r}")
+    if config.get("init_lora_weights") not in _PLAIN_INITS:
+        raise BadInputError(
+            f"{path.name}: init_lora_weights: {config['init_lora_weights']!r} changes the base model's weights; "
+            "expected an adapter over the weights as they are",
+            hint="save it with PEFT's path_initial_model_for_weight_conversion",
+        )
     for field in _MUST_BE_OFF:
         if config.get(field):
             raise BadInputError(

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def load_base(bases: Path, name: str) -> Base:
         )
     if _file_states(path) != record.files:
         record = _take_record(name, path=record.base.path, checkpoint=path, source=record.base.source)
-        _write_record(record, bases / name)
+        with suppress(OSError):  # where nothing can be written, it is taken anew each time
+            _write_record(record, bases / name)
     return record.base.model_copy(update={"path": path})
 
 
@@ -107,18 +109,12 @@ def pull(model: str, bases: Path, *, say: Callable[[str], None] = lambda _: None
                 )
             return load_base(bases, name)
         part = bases / f".part-{name if linked else model.replace('/', '--')}"
-        if linked or model == DEFAULT:  # a download goes on where it stopped; anything else starts anew
-            shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(exist_ok=True)
-        if model == DEFAULT:
-            say(f"converting {CARRIER_PIN} from GGUF")
-            _convert_carrier(part)
-        elif not linked:
-            say(f"downloading {model}")
-            _download(model, part)
+        if not linked:
+            _fill(part, model, say)
         say("taking the fingerprint")
         checkpoint = Path(source) if linked else part
         record = _take_record(name, path=checkpoint if linked else Path(), checkpoint=checkpoint, source=source)
+        part.mkdir(exist_ok=True)
         _write_record(record, part)
         shutil.rmtree(bases / name, ignore_errors=True)  # at most a record of a folder that is gone
         part.rename(bases / name)
@@ -136,8 +132,7 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in _counted_files(folder):
         if path.name in {"config.json", "tokenizer_config.json"}:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            kept = {key: value for key, value in content.items() if key not in VOLATILE}
+            kept = {key: value for key, value in _json_object(path).items() if key not in VOLATILE}
             part = hashlib.sha256(json.dumps(kept, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
         else:
             with path.open("rb") as file:
@@ -205,6 +200,8 @@ def _weights(folder: Path) -> tuple[str, int]:
             for width in entry["shape"]:
                 size *= width
             counts[entry["dtype"]] = counts.get(entry["dtype"], 0) + size
+    if not counts:
+        raise BadInputError(f"{folder}: expected weights in *.safetensors, found files without any")
     names = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
     most = max(counts, key=lambda dtype: counts[dtype])
     return names.get(most, most.lower()), sum(counts.values())
@@ -221,7 +218,20 @@ def _header(path: Path) -> dict[str, Any]:
         except ValueError:
             raise BadInputError(f"{path} is not a safetensors file: its head is not JSON") from None
     head.pop("__metadata__", None)
+    end = 8 + size + max((entry["data_offsets"][1] for entry in head.values()), default=0)
+    if (found := path.stat().st_size) < end:
+        raise BadInputError(f"{path} is truncated: expected {end} bytes, found {found}", hint="copy it again")
     return head
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise BadInputError(f"{path} is not JSON: expected an object, found {type(content).__name__}")
+    return content
 
 
 def _name_of(model: str) -> str:
@@ -229,6 +239,17 @@ def _name_of(model: str) -> str:
     if not name:
         raise BadInputError(f"{model!r} gives no name for a base model")
     return name
+
+
+def _fill(part: Path, model: str, say: Callable[[str], None]) -> None:
+    """Put a checkpoint into `part`, which a process that was killed may have left behind."""
+    if model == DEFAULT:
+        shutil.rmtree(part, ignore_errors=True)
+        say(f"converting {CARRIER_PIN} from GGUF")
+        _convert_carrier(part)
+    else:
+        say(f"downloading {model}")
+        _download(model, part)  # goes on with the files that are there
 
 
 def _convert_carrier(target: Path) -> None:

@@ -145,13 +145,18 @@ def load_card(path: Path) -> DomainCard:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise NotFoundError(f"there is no domain card at {path}", hint="locum domain new NAME writes one") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BadInputError(f"{path}:{line}: not UTF-8: {error.reason}") from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise BadInputError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    except ValueError as error:  # a date or a number that YAML allows and Python does not
+        raise BadInputError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
         raise BadInputError(f"{path}: a domain card is a mapping of fields, found {type(data).__name__}")
     try:
@@ -164,6 +169,18 @@ def load_card(path: Path) -> DomainCard:
         raise BadInputError(
             "\n".join(lines), hint="locum domain new NAME writes a commented card to compare with"
         ) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a field that is given twice, where YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[object] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+            seen.append(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _field(loc: tuple[int | str, ...]) -> str:

@@ -83,7 +83,7 @@ def read_conversations(path: Path) -> Iterator[Conversation]:
     """
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}")
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

@@ -48,6 +48,19 @@ def domain_names(domains: Path) -> list[str]:
     return sorted(path.parent.name for path in domains.glob(f"*/{CARD_FILE}"))
 
 
+def check_name(name: str) -> None:
+    """Refuse what no domain can be called.
+
+    Raises:
+        BadInputError: the name is not one a domain can have.
+    """
+    if not re.fullmatch(NAME_PATTERN.removesuffix("$"), name) or name == "base":
+        raise BadInputError(
+            f"{name!r} is not a domain's name: expected at most 63 lower-case letters, digits, - and _, "
+            "beginning with a letter, and not `base`"
+        )
+
+
 def new_domain(domains: Path, name: str) -> Path:
     """Write a commented card and two example rows for a new domain; returns the card's path.
 
@@ -55,10 +68,7 @@ def new_domain(domains: Path, name: str) -> Path:
         BadInputError: the name is not one a domain can have.
         ConflictError: there is a folder of that name already.
     """
-    if not re.match(NAME_PATTERN, name) or name == "base":
-        raise BadInputError(
-            f"{name!r} is not a domain's name: expected lower-case letters, digits, - and _, beginning with a letter"
-        )
+    check_name(name)
     folder = domains / name
     if folder.exists():
         raise ConflictError(f"{folder} is there already", hint=f"edit {folder / CARD_FILE}, or choose another name")

@@ -7,6 +7,7 @@ of the very same tokens (teacher forcing), which no near-tie between two tokens 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from locum.adapters.conversations import Message, read_conversations
 from locum.adapters.domains import Domain
 from locum.adapters.manifest import Probe
-from locum.errors import NotFoundError, UnavailableError
+from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,15 @@ class ProbeReport:
     summary: str
 
 
+@dataclass(frozen=True)
+class ServedProbe:
+    """What an endpoint says of a probe's `token_ids`."""
+
+    logprobs: list[float]
+    greedy: bool
+    """Whether each of the tokens is the one that the endpoint would have chosen itself."""
+
+
 def probe_prompts(domain: Domain, data_path: Path) -> list[list[Message]]:
     """What a domain's versions are probed with: the card's example, and the first validation questions."""
     system = Message(role="system", content=domain.card.system_prompt)
@@ -60,6 +70,7 @@ def make_probes(
 
     Raises:
         UnavailableError: PEFT is not installed.
+        BadInputError: the base model's chat template does not take such a prompt.
     """
     try:
         from peft import PeftModel
@@ -74,9 +85,7 @@ def make_probes(
     probes = []
     with torch.inference_mode():
         for prompt in prompts:
-            messages = [message.model_dump() for message in prompt]
-            encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
-            prompt_ids = list(encoded["input_ids"])
+            prompt_ids = _apply_template(tokenizer, prompt, base)
             token_ids = _greedy(model, prompt_ids, max_tokens)
             with model.disable_adapter():
                 base_ids = _greedy(model, prompt_ids, max_tokens)
@@ -106,8 +115,9 @@ def compare_probe_logprobs(
 ) -> ProbeReport:
     """Hold what a server says against the known answers.
 
-    The adapter must reproduce its own log-probabilities within `tolerance` on every probe, and where base and adapter
-    can be told apart at all it must lie clearly away from the base on at least one. Without probes everything passes.
+    The adapter must reproduce its own log-probabilities within `tolerance` on every probe, and lie further than that
+    from the base model's on at least one. The second is asked only where adapter and base are more than two tolerances
+    apart: nearer, a correct answer may lie anywhere between them. Without probes everything passes.
 
     Args:
         served: for each probe, the served log-probability of each of its `token_ids`.
@@ -118,13 +128,15 @@ def compare_probe_logprobs(
     from_base = max(_distance(answer, probe.base_logprobs) for answer, probe in zip(served, probes, strict=True))
     trained = max(_distance(probe.logprobs, probe.base_logprobs) for probe in probes)
     reproduces = worst <= tolerance
-    differs = from_base > tolerance or trained <= tolerance
+    differs = from_base > tolerance or trained <= 2 * tolerance
     summary = (
         f"{len(probes)} probes: at most {worst:.4f} nats a token from the adapter's known answers "
         f"(allowed {tolerance}), {from_base:.4f} from the base model's"
     )
     if not differs:
         summary += "; this is the base model, the adapter is not on"
+    elif trained <= tolerance:
+        summary += "; the adapter differs so little from the base model that these probes cannot tell them apart"
     return ProbeReport(reproduces and differs, worst, from_base, tolerance, summary)
 
 
@@ -140,8 +152,8 @@ def served_dtype(endpoint: str, *, api_key: str = "") -> str:
     raise UnavailableError(f"{endpoint} is not a Locum server", hint="start one with: locum serve")
 
 
-def ask_endpoint(endpoint: str, model: str, probe: Probe, *, api_key: str = "") -> list[float]:
-    """Log-probability of each of a probe's `token_ids` by a live endpoint (vLLM's `prompt_logprobs`).
+def ask_endpoint(endpoint: str, model: str, probe: Probe, *, api_key: str = "") -> ServedProbe:
+    """What a live endpoint says of a probe's `token_ids` (vLLM's `prompt_logprobs`).
 
     Raises:
         UnavailableError: nothing answers there, or not as vLLM does.
@@ -153,7 +165,8 @@ def ask_endpoint(endpoint: str, model: str, probe: Probe, *, api_key: str = "") 
     if not positions:
         raise UnavailableError(f"{endpoint} gave no prompt_logprobs: expected a vLLM server")
     tail = positions[-len(probe.token_ids) :]
-    return [position[str(token)]["logprob"] for position, token in zip(tail, probe.token_ids, strict=True)]
+    said = [position[str(token)] for position, token in zip(tail, probe.token_ids, strict=True)]
+    return ServedProbe([token["logprob"] for token in said], greedy=all(token["rank"] == 1 for token in said))
 
 
 def _request(method: str, url: str, api_key: str, body: dict[str, Any] | None = None) -> Any:
@@ -166,19 +179,39 @@ def _request(method: str, url: str, api_key: str, body: dict[str, Any] | None = 
         raise UnavailableError(f"no server answers at {url}: {error}", hint="start one with: locum serve") from None
     if answer.status_code == 200:
         return answer.json()
-    message = answer.text[:300]
-    raise (NotFoundError if answer.status_code == 404 else UnavailableError)(
-        f"{url} says {answer.status_code}: {message}"
+    kinds: dict[int, type[LocumError]] = {401: UnauthorizedError, 404: NotFoundError}
+    raise kinds.get(answer.status_code, UnavailableError)(
+        f"{url} says {answer.status_code}: {answer.text[:300]}",
+        hint="set LOCUM_API_KEY" if answer.status_code == 401 else None,
     )
+
+
+def _apply_template(tokenizer: Any, prompt: Sequence[Message], base: Path) -> list[int]:
+    from jinja2 import TemplateError
+
+    messages = [message.model_dump() for message in prompt]
+    try:
+        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+    except (ValueError, TemplateError) as error:  # none at all, or one that knows no system role
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(f"the chat template of {base} does not take the prompts of this domain: {reason}") from None
+    return list(encoded["input_ids"])
 
 
 def _greedy(model: Any, prompt_ids: list[int], max_tokens: int) -> list[int]:
     import torch
+    from transformers import GenerationConfig
 
-    prompt = torch.tensor([prompt_ids])
-    output = model.generate(
-        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=max_tokens, do_sample=False
+    # Not the base model's own generation_config.json: its repetition penalties and the like are not the model.
+    end = model.generation_config.eos_token_id
+    plain = GenerationConfig(
+        max_new_tokens=max_tokens,
+        do_sample=False,
+        eos_token_id=end,
+        pad_token_id=end[0] if isinstance(end, list) else end,
     )
+    prompt = torch.tensor([prompt_ids])
+    output = model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), generation_config=plain)
     generated: list[int] = output[0, len(prompt_ids) :].tolist()
     return generated
 
@@ -193,4 +226,5 @@ def _logprobs(model: Any, prompt_ids: list[int], token_ids: list[int]) -> list[f
 
 
 def _distance(one: Sequence[float], other: Sequence[float]) -> float:
-    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+    mean = sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+    return mean if math.isfinite(mean) else math.inf  # NaN compares as neither near nor far, and would pass

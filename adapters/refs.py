@@ -12,7 +12,7 @@ CANDIDATE = "candidate"
 PREVIOUS = "previous"
 ALIASES = (PRODUCTION, CANDIDATE, PREVIOUS)
 
-_REF = re.compile(r"^(?P<domain>[a-z][a-z0-9_-]{0,62})(?:@(?P<at>[1-9][0-9]{0,8}|candidate|previous|production))?$")
+_REF = re.compile(r"(?P<domain>[a-z][a-z0-9_-]{0,62})(?:@(?P<at>[1-9][0-9]{0,8}|candidate|previous|production))?")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def parse_ref(text: str) -> Ref:
     Raises:
         BadInputError: not of the form `domain`, `domain@NUMBER` or `domain@ALIAS`.
     """
-    match = _REF.match(text)
+    match = _REF.fullmatch(text)
     if match is None:
         raise BadInputError(
             f"{text!r} is not a version name; expected DOMAIN, DOMAIN@NUMBER, DOMAIN@candidate or DOMAIN@previous"

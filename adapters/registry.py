@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, select, text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
 from locum import __version__
 from locum.adapters import schema
+from locum.adapters.domains import check_name
 from locum.adapters.evidence import evidence_for, missing_evidence
 from locum.adapters.manifest import DataRecord, EvaluationRecord, Manifest, Probe
 from locum.adapters.migrate import migrate
@@ -52,7 +53,7 @@ class Registry:
         registry = cls(settings.registry_url, ArtifactStore(settings.artifacts_url, cache=settings.home / "cache"))
         try:
             migrate(registry._engine)
-        except OperationalError as error:
+        except DatabaseError as error:
             raise UnavailableError(f"the registry {registry._engine.url!r} cannot be opened: {error.orig}") from None
         return registry
 
@@ -75,11 +76,12 @@ class Registry:
         """
         from locum.adapters.artifact import inspect_artifact
 
-        if parse_ref(domain).alias != PRODUCTION:
-            raise BadInputError(f"{domain!r} is not a domain's name")
+        check_name(domain)
         artifact = inspect_artifact(folder, base.path)
         self.store.put(folder, artifact.digest)
         with self._writing() as db:
+            if not self.store.has(artifact.digest):  # the last version that had it was deleted meanwhile
+                self.store.put(folder, artifact.digest)
             top = db.scalar(select(func.max(schema.versions.c.number)).where(schema.versions.c.domain == domain))
             manifest = Manifest(
                 domain=domain,
@@ -189,15 +191,17 @@ class Registry:
         """Put a version into production, on the evidence for exactly this digest, base model and suites.
 
         Raises:
-            GateError: evidence is missing or the gate failed; says which.
             BadInputError: `force` without a reason.
             ConflictError: it is in production already.
+            GateError: evidence is missing or the gate failed; says which.
         """
         if force and not (reason or "").strip():
             raise BadInputError("a forced release needs a reason", hint='add --reason "…": it is recorded')
         with self._writing() as db:
             entry = _resolve(db, ref)
             manifest = entry.manifest
+            if _alias(db, manifest.domain, PRODUCTION) == entry.id:
+                raise ConflictError(f"{manifest.name} is in production already")
             required = _required(db, manifest.domain)
             evaluations = _evaluations(db, entry.id)
             missing = missing_evidence(manifest, required, [record for _, record in evaluations])
@@ -230,10 +234,11 @@ class Registry:
     def history(self, domain: str) -> list[Release]:
         """Who put what into production, when and on which evidence; newest first."""
         table = schema.releases
-        query = select(table).where(table.c.domain == domain).order_by(table.c.id.desc())
+        columns = [table.c[name] for name in Release.model_fields]
+        query = select(*columns).where(table.c.domain == domain).order_by(table.c.id.desc())
         with self._reading() as db:
             rows = db.execute(query).mappings().all()
-        return [Release.model_validate({key: row[key] for key in Release.model_fields}) for row in rows]
+        return [Release.model_validate({**row, "at": _utc(row["at"])}) for row in rows]
 
     def delete(self, ref: Ref | str) -> Manifest:
         """Take a version out of the registry. Its number and its id are never used again.
@@ -252,10 +257,11 @@ class Registry:
                     )
             db.execute(delete(schema.aliases).where(schema.aliases.c.version_id == entry.id))
             db.execute(update(schema.versions).where(schema.versions.c.id == entry.id).values(deleted=True))
-            shared = select(func.count()).where(schema.versions.c.digest == manifest.digest, ~schema.versions.c.deleted)
-            orphaned = not db.scalar(shared)
-        if orphaned:
-            self.store.delete(manifest.digest)
+        with self._writing(bump=False) as db:  # nobody registers the same artifact while we look and remove
+            table = schema.versions
+            sharing = select(func.count()).where(table.c.digest == manifest.digest, ~table.c.deleted)
+            if not db.scalar(sharing):
+                self.store.delete(manifest.digest)
         return manifest
 
     def _move(
@@ -270,8 +276,6 @@ class Registry:
     ) -> Release:
         manifest = entry.manifest
         current = _alias(db, manifest.domain, PRODUCTION)
-        if current == entry.id:
-            raise ConflictError(f"{manifest.name} is in production already")
         replaced = _entry(db, current).manifest.name if current is not None else None
         _point(db, manifest.domain, PRODUCTION, entry.id)
         _point(db, manifest.domain, PREVIOUS, current)
@@ -295,12 +299,15 @@ class Registry:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with self._engine.connect() as db, db.begin():
-            yield db
+        with _explained(self._engine), self._engine.connect() as db:
+            if self._engine.dialect.name == "postgresql":  # several queries, one moment; SQLite does so by itself
+                db = db.execution_options(isolation_level="REPEATABLE READ")
+            with db.begin():
+                yield db
 
     @contextmanager
     def _writing(self, *, bump: bool = True) -> Iterator[Connection]:
-        with self._engine.connect() as db:
+        with _explained(self._engine), self._engine.connect() as db:
             if self._engine.dialect.name == "sqlite":
                 db = db.execution_options(locum_begin="BEGIN IMMEDIATE")
             with db.begin():
@@ -311,9 +318,27 @@ class Registry:
                     db.execute(update(schema.state).values(revision=schema.state.c.revision + 1))
 
 
+@contextmanager
+def _explained(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise UnavailableError(f"the registry {engine.url!r} does not answer: {error.orig}") from None
+
+
 def _engine(url: str) -> Engine:
     options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if url.startswith("sqlite") else {}
-    engine = create_engine(url, **options)
+    try:
+        engine = create_engine(url, **options)
+    except (ArgumentError, NoSuchModuleError):
+        raise BadInputError(
+            f"settings: registry: expected a URL that SQLAlchemy knows, such as sqlite:///FILE, found "
+            f"one that begins with {url.partition(':')[0]!r}"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise UnavailableError(
+            f"the registry needs the package {error.name}, which is not installed", hint=f"pip install {error.name}"
+        ) from None
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -327,6 +352,11 @@ def _engine(url: str) -> Engine:
             connection.exec_driver_sql(connection.get_execution_options().get("locum_begin", "BEGIN"))
 
     return engine
+
+
+def _utc(at: datetime) -> datetime:
+    """SQLite gives back what we wrote in UTC without saying so; PostgreSQL in the zone of the session."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _revision(db: Connection) -> int:

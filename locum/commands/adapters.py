@@ -142,9 +142,10 @@ def verify(
     if as_json:
         print_json(result)
     else:
-        out.print(f"{manifest.name}: its files are whole (digest {manifest.digest[:12]})")
+        out.print(f"{manifest.name}: its files are whole (digest {manifest.digest[:12]})", highlight=False)
         if not offline:
-            out.print(f"{manifest.name} at {in_force.endpoint_url}: {result['summary']}")
+            said = f"{result['summary']}; {result['greedy']} of {len(manifest.probes)} greedy answers are the same"
+            out.print(f"{manifest.name} at {in_force.endpoint_url}: {said}", highlight=False)
     if not result.get("passed", True):
         raise CheckFailedError(
             f"what answers as {manifest.name} at {in_force.endpoint_url} is not what was trained",
@@ -192,4 +193,5 @@ def _ask_probes(manifest: Manifest, in_force: Settings) -> dict[str, Any]:
     with err.status(f"asking {in_force.endpoint_url}"):
         tolerance = tolerance_for(served_dtype(in_force.endpoint_url, api_key=key))
         served = [ask_endpoint(in_force.endpoint_url, manifest.name, probe, api_key=key) for probe in manifest.probes]
-    return asdict(compare_probe_logprobs(manifest.probes, served, tolerance=tolerance))
+    report = compare_probe_logprobs(manifest.probes, [answer.logprobs for answer in served], tolerance=tolerance)
+    return {**asdict(report), "greedy": sum(answer.greedy for answer in served)}

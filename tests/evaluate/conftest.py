@@ -160,7 +160,7 @@ class Proxy(ThreadingHTTPServer):
     """Stands between a client and the real server, and does to each request what `fault` says.
 
     `fault(request)` gives None to pass it on, a status to answer with, or one of: `drop` the connection, send `half`
-    an answer, `hang` for two seconds, pass it on but name another model (`impostor`).
+    an answer, `hang` for six seconds, pass it on but name another model (`impostor`).
     """
 
     daemon_threads = True
@@ -209,16 +209,13 @@ class _Handler(BaseHTTPRequestHandler):
             proxy.authorizations.add(self.headers["authorization"])
             proxy.in_flight += 1
             proxy.most_in_flight = max(proxy.most_in_flight, proxy.in_flight)
-        try:
-            self._answer(request, fault)
-        finally:
-            with proxy.lock:
-                proxy.in_flight -= 1
+        self._answer(request, fault)
 
     def _answer(self, request: dict[str, Any], fault: int | str | None) -> None:
         if isinstance(fault, int):
             self._send(fault, json.dumps({"error": {"message": f"fault {fault}"}}).encode(), {"retry-after": "0.2"})
         elif fault == "drop":
+            self._leave()
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
         elif fault == "half":
@@ -226,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             if fault == "hang":
-                time.sleep(2)
+                time.sleep(6)
             url = self.server.upstream + self.path.removeprefix("/v1")
             self._pass_on(self.server.client.post(url, json=request), impostor=fault == "impostor")
 
@@ -235,7 +232,14 @@ class _Handler(BaseHTTPRequestHandler):
         kept = {key: value for key, value in response.headers.items() if key in {"content-type", "x-locum-adapter"}}
         self._send(response.status_code, content, kept)
 
+    def _leave(self) -> None:
+        """Before the client can know that its answer is there, and ask for more."""
+        if self.command == "POST":
+            with self.server.lock:
+                self.server.in_flight -= 1
+
     def _send(self, status: int, content: bytes, headers: dict[str, str], length: int | None = None) -> None:
+        self._leave()
         self.send_response(status)
         for name, value in {**headers, "content-length": str(length or len(content))}.items():
             self.send_header(name, value)

@@ -18,7 +18,7 @@ from locum.evaluate.suite import Suite, load_suites
 if TYPE_CHECKING:
     from tests.evaluate.conftest import Laboratory
 
-IMPATIENT = Patience(timeout_s=1.0, attempts=4, backoff_s=0.01, backoff_cap_s=0.05)
+IMPATIENT = Patience(timeout_s=5.0, attempts=4, backoff_s=0.01, backoff_cap_s=0.05)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_the_endpoint_describes_itself(laboratory: Laboratory) -> None:
 
 
 def test_an_endpoint_that_is_not_there_says_how_to_start_one() -> None:
-    with pytest.raises(UnavailableError, match="no server answers at http://127.0.0.1:1/v1") as caught:
+    with pytest.raises(UnavailableError, match=r"no server answers at http://127\.0\.0\.1:1/v1") as caught:
         read_endpoint("http://127.0.0.1:1/v1")
     assert caught.value.exit_code == 3
     assert caught.value.hint and "locum serve" in caught.value.hint

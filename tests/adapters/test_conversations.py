@@ -1,0 +1,106 @@
+"""Conversations: which rows are let in, and what is said of the others."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locum.adapters.conversations import Conversation, Message, normalise, read_conversations
+from locum.errors import BadInputError, NotFoundError
+
+USER, ANSWER = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}
+SYSTEM = {"role": "system", "content": "S"}
+texts = st.text(min_size=1).filter(lambda text: text.isprintable() or "\n" in text)
+
+
+def conversation(questions: list[tuple[str, str]], system: str | None) -> Conversation:
+    messages = [Message(role="system", content=system)] if system else []
+    for question, answer in questions:
+        messages += [Message(role="user", content=question), Message(role="assistant", content=answer)]
+    return Conversation(conversations=messages)
+
+
+conversations = st.builds(
+    conversation, st.lists(st.tuples(texts, texts), min_size=1, max_size=3), st.one_of(st.none(), texts)
+)
+
+
+@given(st.lists(conversations, max_size=4))
+def test_rows_that_were_written_are_read_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Conversation]
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    path.write_text("\n\n".join(row.model_dump_json() for row in rows) + "\n", encoding="utf-8")
+    assert list(read_conversations(path)) == rows
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "expectation"),
+    [
+        ("{not json", "row", "Invalid JSON"),
+        ("[]", "row", "should be an object"),
+        ({"messages": [USER, ANSWER]}, "conversations", "Field required"),
+        ({"conversations": [USER]}, "conversations", "at least 2 items"),
+        ({"conversations": [USER, ANSWER], "extra": 1}, "extra", "Extra inputs are not permitted"),
+        ({"conversations": [USER, ANSWER], "group": ""}, "group", "at least 1 character"),
+        ({"conversations": [USER, {**ANSWER, "role": "tool"}]}, "conversations.1.role", "'system', 'user' or 'ass"),
+        ({"conversations": [USER, {**ANSWER, "content": ""}]}, "conversations.1.content", "at least 1 character"),
+        ({"conversations": [USER, {**ANSWER, "content": None}]}, "conversations.1.content", "valid string"),
+        ({"conversations": [ANSWER, USER]}, "row", "found assistant, user"),
+        ({"conversations": [USER, USER, ANSWER]}, "row", "found user, user, assistant"),
+        ({"conversations": [USER, SYSTEM, ANSWER]}, "row", "found user, system, assistant"),
+        ({"conversations": [SYSTEM, USER]}, "row", "ending with assistant; found system, user"),
+    ],
+)
+def test_a_wrong_row_is_refused_with_its_line_its_field_and_what_was_expected(
+    tmp_path: Path, row: object, field: str, expectation: str
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    wrong = row if isinstance(row, str) else json.dumps(row)
+    path.write_text(json.dumps({"conversations": [USER, ANSWER]}) + f"\n\n{wrong}\n", encoding="utf-8")
+    rows = read_conversations(path)
+    assert next(rows).answer == "A"
+    with pytest.raises(BadInputError) as caught:
+        next(rows)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:3: {field}: ") and expectation in message, message
+
+
+def test_a_row_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    good = json.dumps({"conversations": [USER, ANSWER]}).encode()
+    path.write_bytes(good + b"\n" + good.replace(b'"Q"', b'"\xe7"') + b"\n")
+    with pytest.raises(BadInputError, match=r"rows\.jsonl:2: row: .*invalid unicode"):
+        list(read_conversations(path))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"there is no file .*none\.jsonl"):
+        list(read_conversations(tmp_path / "none.jsonl"))
+
+
+@given(conversations)
+def test_the_digest_is_of_the_messages_alone(row: Conversation) -> None:
+    grouped = row.model_copy(update={"group": "patient-7"})
+    other = Message(role="assistant", content=row.answer + "!")
+    changed = row.model_copy(update={"conversations": [*row.prompt, other]})
+    assert grouped.digest == row.digest != changed.digest
+
+
+@given(st.text())
+def test_trivial_variants_of_a_text_are_normalised_to_the_same(text: str) -> None:
+    once = normalise(text)
+    assert normalise(once) == once
+    assert normalise(f"  {text}?! ") == once
+    assert normalise(unicodedata.normalize("NFD", text)) == once
+
+
+def test_a_conversation_knows_its_question_its_prompt_and_its_answer() -> None:
+    row = conversation([("One?", "1"), ("Two?", "2")], "Count.")
+    assert (row.question, row.answer) == ("One?\nTwo?", "2")
+    assert [message.role for message in row.prompt] == ["system", "user", "assistant", "user"]

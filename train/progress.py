@@ -1,0 +1,81 @@
+"""What is seen while an adapter trains: one line with step, loss, tokens a second and time left.
+
+Importing this module imports transformers: do it inside the function that trains.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback
+
+from locum.errors import CheckFailedError
+from locum.train.result import Losses
+from locum.train.sft import AnswerTrainer
+
+
+class Watcher(TrainerCallback):  # type: ignore[misc]
+    """Shows progress, keeps the losses, says when to measure and save, and stops a training that diverged."""
+
+    def __init__(self, label: str, losses: Losses, marks: set[int], total: int) -> None:
+        self.losses = losses
+        self.marks = marks
+        """Steps after which validation loss is measured and a checkpoint written."""
+        self.trainer: AnswerTrainer | None = None
+        columns = ("{task.description}", "step {task.completed:.0f}/{task.total:.0f}", "{task.fields[figures]}")
+        self.progress = Progress(
+            TextColumn(columns[0]),
+            BarColumn(bar_width=20),
+            *(TextColumn(column) for column in columns[1:]),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=Console(stderr=True),
+        )
+        self.task = self.progress.add_task(label, total=total, figures="")
+
+    def __enter__(self) -> Watcher:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for entry in state.log_history:  # of the steps before an interruption
+            self._keep(entry, entry["step"])
+        self.progress.update(self.task, completed=state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_log = True
+        control.should_evaluate = control.should_save = state.global_step in self.marks
+        self.progress.update(self.task, completed=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        self._keep(logs or {}, state.global_step)
+        self._show()
+
+    def _keep(self, logs: dict[str, float], step: int) -> None:
+        for key, losses in (("loss", self.losses.train), ("eval_loss", self.losses.validation)):
+            if key not in logs:
+                continue
+            if not math.isfinite(logs[key]):
+                raise CheckFailedError(
+                    f"the {'validation ' if key == 'eval_loss' else ''}loss is {logs[key]} after step {step}, "
+                    "expected a finite number",
+                    hint="lower the learning rate, for example --set learning_rate=1e-4",
+                )
+            losses[step] = logs[key]
+
+    def _show(self) -> None:
+        parts = []
+        if self.losses.train:
+            recent = list(self.losses.train.values())[-10:]
+            parts.append(f"loss {sum(recent) / len(recent):.3f}")
+        if self.losses.validation:
+            parts.append(f"validation {list(self.losses.validation.values())[-1]:.3f}")
+        if self.trainer is not None and self.trainer.step_seconds:
+            parts.append(f"{self.trainer.tokens / self.trainer.step_seconds:,.0f} tokens/s")
+        self.progress.update(self.task, figures=" · ".join(parts))

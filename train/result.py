@@ -1,0 +1,81 @@
+"""What a training leaves behind: an adapter, and a record of how it came about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from locum.adapters.card import TrainingRecipe
+from locum.adapters.manifest import DataRecord
+
+RESULT_FILE = "training.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Losses(_Record):
+    """Mean cross-entropy of the answers' tokens, in nats, by the step after which it was measured."""
+
+    train: dict[int, float] = {}
+    validation: dict[int, float] = Field({}, description="0 is the base model before the first step")
+
+
+class TrainingResult(_Record):
+    """training.json: everything about one training run."""
+
+    domain: str
+    run: str = Field(description="SHA-256 over recipe, data and base model: what the run was given")
+    base: str
+    base_fingerprint: str
+    data: DataRecord
+    recipe: TrainingRecipe
+    steps: int
+    best_step: int = Field(description="the step whose adapter is kept: the one with the lowest validation loss")
+    losses: Losses
+    train_rows: int
+    validation_rows: int = Field(description="rows that each measurement of validation loss used")
+    longest: int = Field(description="tokens of the longest row")
+    parameters: int = Field(description="number of trained weights")
+    device: str
+    dtype: str
+    tokens: int = Field(description="tokens that were trained on, prompts included, since the last interruption")
+    tokens_per_second: float = Field(description="of training steps, without measurements and loading")
+    seconds: float = Field(
+        description="from loading the base model to the finished adapter, since the last interruption"
+    )
+    resumed_at: int = Field(description="the step that an interrupted run was taken up at; 0 when it was not")
+    peak_memory: int = Field(description="bytes: of the process on a CPU, of the device on a GPU")
+    versions: dict[str, str] = Field(description="of Python and the libraries")
+    folder: Path = Field(Path(), exclude=True)
+    reused: bool = Field(False, exclude=True)
+
+    @property
+    def adapter(self) -> Path:
+        """Folder of the PEFT adapter."""
+        return self.folder / "adapter"
+
+    @property
+    def first_loss(self) -> float:
+        """Validation loss of the base model."""
+        return self.losses.validation[0]
+
+    @property
+    def best_loss(self) -> float:
+        """Validation loss of the adapter."""
+        return self.losses.validation[self.best_step]
+
+    def summary(self) -> dict[str, Any]:
+        """What a manifest records of it: not every step."""
+        chosen = {
+            "run", "steps", "best_step", "train_rows", "device", "dtype", "tokens", "tokens_per_second", "seconds",
+            "resumed_at", "peak_memory", "versions",
+        }  # fmt: skip
+        return {
+            **self.model_dump(mode="json", include=chosen),
+            "validation_loss_before": self.first_loss,
+            "validation_loss": self.best_loss,
+        }

@@ -1,0 +1,37 @@
+"""The rows of a built split, ready for the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from locum.adapters.conversations import Conversation, read_conversations
+from locum.errors import BadInputError
+from locum.train.template import Template, Tokens
+
+
+def load_rows(file: Path, template: Template, max_length: int) -> list[Tokens]:
+    """Tokens of all conversations of a split.
+
+    Raises:
+        BadInputError: the split is empty, the template has no place for an answer, or a row is too long.
+    """
+    rows = tokenise_rows(read_conversations(file), template)
+    if not rows:
+        raise BadInputError(
+            f"{file} holds no conversation, expected at least one", hint=f"locum data build {file.parent.name}"
+        )
+    lengths = [len(row.input_ids) for row in rows]
+    too_long = sum(length > max_length for length in lengths)
+    if too_long:
+        raise BadInputError(
+            f"{file}: {too_long:,} of {len(rows):,} rows are longer than {max_length} tokens (recipe.max_length); "
+            f"the longest has {max(lengths):,}",
+            hint=f"shorten them, or raise the limit: --set max_length={max(lengths)}",
+        )
+    return rows
+
+
+def tokenise_rows(conversations: Iterable[Conversation], template: Template) -> list[Tokens]:
+    """Tokens of conversations, in their order."""
+    return [tokens for conversation in conversations for tokens in template.tokenise(conversation)]
