@@ -80,6 +80,9 @@ class SuiteCard(_Strict):
         ["exact_match", "token_f1", "rouge_l"], min_length=1
     )
     primary: Literal["exact_match", "token_f1", "rouge_l"] = "exact_match"
+    choices: list[str] | None = Field(
+        None, min_length=2, description="hold every model to one of these answers, by the server's structured output"
+    )
     max_tokens: int = Field(32, ge=1)
     temperature: float = Field(0.0, ge=0, le=2)
 

@@ -89,6 +89,7 @@ async def ask_until_answered(
     messages: Sequence[Message],
     max_tokens: int,
     temperature: float,
+    choices: Sequence[str] | None,
     patience: Patience,
     on_retry: Callable[[], None],
 ) -> Reply:
@@ -103,13 +104,15 @@ async def ask_until_answered(
     """
     import httpx
 
-    body = {
+    body: dict[str, object] = {
         "model": model,
         "messages": [message.model_dump() for message in messages],
         "max_tokens": max_tokens,
         "temperature": temperature,
         "seed": 0,
     }
+    if choices is not None:
+        body["structured_outputs"] = {"choice": list(choices)}
     problem = ""
     for attempt in range(1, patience.attempts + 1):
         asked_to_wait: float | None = None

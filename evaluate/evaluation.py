@@ -214,6 +214,7 @@ def _judge(
         confidence=gate.confidence,
         max_tokens=suite.max_tokens,
         temperature=suite.temperature,
+        choices=suite.choices,
         endpoint=asking.url,
         concurrency=asking.concurrency,
         models=models,

@@ -61,6 +61,7 @@ class EvaluationResult(_Record):
     confidence: float
     max_tokens: int
     temperature: float
+    choices: tuple[str, ...] | None = Field(None, description="the answers that every model was held to, if any")
     endpoint: str
     concurrency: int
     models: list[ModelResult] = Field(min_length=2)

@@ -121,6 +121,7 @@ class _Run:
                     messages=sample.messages,
                     max_tokens=self.suite.max_tokens,
                     temperature=self.suite.temperature,
+                    choices=self.suite.choices,
                     patience=self.asking.patience,
                     on_retry=retried,
                 )

@@ -45,6 +45,8 @@ class Suite:
     primary: str
     max_tokens: int
     temperature: float
+    choices: tuple[str, ...] | None = None
+    """The admissible answers, to which the server holds every model; none leaves them free."""
 
     def limited(self, count: int) -> Suite:
         """The first `count` samples, for a quick look. The digest differs, so this is never evidence for a release."""
@@ -103,6 +105,7 @@ def _load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
         primary=card.primary,
         max_tokens=card.max_tokens,
         temperature=card.temperature,
+        choices=tuple(card.choices) if card.choices else None,
     )
 
 
@@ -126,6 +129,7 @@ def _digest(samples: tuple[Sample, ...], card: SuiteCard, gate: GateCard) -> str
         "primary": card.primary,
         "max_tokens": card.max_tokens,
         "temperature": card.temperature,
+        "choices": card.choices,
         "gate": gate.model_dump(),
     }
     return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

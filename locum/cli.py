@@ -10,7 +10,7 @@ import typer
 
 from locum import __version__
 from locum.commands import adapters, base, config, data, domain, evaluation, release, serve, train
-from locum.errors import LocumError
+from locum.errors import LocumError, UnavailableError
 
 app = typer.Typer(
     name="locum",
@@ -51,18 +51,26 @@ def _root(
 def main() -> None:
     """Run the command line; exits 0 fine, 1 a gate or check failed, 2 wrong use, 3 the environment."""
     try:
-        app()
-    except LocumError as error:
+        app(prog_name="locum")
+    except (LocumError, OSError) as error:
         if os.environ.get("LOCUM_DEBUG") == "1":
-            raise
-        from locum.commands.common import err
+            import traceback
 
-        err.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        if error.hint:
-            err.print(f"[dim]{escape(error.hint)}[/]", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+            traceback.print_exc()
+        else:
+            _explain(error)
+        sys.exit(error.exit_code if isinstance(error, LocumError) else UnavailableError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _explain(error: LocumError | OSError) -> None:
+    """One or two lines for a person: what is wrong, and what to do."""
+    from locum.commands.common import err
+
+    err.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    if hint := getattr(error, "hint", None):
+        err.print(f"[dim]{escape(hint)}[/]", highlight=False, soft_wrap=True)
 
 
 def escape(text: str) -> str:

@@ -30,54 +30,40 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         started = time.monotonic()
+        tokens = int(inputs["tokens"])
         loss: torch.Tensor = super().training_step(model, inputs, *args, **kwargs)
-        self.tokens += int(inputs["attention_mask"].sum())
+        self.tokens += tokens
         self.step_seconds += time.monotonic() - started
         return loss
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
+        inputs.pop("tokens")
         # TRL selects the labelled positions by itself on GPUs only: elsewhere it computes the logits of the whole
         # vocabulary for every token of the prompt.
         plain = self.accelerator.unwrap_model(model).get_base_model()
-        config = plain.config.get_text_config()
-        scaled = any(getattr(config, name, None) for name in _SCALED_LOGITS)
-        if return_outputs or scaled or self.args.device.type != "cpu":
+        if self.args.device.type != "cpu" or not has_plain_logits(plain.config):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        return selected_loss(plain, inputs, num_items_in_batch)
+        loss = selected_loss(plain, inputs, num_items_in_batch)
+        return (loss, {"loss": loss}) if return_outputs else loss
+
+
+def has_plain_logits(config: Any) -> bool:
+    """Whether a model's logits are the output layer's product and nothing more."""
+    return not any(getattr(config.get_text_config(), name, None) for name in _SCALED_LOGITS)
 
 
 def selected_loss(model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: Any = None) -> torch.Tensor:
     """Cross-entropy over the labelled positions: the sum over `num_items_in_batch`, else the mean, in nats."""
-    hidden = model.base_model(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-    ).last_hidden_state[:, :-1]
+    seen = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids") if name in inputs}
+    hidden = model.base_model(**seen, use_cache=False).last_hidden_state[:, :-1]
     labels = inputs["labels"][:, 1:]
     chosen = labels != IGNORED
     logits = model.get_output_embeddings()(hidden[chosen]).float()
     total = cross_entropy(logits, labels[chosen], reduction="sum")
     count = chosen.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
     return total / count.clamp(min=1)
-
-
-class Padding:
-    """Makes a batch: all rows as long as its longest."""
-
-    def __init__(self, pad_token_id: int) -> None:
-        self.pad_token_id = pad_token_id
-
-    def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        longest = max(len(row["input_ids"]) for row in rows)
-
-        def padded(values: list[list[int]], filler: int) -> torch.Tensor:
-            return torch.tensor([value + [filler] * (longest - len(value)) for value in values])
-
-        return {
-            "input_ids": padded([row["input_ids"] for row in rows], self.pad_token_id),
-            "attention_mask": padded([[1] * len(row["input_ids"]) for row in rows], 0),
-            "labels": padded([row["labels"] for row in rows], IGNORED),
-        }
 
 
 def dataset(rows: list[Tokens]) -> Any:

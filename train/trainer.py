@@ -78,8 +78,9 @@ def _train(
     import torch
     from transformers import AutoModelForCausalLM, PrinterCallback, set_seed
 
+    from locum.train.batch import Collator, can_share
     from locum.train.progress import Watcher
-    from locum.train.sft import AnswerTrainer, Padding, dataset
+    from locum.train.sft import AnswerTrainer, dataset, has_plain_logits
 
     started = time.monotonic()
     _silence()
@@ -92,14 +93,21 @@ def _train(
 
     set_seed(recipe.seed)
     losses = Losses()
+    model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype)
+    collator = Collator(
+        pad_token_id=template.tokenizer.pad_token_id or 0,
+        hidden_size=model.config.get_text_config().hidden_size,
+        # Only where our own loss is in force: TRL's counts tokens by the mask, and kernels of GPUs want no block mask.
+        share=not gpu and has_plain_logits(model.config) and can_share(model.config.get_text_config()),
+    )
     with Watcher(domain, losses, marks, steps) as watcher:
         trainer = AnswerTrainer(
-            model=AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype),
+            model=model,
             args=_arguments(recipe, folder / "checkpoints", steps, gpu=gpu),
             train_dataset=dataset(train),
             eval_dataset=dataset(validation),
             processing_class=template.tokenizer,
-            data_collator=Padding(template.tokenizer.pad_token_id or 0),
+            data_collator=collator,
             peft_config=_lora(recipe),
             callbacks=[watcher],
         )
@@ -176,6 +184,7 @@ def _arguments(recipe: TrainingRecipe, checkpoints: Path, steps: int, *, gpu: bo
         logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,
+        prediction_loss_only=True,
     )
 
 

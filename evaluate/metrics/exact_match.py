@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import datasets
-
 import evaluate
+
 from locum.evaluate.metrics.text import normalise
 
 _CITATION = """\

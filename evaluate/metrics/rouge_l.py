@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import datasets
+import evaluate
 from rouge_score.rouge_scorer import RougeScorer
 
-import evaluate
 from locum.evaluate.metrics.text import tokens
 
 _CITATION = """\

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 import datasets
-
 import evaluate
+
 from locum.evaluate.metrics.text import tokens
 
 _CITATION = """\

@@ -37,8 +37,9 @@ def print_json(data: Any) -> None:
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table with text on the left and numbers on the right."""
+    """A table with text on the left and numbers on the right. Text is shown as it is: brackets in it are no markup."""
     from rich.table import Table
+    from rich.text import Text
 
     rows = [tuple(row) for row in rows]
     made = Table(title=title, title_justify="left", header_style="bold")
@@ -46,5 +47,5 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
         numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
         made.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        made.add_row(*("" if cell is None else str(cell) for cell in row))
+        made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     return made

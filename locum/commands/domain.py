@@ -36,7 +36,7 @@ def list_domains(as_json: JsonOption = False) -> None:
         print_json(rows)
         return
     if not rows:
-        out.print(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME")
+        out.print(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME", markup=False)
         return
     out.print(
         table(None, ["domain", "in production", "candidate", "what it is for"], [list(row.values()) for row in rows])
@@ -72,5 +72,7 @@ def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - 
 
     path = new_domain(settings().domains, name)
     out.print(
-        f"Wrote {path} and two example rows beside it. Put your conversations there, then: locum data build {name}"
+        f"Wrote {path} and two example rows beside it. Put your conversations there, then: locum data build {name}",
+        markup=False,
+        soft_wrap=True,
     )

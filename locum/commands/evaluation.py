@@ -37,8 +37,11 @@ def evaluate(
 ) -> None:
     """Evaluate a version against the live endpoint, and hold it against the gate of its domain.
 
-    The base model answers the same samples, and so does the version in production. A run that was cut off continues
-    when the same command is typed again. Exits 0 if the gate passed, 1 if it failed, 3 if the server did not answer.
+    The base model answers the same samples, and so does the version in production.
+
+    A run that was cut off continues when the same command is typed again.
+
+    Exits 0 if the gate passed, 1 if it failed, 3 if the server did not answer.
 
     Example: locum eval medical --model medical@candidate --against base
     """
@@ -119,13 +122,16 @@ def _show(result: EvaluationResult) -> None:
             (
                 answered.name,
                 "evaluated" if answered.role == "version" else answered.role,
-                result.samples,
-                *(str(score) for score in answered.scores.values()),
+                *(
+                    str(score) if metric == result.metric else f"{score.mean:.3f}"
+                    for metric, score in answered.scores.items()
+                ),
                 signed(other.differences[result.metric]) if other else "",
             )
         )
-    columns = ["model", "role", "n", *result.models[0].scores, f"{result.version} minus this, {result.metric}"]
-    out.print(table(f"{result.domain} · {result.suite}", columns, rows))
+    columns = ["model", "role", *result.models[0].scores, "difference"]
+    intervals = f"{100 * result.confidence:.4g} % intervals"
+    out.print(table(f"{result.version} on {result.suite}: {result.samples} samples, {intervals}", columns, rows))
     for check in result.checks:
         mark = "[green]✓[/]" if check.met else "[red]✗[/]"
         out.print(f"{mark} {check.reason}", highlight=False)

@@ -112,8 +112,11 @@ def _tell(released: Release, as_json: bool) -> None:
     if as_json:
         print_json(released.model_dump(mode="json"))
         return
+    from rich.markup import escape
+
     replaced = f" in place of {released.replaced}" if released.replaced else ""
-    out.print(f"[bold green]{released.version}[/] is in production{replaced} ({released.action} by {released.by}).")
+    how = escape(f"{released.action} by {released.by}")
+    out.print(f"[bold green]{released.version}[/] is in production{replaced} ({how}).")
     if released.replaced:
         out.print(f"To undo it: locum rollback {released.domain}")
 

@@ -98,7 +98,7 @@ def test_a_folder_with_pickled_weights_alone_is_refused(checkpoint: Path, tmp_pa
         (
             "model.safetensors",
             b"\x02" + bytes(7) + b"{}",
-            r"expected weights in \*\.safetensors, found files without any",
+            r"weights in \*\.safetensors, found files without any",
         ),
     ],
 )

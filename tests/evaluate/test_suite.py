@@ -79,7 +79,14 @@ def test_a_row_without_a_group_stands_alone(domain: Domain, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "change",
-    [{"metrics": ["exact_match"]}, {"primary": "rouge_l"}, {"max_tokens": 33}, {"temperature": 0.5}, {"limit": 2}],
+    [
+        {"metrics": ["exact_match"]},
+        {"primary": "rouge_l"},
+        {"max_tokens": 33},
+        {"temperature": 0.5},
+        {"choices": ["a", "b"]},
+        {"limit": 2},
+    ],
 )
 def test_the_digest_depends_on_the_suites_settings(domain: Domain, tmp_path: Path, change: dict[str, Any]) -> None:
     write(tmp_path / "test.jsonl", "one", "two", "three")

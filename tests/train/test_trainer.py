@@ -137,13 +137,14 @@ def test_training_without_data_is_refused(fit_legal: Fit, settings: Settings, bu
 
 def _in_process(settings: Settings, runs: Path, **fields: int) -> subprocess.Popen[bytes]:
     """The same fit in a process of its own."""
+    recipe = {"rank": 4, "alpha": 8, "learning_rate": 2e-2, "batch_size": 8, "max_steps": 8, "evaluations": 2, **fields}
     code = f"""
 from pathlib import Path
 from locum.adapters.base import load_base
 from locum.adapters.card import TrainingRecipe
 from locum.train.build import load_data
 from locum.train.trainer import fit
-recipe = TrainingRecipe(rank=4, alpha=8, learning_rate=2e-2, batch_size=8, **{dict(max_steps=8, evaluations=2) | fields})
+recipe = TrainingRecipe(**{recipe})
 data = Path({str(settings.data_path("legal"))!r})
 base = load_base(Path({str(settings.bases)!r}), "tiny-llama")
 fit("legal", base, data, load_data(data), recipe, Path({str(runs)!r}), fresh=False)

@@ -1,0 +1,104 @@
+"""The registry in PostgreSQL: runs where `LOCUM_TEST_POSTGRESQL` names a database that may be written to.
+
+For example: LOCUM_TEST_POSTGRESQL=postgresql+psycopg://postgres@127.0.0.1:5432/postgres
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from locum.adapters.base import Base
+from locum.adapters.registry import Registry
+from locum.errors import ConflictError, GateError
+from locum.settings import Settings
+
+URL = os.environ.get("LOCUM_TEST_POSTGRESQL", "")
+pytestmark = pytest.mark.skipif(not URL, reason="LOCUM_TEST_POSTGRESQL names no database")
+
+
+@pytest.fixture
+def remote(settings: Settings) -> Iterator[Settings]:
+    """Settings with a registry of their own: a schema that is gone after the test."""
+    schema = f"locum_test_{uuid.uuid4().hex[:12]}"
+    engine = create_engine(URL)
+    with engine.begin() as db:
+        db.execute(text(f"CREATE SCHEMA {schema}"))
+    url = make_url(URL).update_query_dict({"options": f"-csearch_path={schema}"})
+    yield settings.model_copy(update={"registry": url.render_as_string(hide_password=False)})
+    with engine.begin() as db:
+        db.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    engine.dispose()
+
+
+@pytest.fixture
+def adapter(tiny_adapter: Callable[..., Path]) -> Path:
+    return tiny_adapter(rank=4, seed=51)
+
+
+def test_a_domain_lives_its_life(remote: Settings, base_record: Base, adapter: Path) -> None:
+    registry = Registry.open(remote)
+    for _ in range(3):
+        registry.register(
+            "legal", adapter, base=base_record, recipe={}, data=None, training={}, probes=[], created_by="t"
+        )
+    with pytest.raises(GateError, match="no suite is known"):
+        registry.release("legal@1", by="ada")
+    registry.require_suites("legal", {"held-out": "s1"})
+    assert registry.required_suites("legal") == {"held-out": "s1"}
+    registry.release("legal@1", by="ada", force=True, reason="first")
+    registry.release("legal@3", by="ada", force=True, reason="second")
+    registry.rollback("legal", by="bob")
+    registry.delete("legal@2")
+    with pytest.raises(ConflictError):
+        registry.delete("legal@3")
+    snapshot = Registry.open(remote).snapshot()
+    assert snapshot.aliases == {"legal": "legal@1", "legal@previous": "legal@3"}
+    assert list(snapshot.versions) == ["legal@1", "legal@3"]
+    history = registry.history("legal")
+    assert [entry.action for entry in history] == ["rollback", "forced release", "forced release"]
+    assert all(entry.at.utcoffset() == timedelta(0) for entry in history)
+
+
+REGISTER = """
+import sys
+from pathlib import Path
+from locum.adapters.base import load_base
+from locum.adapters.registry import Registry
+from locum.settings import Settings
+settings = Settings(home=Path(sys.argv[1]), registry=sys.argv[2])
+base = load_base(settings.bases, "tiny-llama")
+registry = Registry.open(settings)
+for _ in range(5):
+    made = registry.register(
+        "legal", Path(sys.argv[3]), base=base, recipe={}, data=None, training={}, probes=[], created_by="t"
+    )
+    snapshot = registry.snapshot()  # raises when what it reads is not of one moment
+    assert made.name in snapshot.versions and max(snapshot.versions.values(), key=lambda each: each.id)
+    print(made.number)
+"""
+
+
+def test_processes_that_open_a_new_registry_and_register_at_once_get_different_numbers(
+    remote: Settings, base_record: Base, adapter: Path
+) -> None:
+    command = [sys.executable, "-c", REGISTER, str(remote.home), remote.registry, str(adapter)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    numbers = [json.loads(line) for process in processes for line in process.communicate(timeout=120)[0].split()]
+    assert sorted(numbers) == list(range(1, 16))
+    assert [manifest.number for manifest in Registry.open(remote).versions("legal")] == list(range(1, 16))
+
+
+def test_a_registry_can_be_read_while_it_is_being_written(remote: Settings, base_record: Base, adapter: Path) -> None:
+    registry = Registry.open(remote)
+    with registry._writing():
+        assert Registry.open(remote).snapshot().versions == {}

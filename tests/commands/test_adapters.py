@@ -1,0 +1,135 @@
+"""`locum adapters`, as typed, on real files and a real registry."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from locum.adapters.base import Base
+from locum.adapters.manifest import Manifest
+from locum.adapters.registry import Registry
+from tests.commands.conftest import Ran
+
+
+def test_an_adapter_from_elsewhere_is_registered_with_probes_and_then_listed_and_shown(
+    locum: Callable[..., Ran], domain_folder: Path, base_record: Base, tiny_adapter: Callable[..., Path]
+) -> None:
+    ran = locum("adapters", "register", str(tiny_adapter(rank=4)), "--domain", "legal", "--json")
+    assert ran.code == 0, ran.err
+    made = ran.json
+    assert (made["name"], made["rank"], made["probes"]) == ("legal@1", 4, 1)
+    assert made["base_fingerprint"] == base_record.fingerprint
+    [listed] = locum("adapters", "list", "legal", "--json").json
+    assert listed == {**made, "aliases": ["candidate"]}
+    shown = locum("adapters", "show", "legal@candidate", "--json").json
+    assert Manifest.model_validate(shown["manifest"]).digest == made["digest"]
+    assert shown["evaluations"] == []
+    assert locum("adapters", "list", "medical", "--json").json == []
+
+
+def test_people_see_versions_with_what_they_are(
+    locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest]
+) -> None:
+    digest = register().digest
+    registry.release("legal@1", by="tester", reason="first", force=True)
+    [row] = [line for line in locum("adapters", "list").out.splitlines() if "legal@1" in line]
+    for part in ("production", "tiny-llama", digest[:12], "tester"):
+        assert part in row
+    shown = locum("adapters", "show", "legal").out
+    assert "legal@1" in shown and digest in shown
+
+
+def test_an_empty_registry_says_how_to_fill_it(locum: Callable[..., Ran]) -> None:
+    ran = locum("adapters", "list")
+    assert ran.code == 0
+    assert "locum train DOMAIN" in ran.out
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "delete"])
+def test_an_unknown_version_exits_2_and_lists_what_there_is(
+    locum: Callable[..., Ran], register: Callable[[], Manifest], command: str
+) -> None:
+    register()
+    ran = locum("adapters", command, "legal@7")
+    assert ran.code == 2
+    assert "no legal@7; there is: legal@1, legal@candidate" in ran.err
+    assert locum("adapters", command, "tax").err.startswith("Error: ")
+    wrong = locum("adapters", command, "Legal@one")
+    assert wrong.code == 2
+    assert "'Legal@one' is not a version name; expected DOMAIN, DOMAIN@NUMBER" in wrong.err
+
+
+def test_an_adapter_for_another_base_model_exits_2_and_leaves_no_version(
+    locum: Callable[..., Ran], domain_folder: Path, base_record: Base, tiny_adapter: Callable[..., Path]
+) -> None:
+    folder = tiny_adapter(rank=4)
+    config = folder / "adapter_config.json"
+    config.write_text(config.read_text().replace('"r": 4', '"r": 8'))
+    ran = locum("adapters", "register", str(folder), "--domain", "legal")
+    assert ran.code == 2
+    assert "lora_A: expected shape [8, " in ran.err
+    assert locum("adapters", "list", "--json").json == []
+
+
+def test_registering_without_a_base_model_exits_3_and_without_a_domain_2(
+    locum: Callable[..., Ran], domain_folder: Path, tiny_adapter: Callable[..., Path]
+) -> None:
+    adapter = str(tiny_adapter(rank=4))
+    ran = locum("adapters", "register", adapter, "--domain", "legal")
+    assert ran.code == 3
+    assert "the base model 'tiny-llama' is not there" in ran.err
+    ran = locum("adapters", "register", adapter, "--domain", "tax")
+    assert ran.code == 2
+    assert "no domain 'tax'" in ran.err
+
+
+def test_verify_without_a_server_exits_3_and_offline_checks_the_files_alone(
+    locum: Callable[..., Ran], register: Callable[[], Manifest]
+) -> None:
+    manifest = register()
+    ran = locum("adapters", "verify", "legal@1", "--endpoint", "http://127.0.0.1:1/v1")
+    assert ran.code == 3
+    assert "no server answers at http://127.0.0.1:1/v1" in ran.err
+    assert "locum serve" in ran.err
+    offline = locum("adapters", "verify", "legal@1", "--offline", "--json")
+    assert offline.json == {"version": "legal@1", "digest": manifest.digest, "files": "whole"}
+    assert "its files are whole" in locum("adapters", "verify", "legal@1", "--offline").out
+
+
+def test_verify_of_a_damaged_artifact_exits_1_and_names_the_file(
+    locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest]
+) -> None:
+    manifest = register()
+    path = registry.artifact_path(manifest) / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    ran = locum("adapters", "verify", "legal@1", "--offline")
+    assert ran.code == 1
+    assert "was changed: adapter_model.safetensors" in ran.err
+
+
+def test_delete_asks_first_and_then_the_number_is_not_used_again(
+    locum: Callable[..., Ran], register: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    monkeypatch.setattr(sys, "stdin", StringIO("n\n"))
+    refused = locum("adapters", "delete", "legal@1")
+    assert refused.code == 1
+    assert "Delete legal@1" in refused.err
+    assert len(locum("adapters", "list", "--json").json) == 1
+    assert locum("adapters", "delete", "legal@1", "--yes", "--json").json == {"deleted": "legal@1"}
+    assert locum("adapters", "list", "--json").json == []
+    assert register().name == "legal@2"
+
+
+def test_what_is_in_production_is_not_deleted(
+    locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest]
+) -> None:
+    register()
+    registry.release("legal@1", by="tester", reason="first", force=True)
+    ran = locum("adapters", "delete", "legal@1", "--yes")
+    assert ran.code == 2
+    assert "legal@1 is production of legal and is not deleted" in ran.err

@@ -1,0 +1,144 @@
+"""`locum release`, `rollback` and `history`, as typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from locum.adapters.domains import load_domain
+from locum.adapters.manifest import EvaluationRecord, Manifest
+from locum.adapters.registry import Registry
+from locum.evaluate.suite import load_suites
+from locum.settings import Settings
+from tests.commands.conftest import Ran
+
+
+def passing(manifest: Manifest, suite_digest: str) -> EvaluationRecord:
+    return EvaluationRecord.model_validate(
+        {
+            "domain": manifest.domain,
+            "number": manifest.number,
+            "version_digest": manifest.digest,
+            "base_fingerprint": manifest.base_fingerprint,
+            "suite": "held-out",
+            "suite_digest": suite_digest,
+            "passed": True,
+            "reasons": ["all is well."],
+            "samples": 8,
+            "metric": "exact_match",
+            "score": 0.9,
+            "base_score": 0.1,
+            "gain": 0.8,
+            "gain_interval": (0.7, 0.9),
+            "endpoint": "http://127.0.0.1:8000/v1",
+            "result_path": "somewhere",
+            "created_at": "2026-01-01T00:00:00Z",
+            "created_by": "tester",
+        }
+    )
+
+
+def suite_digest(settings: Settings) -> str:
+    [suite] = load_suites(load_domain(settings.domains, "legal"), settings.data_path("legal"))
+    return suite.digest
+
+
+def test_release_without_evidence_exits_1_and_says_what_is_missing(
+    locum: Callable[..., Ran], domain_folder: Path, register: Callable[[], Manifest]
+) -> None:
+    register()
+    ran = locum("release", "legal@1")
+    assert ran.code == 1
+    assert ran.out == ""
+    assert "suite held-out: there is no evaluation of legal@1" in ran.err
+    assert "locum eval legal" in ran.err
+    assert locum("history", "legal", "--json").json == []
+
+
+def test_release_on_evidence_is_recorded_with_it(
+    locum: Callable[..., Ran],
+    domain_folder: Path,
+    settings: Settings,
+    registry: Registry,
+    register: Callable[[], Manifest],
+) -> None:
+    registry.record_evaluation(passing(register(), suite_digest(settings)))
+    ran = locum("release", "legal@candidate")
+    assert ran.code == 0, ran.err
+    assert ran.out == "legal@1 is in production (release by tester).\n"
+    [entry] = locum("history", "legal", "--json").json
+    assert (entry["action"], entry["version"], entry["by"]) == ("release", "legal@1", "tester")
+    assert entry["evidence"][0]["suite"] == "held-out"
+    shown = locum("history", "legal").out
+    assert "held-out: exact_match 0.900, +0.800 over base [+0.700, +0.900] (passed)" in shown
+    assert locum("adapters", "show", "legal", "--json").json["evaluations"][0]["score"] == 0.9
+    assert "held-out (2026-01-01 00:00): passed, exact_match 0.900" in locum("adapters", "show", "legal").out
+
+
+def test_a_changed_suite_makes_old_evidence_worthless(
+    locum: Callable[..., Ran],
+    domain_folder: Path,
+    settings: Settings,
+    registry: Registry,
+    register: Callable[[], Manifest],
+) -> None:
+    old = suite_digest(settings)
+    registry.record_evaluation(passing(register(), old))
+    suite = domain_folder / "suite.jsonl"
+    suite.write_text("".join(suite.read_text().splitlines(keepends=True)[:-1]))
+    ran = locum("release", "legal@1")
+    assert ran.code == 1
+    assert f"the evaluation is of suite digest {old[:12]}, the suite is now {suite_digest(settings)[:12]}" in ran.err
+
+
+def test_a_forced_release_needs_a_reason_and_shows_it_as_it_was_given(
+    locum: Callable[..., Ran], domain_folder: Path, register: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    ran = locum("release", "legal@1", "--force")
+    assert ran.code == 2
+    assert 'add --reason "…"' in ran.err
+    monkeypatch.setenv("LOCUM_USER", "[/ops]")
+    ran = locum("release", "legal@1", "--force", "--reason", "court [order] [/7]")
+    assert ran.code == 0, ran.err
+    assert "by [/ops])" in ran.out
+    shown = locum("history", "legal")
+    assert shown.code == 0
+    assert "court [order] [/7]" in shown.out
+
+
+def test_rollback_puts_the_former_version_back_and_is_part_of_the_history(
+    locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest]
+) -> None:
+    for _ in range(2):
+        registry.release(register().name, by="tester", reason="test", force=True)
+    ran = locum("rollback", "legal", "--reason", "too long", "--json")
+    assert ran.code == 0
+    assert (ran.json["version"], ran.json["replaced"], ran.json["reason"]) == ("legal@1", "legal@2", "too long")
+    entries = locum("history", "legal", "--json").json
+    assert sorted(entry["action"] for entry in entries) == ["forced release", "forced release", "rollback"]
+
+
+def test_what_cannot_be_rolled_back_or_released_exits_2_and_says_why(
+    locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest]
+) -> None:
+    assert locum("rollback", "tax").code == 2
+    register()
+    registry.release("legal@1", by="tester", reason="first", force=True)
+    ran = locum("rollback", "legal")
+    assert ran.code == 2
+    assert "there is no legal@previous" in ran.err
+    ran = locum("release", "legal@9")
+    assert ran.code == 2
+    assert "no legal@9; there is: legal@1, legal" in ran.err
+
+
+def test_the_history_of_what_was_never_released_says_how_to_begin(
+    locum: Callable[..., Ran], register: Callable[[], Manifest]
+) -> None:
+    register()
+    ran = locum("history", "legal")
+    assert ran.code == 0
+    assert "locum eval legal" in ran.out
