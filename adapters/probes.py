@@ -81,6 +81,7 @@ def make_probes(
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    plain.generation_config = _greedy_config(plain.generation_config)
     model = PeftModel.from_pretrained(plain, adapter).eval()
     probes = []
     with torch.inference_mode():
@@ -198,20 +199,22 @@ def _apply_template(tokenizer: Any, prompt: Sequence[Message], base: Path) -> li
     return list(encoded["input_ids"])
 
 
-def _greedy(model: Any, prompt_ids: list[int], max_tokens: int) -> list[int]:
-    import torch
+def _greedy_config(own: Any) -> Any:
+    """Nothing of generation_config.json but where an answer ends: its repetition penalties and the like are not the
+    model. It has to be the model's own, since `generate` fills what any other leaves open from that."""
     from transformers import GenerationConfig
 
-    # Not the base model's own generation_config.json: its repetition penalties and the like are not the model.
-    end = model.generation_config.eos_token_id
-    plain = GenerationConfig(
-        max_new_tokens=max_tokens,
-        do_sample=False,
-        eos_token_id=end,
-        pad_token_id=end[0] if isinstance(end, list) else end,
-    )
+    end = own.eos_token_id
+    return GenerationConfig(eos_token_id=end, pad_token_id=end[0] if isinstance(end, list) else end)
+
+
+def _greedy(model: Any, prompt_ids: list[int], max_tokens: int) -> list[int]:
+    import torch
+
     prompt = torch.tensor([prompt_ids])
-    output = model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), generation_config=plain)
+    output = model.generate(
+        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=max_tokens, do_sample=False
+    )
     generated: list[int] = output[0, len(prompt_ids) :].tolist()
     return generated
 

@@ -91,6 +91,8 @@ def test_an_adapter_in_bfloat16_is_let_in(adapter: Path, tiny_base: Path) -> Non
         ({"r": "4"}, "r: expected a rank from 1 to 512, found '4'"),
         ({"r": True}, "r: expected a rank from 1 to 512, found True"),
         ({"lora_alpha": "high"}, "lora_alpha: expected a number above 0, found 'high'"),
+        ({"lora_alpha": True}, "lora_alpha: expected a number above 0, found True"),
+        ({"lora_alpha": 0}, "lora_alpha: expected a number above 0, found 0"),
         ({"lora_alpha": None}, "lora_alpha: expected a number above 0, found None"),
         ({"lora_alpha": float("nan")}, "lora_alpha: expected a number above 0, found nan"),
     ],

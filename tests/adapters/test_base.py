@@ -191,3 +191,16 @@ def test_a_changed_file_gives_a_new_fingerprint_and_an_untouched_one_is_not_read
     changed = load_base(bases, "tiny-llama")
     assert changed.fingerprint == fingerprint(checkpoint) != first.fingerprint
     assert load_base(bases, "tiny-llama") == changed
+
+
+def test_a_tokenizer_saved_with_the_hub_and_one_saved_without_have_one_fingerprint(
+    checkpoint: Path, tiny_base: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(tiny_base).save_pretrained(checkpoint)
+    path = checkpoint / "tokenizer_config.json"
+    written = json.loads(path.read_text())
+    before = fingerprint(checkpoint)
+    path.write_text(json.dumps({**written, "local_files_only": not written["local_files_only"]}))
+    assert fingerprint(checkpoint) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,3 +156,13 @@ def test_a_server_that_does_not_answer_is_told_from_a_wrong_answer() -> None:
     with pytest.raises(UnavailableError, match=r"no server answers at http://127\.0\.0\.1:1/v1/models") as caught:
         served_dtype("http://127.0.0.1:1/v1")
     assert caught.value.hint == "start one with: locum serve"
+
+
+def test_the_base_models_generation_settings_do_not_bend_the_greedy_answers(
+    tiny_base: Path, adapter: Path, probes: list[Probe], tmp_path: Path
+) -> None:
+    bent = Path(shutil.copytree(tiny_base, tmp_path / "bent"))
+    path = bent / "generation_config.json"
+    bends = {"repetition_penalty": 5.0, "suppress_tokens": [probes[0].token_ids[0]]}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **bends}))
+    assert make_probes(bent, adapter, PROMPTS, max_tokens=6) == probes

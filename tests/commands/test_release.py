@@ -112,8 +112,9 @@ def test_a_forced_release_needs_a_reason_and_shows_it_as_it_was_given(
 def test_rollback_puts_the_former_version_back_and_is_part_of_the_history(
     locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest]
 ) -> None:
-    for _ in range(2):
-        registry.release(register().name, by="tester", reason="test", force=True)
+    registry.release(register().name, by="tester", reason="test", force=True)
+    released = locum("release", register().name, "--force", "--reason", "better", "--json").json
+    assert (released["version"], released["replaced"]) == ("legal@2", "legal@1")
     ran = locum("rollback", "legal", "--reason", "too long", "--json")
     assert ran.code == 0
     assert (ran.json["version"], ran.json["replaced"], ran.json["reason"]) == ("legal@1", "legal@2", "too long")
@@ -129,7 +130,7 @@ def test_what_cannot_be_rolled_back_or_released_exits_2_and_says_why(
     registry.release("legal@1", by="tester", reason="first", force=True)
     ran = locum("rollback", "legal")
     assert ran.code == 2
-    assert "there is no legal@previous" in ran.err
+    assert "legal has no previous version to go back to" in ran.err
     ran = locum("release", "legal@9")
     assert ran.code == 2
     assert "no legal@9; there is: legal@1, legal" in ran.err
