@@ -52,20 +52,24 @@ def main() -> None:
     """Run the command line; exits 0 fine, 1 a gate or check failed, 2 wrong use, 3 the environment."""
     try:
         app(prog_name="locum")
-    except (LocumError, OSError) as error:
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
         if os.environ.get("LOCUM_DEBUG") == "1":
             import traceback
 
             traceback.print_exc()
         else:
             _explain(error)
+        # What nobody foresaw is no failed gate: scripts must be able to tell the two apart.
         sys.exit(error.exit_code if isinstance(error, LocumError) else UnavailableError.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
-def _explain(error: LocumError | OSError) -> None:
+def _explain(error: Exception) -> None:
     """One or two lines for a person: what is wrong, and what to do."""
+    if not isinstance(error, LocumError | OSError):
+        unforeseen = f"unforeseen {type(error).__name__}: {error}"
+        error = UnavailableError(unforeseen, hint="this is a fault in Locum: `locum --debug …` shows where")
     from locum.commands.common import err
 
     err.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

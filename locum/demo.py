@@ -92,10 +92,12 @@ def ready_base(settings: Settings) -> Base:
 
 def ready_version(settings: Settings, domain: Domain, base: Base) -> Manifest:
     """The domain's data, and the adapter that was trained on it, registered."""
+    from locum.commands.train import tell_training
     from locum.train.pipeline import train_domain
 
     out.rule(f"[bold]{domain.name}[/]: {domain.card.description}", align="left")
     outcome = train_domain(settings, domain, base, overrides=[], fresh=False, register=True)
+    tell_training(outcome)
     assert outcome.manifest is not None
     out.print(f"{outcome.manifest.name} is registered (digest {outcome.manifest.digest[:12]})", highlight=False)
     return outcome.manifest
@@ -122,7 +124,7 @@ def start_server(settings: Settings, base: Base, versions: list[Manifest]) -> Se
     out.rule("[bold]Server", align="left")
     plan = plan_for_this_host()
     for line in plan.lines():
-        out.print(line, style="dim", highlight=False)
+        out.print(line, style="dim", highlight=False, soft_wrap=True)
     server = launcher.start(settings, base, plan, max_rank=max(version.rank for version in versions))
     try:
         with err.status("waiting: importing vLLM") as status:
@@ -239,11 +241,11 @@ def show(results: list[EvaluationResult], report: Path, *, minutes: float) -> No
             f"{result.base_score.mean:.3f}",
             f"{result.score.mean:.3f}",
             signed(result.gain),
-            "[green]passed[/]" if result.passed else "[red]failed[/]",
+            "passed" if result.passed else "failed",
         )
         for result in results
     ]
-    columns = ["domain", "version", "n", "base", "adapter", "difference [95 % CI]", "gate"]
+    columns = ["domain", "version", "n", "base", "adapter", "difference, 95 % CI", "gate"]
     out.print(table(None, columns, rows))
     out.print(f"Report: {report}", highlight=False, soft_wrap=True)
     out.print(

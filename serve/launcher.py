@@ -26,6 +26,7 @@ from locum.settings import Settings
 VLLM_MODULE = "vllm.entrypoints.launchers.api_server.entry"
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 DRAIN_SECONDS = 30
+CPU_BLOCK = 32
 START_SECONDS = 900
 # What vLLM's log says, and what it means to somebody who waits.
 STAGES = (
@@ -93,6 +94,9 @@ def arguments(settings: Settings, base: Base, plan: HostPlan, max_rank: int) -> 
     found += ["--host", settings.host, "--port", str(settings.port)]
     found += ["--enable-lora", "--max-loras", "8", "--max-cpu-loras", "64", "--max-lora-rank", str(rank)]
     found += ["--middleware", "locum.serve.door.Door", "--shutdown-timeout", str(DRAIN_SECONDS)]
+    if plan.device == "cpu":
+        # vLLM's 128 tokens a block on CPUs leave a short system prompt outside the prefix cache.
+        found += ["--block-size", str(CPU_BLOCK)]
     if plan.cache_bytes is not None:
         found += ["--kv-cache-memory-bytes", str(plan.cache_bytes)]
     return found

@@ -61,10 +61,12 @@ def train(
             }
         )
         return
-    _tell(outcome)
+    tell_training(outcome)
+    _tell_next(outcome)
 
 
-def _tell(outcome: TrainOutcome) -> None:
+def tell_training(outcome: TrainOutcome) -> None:
+    """What the data were, and how the training went."""
     result = outcome.result
     out.print(f"{outcome.data.leak}.", highlight=False)
     done = "Finished before" if result.reused else f"Trained {result.steps} steps in {result.seconds:.0f} s"
@@ -74,6 +76,10 @@ def _tell(outcome: TrainOutcome) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _tell_next(outcome: TrainOutcome) -> None:
+    result = outcome.result
     if outcome.manifest is None:
         out.print(f"Not registered. To do so: locum adapters register {result.adapter} --domain {result.domain}")
         return
