@@ -248,9 +248,8 @@ def show(results: list[EvaluationResult], report: Path, *, minutes: float) -> No
     columns = ["domain", "version", "n", "base", "adapter", "difference, 95 % CI", "gate"]
     out.print(table(None, columns, rows))
     out.print(f"Report: {report}", highlight=False, soft_wrap=True)
-    out.print(
-        f"Took {minutes:.1f} minutes. To go on: make serve, and in another terminal .venv/bin/locum chat medical …"
-    )
+    example = '.venv/bin/locum chat medical "Rosacea"'
+    out.print(f"Took {minutes:.1f} minutes. To go on: make serve, and in another terminal: {example}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def serve(
     ranks = [manifest.rank for manifest in Registry.open(in_force).versions()]
     plan = plan_for_this_host()
     for line in plan.lines():
-        err.print(line, style="dim", highlight=False)
+        err.print(line, style="dim", highlight=False, soft_wrap=True)
 
     with launcher.stopping_on_signals():
         server = launcher.start(in_force, model, plan, max_rank=max([16, *ranks]), vllm_args=vllm_args, verbose=verbose)

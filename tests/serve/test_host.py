@@ -35,6 +35,11 @@ def test_the_server_gets_the_next_rank_that_vllm_can_hold(rank: int, given: str,
     assert arguments[arguments.index("--max-lora-rank") + 1] == given
 
 
+def test_a_short_system_prompt_fits_the_prefix_cache_on_cpus(base_record: Base) -> None:
+    arguments = launcher.arguments(Settings(), base_record, PLAN, 16)
+    assert int(arguments[arguments.index("--block-size") + 1]) <= 32
+
+
 def test_a_rank_beyond_vllms_is_refused(base_record: Base) -> None:
     with pytest.raises(BadInputError, match="512"):
         launcher.arguments(Settings(), base_record, PLAN, 513)
