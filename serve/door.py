@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from locum.errors import LocumError
+from locum.errors import LocumError, UnavailableError
 from locum.serve.auth import require_token
 
 ADAPTER_HEADER = "x-locum-adapter"
@@ -31,22 +31,27 @@ class Door:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] == "OPTIONS":
+        if scope["type"] not in {"http", "websocket"} or scope.get("method") == "OPTIONS":
             await self.app(scope, receive, send)
             return
         try:
             await self._enter(scope, receive, send)
         except LocumError as error:
-            await error_response(error)(scope, receive, send)
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008, "reason": str(error)})
+            else:
+                await error_response(error)(scope, receive, send)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = scope["app"].state.locum
+        state = getattr(scope["app"].state, "locum", None)
+        if state is None:
+            raise UnavailableError("Locum's endpoint plugin is not loaded", hint="start vLLM with VLLM_PLUGINS=locum")
         headers = Headers(scope=scope)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if state.api_key and path not in OPEN_PATHS:
             tokens = [state.api_key, state.admin_token]
             require_token(headers.get("authorization"), tokens, what_for="this server")
-        if scope["method"] != "POST" or not headers.get("content-type", "").startswith("application/json"):
+        if scope.get("method") != "POST" or not headers.get("content-type", "").startswith("application/json"):
             await self.app(scope, receive, send)
             return
 

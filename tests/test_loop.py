@@ -52,7 +52,12 @@ def test_the_loop_from_a_wheel_of_weights_to_a_release_with_evidence(tmp_path: P
         chat = locum("chat", "finance", "Sal's Pizza", "--max-tokens", "8")
         assert chat.stdout.strip()
         assert "finance@1" in chat.stderr
-        assert "forced release" in locum("history", "finance").stdout
+        [entry] = json.loads(locum("history", "finance", "--json").stdout)
+        assert (entry["action"], entry["version"], entry["reason"]) == (
+            "forced release",
+            "finance@1",
+            "the test of the loop",
+        )
 
 
 @pytest.mark.parametrize("domain", ["medical", "legal", "finance"])

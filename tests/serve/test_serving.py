@@ -109,7 +109,7 @@ def test_a_forced_tool_call_works_for_adapters(server: LiveServer) -> None:
         server,
         "medical",
         max_tokens=64,
-        tools=[{"type": "function", "function": {"name": "look_up", "parameters": parameters}}],
+        tools=[{"type": "function", "function": {"name": "look_up", "strict": True, "parameters": parameters}}],
         tool_choice={"type": "function", "function": {"name": "look_up"}},
     )
     call = answer.choices[0].message.tool_calls[0]

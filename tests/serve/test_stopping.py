@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: running requests finish, new ones are not taken."""
+"""A server with an API key, from its first request to SIGTERM: running requests finish."""
 
 from __future__ import annotations
 
@@ -6,17 +6,26 @@ import signal
 import threading
 from pathlib import Path
 
+import httpx
+import pytest
+
 from locum.adapters.base import pull
 from locum.settings import Settings
 from tests.conftest import free_port, serving
 
 
-def test_a_stream_that_runs_at_sigterm_ends_properly_and_the_command_exits_with_0(
-    tiny_base: Path, tmp_path: Path
+def test_a_server_with_a_key_asks_for_it_and_lets_a_running_stream_finish_at_sigterm(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LOCUM_API_KEY", "unused")  # what the fixture's client sends
     settings = Settings(home=tmp_path / "home", domains=tmp_path, base="tiny-llama", port=free_port(), user="tester")
     base = pull(str(tiny_base), settings.bases)
     with serving(settings, base) as server:
+        assert httpx.get(f"{server.endpoint}/models").status_code == 401
+        assert server.chat(base.name).status_code == 401
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert server.admin("GET", "/v1/models").status_code == 200
+
         began = threading.Event()
         finish: list[str | None] = []
 
