@@ -25,7 +25,9 @@ $(VENV)/.installed: requirements/$(PLATFORM).txt pyproject.toml
 	@test $(PLATFORM) != cpu \
 	  || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps '$(TORCH)' 2>/dev/null \
 	  || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --no-deps -r requirements/$(PLATFORM).txt | grep --line-buffered -E '^(Installing|Successfully)' | cut -c1-100
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --no-deps -r requirements/$(PLATFORM).txt \
+	  | awk '/^(Collecting|Requirement already)/ {printf "\r  %d packages fetched", ++n; fflush()} \
+	         /^Installing collected/ {printf "\r  %d packages fetched, installing them\n", n; fflush()}'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
