@@ -13,7 +13,7 @@ from locum.errors import CheckFailedError, NotFoundError, UnauthorizedError, Una
 if TYPE_CHECKING:
     from httpx import Response
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 30.0
 
 
 class _Base(BaseModel):

@@ -66,7 +66,7 @@ async def ready(state: State) -> JSONResponse:
 @router.get("/v1/models")
 async def models(state: State) -> dict[str, Any]:
     """The base model, the domains (with the version that each stands for) and all versions, in OpenAI's format."""
-    await state.swap.refresh()
+    await state.swap.read()
     swap, engine = state.swap, state.swap.engine
     servable = swap.servable()
 
@@ -83,6 +83,8 @@ async def models(state: State) -> dict[str, Any]:
 
     listed = [entry(engine.base_name, 0, kind="base", fingerprint=swap.base.fingerprint, dtype=engine.dtype)]
     for alias, name in sorted(swap.aliases.items()):
+        if name not in servable:  # of another base model
+            continue
         listed.append(entry(alias, servable[name].created_at.timestamp(), kind="alias", version=name))
     for name, manifest in servable.items():
         listed.append(
@@ -100,7 +102,7 @@ async def models(state: State) -> dict[str, Any]:
 @router.get("/v1/adapters", dependencies=[Admin])
 async def adapters(state: State) -> dict[str, Any]:
     """All versions with their state on this server, what each alias means here, and what did not converge."""
-    await state.swap.refresh()
+    await state.swap.read()
     swap = state.swap
     versions = [
         {
@@ -129,7 +131,7 @@ async def register(
         await _save(adapter_config, Path(folder) / "adapter_config.json")
         await _save(adapter_model, Path(folder) / "adapter_model.safetensors")
         registered = await _register_in_own_process(Path(folder), domain)
-    await state.swap.refresh()
+    await state.swap.read()
     return JSONResponse(registered, status_code=201)
 
 
@@ -157,7 +159,7 @@ async def rollback(domain: str, state: State, body: RollbackRequest | None = Non
 
 
 async def _converge(state: ServerState, domain: str, released: dict[str, Any]) -> JSONResponse:
-    await state.swap.refresh(force=True)
+    await state.swap.settle(domain)
     converged = state.swap.converged(domain)
     content = {**released, "converged": converged, "serving": state.swap.aliases.get(domain)}
     if not converged:

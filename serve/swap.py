@@ -13,6 +13,7 @@ import logging
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 
 from locum.adapters.base import Base
 from locum.adapters.manifest import Manifest
@@ -50,8 +51,9 @@ class Swap:
         self._loaded: set[str] = set()
         self._failed: dict[str, Failure] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._refreshing = asyncio.Lock()
-        self._loading: str | None = None
+        self._reading = asyncio.Lock()
+        self._flips: dict[str, asyncio.Task[None]] = {}
+        self._settled = False
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -59,16 +61,18 @@ class Swap:
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     def waiting_for(self) -> str | None:
-        """What must happen before this server is ready; None when it is."""
+        """What must happen before this server is ready; None when it is.
+
+        Ready means that every domain in production can answer, and that whatever else had a name at the start is
+        loaded or has failed.
+        """
         if self._snapshot is None:
             return self.problems.get("registry", "reading the registry")
+        if not self._settled and self._flips:
+            return "loading " + ", ".join(self._snapshot.aliases.get(alias, alias) for alias in sorted(self._flips))
+        self._settled = True
         missing = [alias for alias in self._snapshot.aliases if "@" not in alias and alias not in self.aliases]
-        if not missing:
-            return None
-        for alias in missing:
-            if alias in self.problems:
-                return f"{alias}: {self.problems[alias]}"
-        return f"loading {self._snapshot.aliases[missing[0]]}"
+        return f"{missing[0]}: {self.problems.get(missing[0], 'loading')}" if missing else None
 
     def servable(self) -> dict[str, Manifest]:
         """All versions that this server's base model can carry, by name."""
@@ -96,7 +100,7 @@ class Swap:
             return None
         name = self._lookup(model)
         if name is None:
-            await self.refresh()
+            await self.read()
             name = self._lookup(model)
         if name is None:
             there_is = [self.engine.base_name, *sorted(self.aliases), *sorted(self.servable())]
@@ -118,32 +122,44 @@ class Swap:
             failed = self._failed.get(name)
             if failed and time.monotonic() - failed.at < RETRY_SECONDS:
                 raise UnavailableError(f"{name} cannot be served: {failed.reason}")
-            self._loading = name
             try:
                 await self._make_ready(name)
-            except LocumError as error:
+            except Exception as error:  # whatever it was, this version does not answer, and the others do
                 self._failed[name] = Failure(str(error))
-                logger.error("version_failed name=%s reason=%s", name, error)
+                logger.exception("version_failed name=%s", name)
                 raise UnavailableError(f"{name} cannot be served: {error}") from error
-            finally:
-                self._loading = None
             self._failed.pop(name, None)
             self._loaded.add(name)
 
-    async def refresh(self, *, force: bool = False) -> None:
-        """Take over what the registry says now: load first, flip after."""
-        async with self._refreshing:
+    async def read(self, *, retry: bool = False) -> None:
+        """Hear what the registry says now, and begin to load what an alias newly means; returns without waiting for it.
+
+        `retry` tries anew what could not be loaded before.
+        """
+        async with self._reading:
             revision = await asyncio.to_thread(self.registry.revision)
-            if self._snapshot is not None and self._snapshot.revision == revision and not force:
+            if self._snapshot is None or self._snapshot.revision != revision:
+                self._snapshot = await asyncio.to_thread(self.registry.snapshot)
+                self._forget()
+            elif not retry:
                 return
-            snapshot = await asyncio.to_thread(self.registry.snapshot)
-            self._snapshot = snapshot
-            self._forget_deleted()
-            for alias, name in snapshot.aliases.items():
-                await self._flip(alias, name)
-            for alias in [alias for alias in self.aliases if alias not in snapshot.aliases]:
-                del self.aliases[alias]
-            self.problems = {alias: why for alias, why in self.problems.items() if alias in snapshot.aliases}
+        for alias, name in self._snapshot.aliases.items():
+            if self.aliases.get(alias) == name:
+                self.problems.pop(alias, None)
+            elif alias not in self._flips:
+                flip = asyncio.get_running_loop().create_task(self._flip(alias))
+                self._flips[alias] = flip
+                flip.add_done_callback(partial(self._flipped, alias))
+
+    def _flipped(self, alias: str, _: asyncio.Task[None]) -> None:
+        del self._flips[alias]
+
+    async def settle(self, alias: str) -> None:
+        """Read the registry, and wait until this alias is what it says or has failed to be."""
+        await self.read(retry=True)
+        flip = self._flips.get(alias)
+        if flip is not None:
+            await flip
 
     def converged(self, alias: str) -> bool:
         """Whether this server's alias means what the registry says."""
@@ -161,24 +177,27 @@ class Swap:
         name = self._snapshot.aliases.get(wanted, wanted)
         return name if name in self._snapshot.versions else None
 
-    async def _flip(self, alias: str, name: str) -> None:
-        if self.aliases.get(alias) == name:
-            self.problems.pop(alias, None)
-            return
-        try:
-            if not alias.endswith(f"@{PREVIOUS}"):  # what was in production is loaded, or loads when it is asked for
-                await self.ensure_ready(name)
-        except UnavailableError as error:
-            self.problems[alias] = str(error)
-            logger.error("swap_refused alias=%s kept=%s refused=%s", alias, self.aliases.get(alias), name)
-            return
-        logger.info("swap alias=%s from=%s to=%s", alias, self.aliases.get(alias), name)
-        self.aliases[alias] = name
-        self.problems.pop(alias, None)
+    async def _flip(self, alias: str) -> None:
+        """Load what an alias means in the registry, then let it mean that here; again if it moved meanwhile."""
+        while self._snapshot is not None and (name := self._snapshot.aliases.get(alias)) != self.aliases.get(alias):
+            if name is None:
+                return
+            try:
+                if not alias.endswith(f"@{PREVIOUS}"):  # what was in production is loaded, or loads when asked for
+                    await self.ensure_ready(name)
+            except UnavailableError as error:
+                self.problems[alias] = str(error)
+                logger.error("swap_refused alias=%s kept=%s refused=%s", alias, self.aliases.get(alias), name)
+                return
+            if self._snapshot.aliases.get(alias) == name:
+                logger.info("swap alias=%s from=%s to=%s", alias, self.aliases.get(alias), name)
+                self.aliases[alias] = name
+                self.problems.pop(alias, None)
 
     async def _make_ready(self, name: str) -> None:
-        assert self._snapshot is not None
-        entry = self._snapshot.versions[name]
+        entry = self._snapshot.versions.get(name) if self._snapshot else None
+        if entry is None:
+            raise NotFoundError("it was deleted")
         manifest = entry.manifest
         if manifest.base_fingerprint != self.base.fingerprint:
             raise ConflictError(
@@ -213,8 +232,12 @@ class Swap:
             1000 * (time.perf_counter() - loaded),
         )
 
-    def _forget_deleted(self) -> None:
+    def _forget(self) -> None:
+        """Drop aliases that are gone, and let nobody ask for versions that were deleted."""
         assert self._snapshot is not None
+        for alias in [alias for alias in self.aliases if alias not in self._snapshot.aliases]:
+            del self.aliases[alias]
+        self.problems = {alias: why for alias, why in self.problems.items() if alias in self._snapshot.aliases}
         for name in self._loaded - set(self._snapshot.versions):
             self.engine.withdraw(name)
             self._loaded.discard(name)
@@ -226,7 +249,7 @@ class Swap:
                 overdue = bool(self.problems) and time.monotonic() - tried > RETRY_SECONDS
                 if overdue:
                     tried = time.monotonic()
-                await self.refresh(force=overdue)
+                await self.read(retry=overdue)
                 self.problems.pop("registry", None)
             except Exception as error:  # the server goes on with what it has; the reason is shown and tried again
                 self.problems["registry"] = f"the registry cannot be read: {error}"
