@@ -66,10 +66,9 @@ def test_a_version_that_the_server_does_not_know_exits_2(
     adapter = tiny_adapter(rank=4, seed=64)
     prompts = probe_prompts(load_domain(server.settings.domains, "medical"), Path("no-data"))
     probes = make_probes(base_record.path, adapter, prompts)
-    for _ in range(2):
-        registry.register(
-            "medical", adapter, base=base_record, recipe={}, data=None, training={}, probes=probes, created_by="tester"
-        )
-    ran = locum("adapters", "verify", "medical@2", "--endpoint", server.endpoint)
+    registry.register(
+        "oncology", adapter, base=base_record, recipe={}, data=None, training={}, probes=probes, created_by="tester"
+    )
+    ran = locum("adapters", "verify", "oncology@1", "--endpoint", server.endpoint)
     assert ran.code == 2
     assert "says 404" in ran.err
