@@ -38,6 +38,9 @@ STAGES = (
     (re.compile(r"Initializing a V1 LLM engine|EngineCore"), "starting the engine"),
 )
 
+LOG_PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?(ERROR [\d-]+ [\d:]+ \[[^]]*\] )?")
+EXCEPTION = re.compile(r"[\w.]*(Error|Exception)\b: ")
+
 
 @dataclass(frozen=True)
 class Server:
@@ -196,9 +199,11 @@ def _stage(log: Path | None) -> str:
 def _complaint(log: Path | None) -> str:
     if log is None or not log.is_file():
         return "see its output above"
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    errors = [line for line in lines if re.search(r"(?<!\w)\w*(Error|Exception)\b: ", line)]
-    return f"{(errors or lines or ['it said nothing'])[-1]} (all of it is in {log})"
+    lines = [LOG_PREFIX.sub("", line).strip() for line in log.read_text(errors="replace").splitlines()]
+    errors = [line for line in lines if EXCEPTION.match(line)]
+    # the first exception is the cause; each process that depends on the one that failed adds its own after it
+    said = errors[0] if errors else next(filter(None, reversed(lines)), "it said nothing")
+    return f"{said} (all of it is in {log})"
 
 
 @contextlib.contextmanager
@@ -207,6 +212,8 @@ def _output(log: Path | None) -> Iterator[int | None]:
         yield None
         return
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists():  # starting again must not destroy what the last start says about its end
+        log.replace(log.with_name(f"{log.name}.1"))
     with log.open("wb") as file:
         yield file.fileno()
 
