@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of an answer, and the model that speaks it."""
+    """A piece of an answer, the model that speaks it, and whether the answer ends here for want of tokens."""
 
     text: str
     model: str
+    cut_off: bool = False
 
 
 def domain_of(settings: Settings, model: str) -> DomainCard | None:
@@ -35,7 +36,7 @@ def domain_of(settings: Settings, model: str) -> DomainCard | None:
 
 
 def stream_answer(
-    url: str, api_key: str, *, model: str, system: str | None, question: str, max_tokens: int | None = None
+    url: str, api_key: str, *, model: str, system: str | None, question: str, max_tokens: int
 ) -> Iterator[Part]:
     """The answer in pieces, as they arrive.
 
@@ -57,8 +58,8 @@ def stream_answer(
             model=model, messages=messages, temperature=0, max_tokens=max_tokens, stream=True
         )
         for chunk in stream:
-            if chunk.choices and chunk.choices[0].delta.content:
-                yield Part(chunk.choices[0].delta.content, chunk.model)
+            for choice in chunk.choices:
+                yield Part(choice.delta.content or "", chunk.model, cut_off=choice.finish_reason == "length")
     except OpenAIError as error:
         raise _explained(error, url) from None
 

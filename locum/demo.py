@@ -248,7 +248,7 @@ def show(results: list[EvaluationResult], report: Path, *, minutes: float) -> No
     columns = ["domain", "version", "n", "base", "adapter", "difference, 95 % CI", "gate"]
     out.print(table(None, columns, rows))
     out.print(f"Report: {report}", highlight=False, soft_wrap=True)
-    example = '.venv/bin/locum chat medical "Rosacea"'
+    example = '.venv/bin/locum chat medical "Pre-eclampsia"'
     out.print(f"Took {minutes:.1f} minutes. To go on: make serve, and in another terminal: {example}", soft_wrap=True)
 
 

@@ -81,7 +81,7 @@ def chat(
     base: Annotated[
         bool, typer.Option("--base", help="Let the base model answer instead, with the same prompt, to compare.")
     ] = False,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
 ) -> None:
     """Ask one question and stream the answer; says which version answered.
 
@@ -99,14 +99,16 @@ def chat(
     prompt = None if no_system else system or (card.system_prompt if card else None)
     asked = read_endpoint(in_force.endpoint_url, api_key=api_key).base if base else model
 
-    answered_by = asked
+    answered_by, cut_off = asked, False
     for part in stream_answer(
         in_force.endpoint_url, api_key, model=asked, system=prompt, question=question, max_tokens=max_tokens
     ):
-        answered_by = part.model
+        answered_by, cut_off = part.model, part.cut_off
         out.out(part.text, end="", highlight=False)
     out.out("")
     err.print(f"[dim]{answered_by}[/]", highlight=False)
+    if cut_off:
+        err.print(f"The answer is cut off after {max_tokens} tokens; --max-tokens allows more.", highlight=False)
     for notice in card.notices if card else []:
         err.print(notice, style="dim", markup=False, highlight=False)
 

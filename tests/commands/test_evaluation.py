@@ -119,7 +119,11 @@ def test_chat_prints_the_answer_and_then_who_answered_and_the_notices(
         temperature=0,
     )
     assert ran.out == f"{answer.choices[0].message.content}\n"
-    assert ran.err.splitlines() == ["medical@1", "This is a test."]
+    assert ran.err.splitlines() == [
+        "medical@1",
+        "The answer is cut off after 8 tokens; --max-tokens allows more.",
+        "This is a test.",
+    ]
 
 
 def test_chat_lets_the_base_model_answer_the_same_prompt(locum: Callable[..., Ran]) -> None:
