@@ -10,4 +10,4 @@ class LocumCpuPlatform(CpuPlatform):  # type: ignore[misc]  # vLLM is not typed 
 
     @classmethod
     def get_punica_wrapper(cls) -> str:
-        return "locum.serve.cpu_lora.GroupedPunica"
+        return "locum.serve.cpu_lora.SegmentedPunica"

@@ -43,7 +43,9 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     from rich.text import Text
 
     rows = [tuple(row) for row in rows]
-    made = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    made = Table(
+        title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False, show_edge=False
+    )
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
         made.add_column(column, justify="right" if numeric else "left", overflow="fold")

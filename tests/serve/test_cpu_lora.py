@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vllm.lora.layers import LoRAMapping
 
-from locum.serve.cpu_lora import GroupedPunica
+from locum.serve.cpu_lora import LONG_RUN, MANY_ROWS, SegmentedPunica, segments_of
 
 SLOTS, RANK, WIDTH = 4, 8, 12
 OUT = (16, 4, 4)
 
 
-def punica_for(ids: list[int]) -> GroupedPunica:
+def punica_for(ids: list[int]) -> SegmentedPunica:
     """A wrapper for a step whose tokens use these adapter ids; 0 is the base model, id 10·n sits in slot n."""
-    punica = GroupedPunica(64, 64, device="cpu")
+    punica = SegmentedPunica(512, 512, device="cpu")
     mapping = LoRAMapping(index_mapping=tuple(ids), prompt_mapping=tuple(ids), is_prefill=True)
     punica.update_metadata(mapping, [10, 20, 30, 40], SLOTS, 100)
     return punica
@@ -40,9 +40,16 @@ def expected(y: torch.Tensor, x: torch.Tensor, ids: list[int], scale: float, see
     return wanted
 
 
-@settings(deadline=None, max_examples=60)
+def batches(*adapters: int) -> st.SearchStrategy[list[int]]:
+    """Rows of a step: a decoding request is one row, a prompt is many of the same adapter."""
+    lengths = st.sampled_from([1, 1, 1, 2, LONG_RUN - 1, LONG_RUN, MANY_ROWS])
+    runs = st.lists(st.tuples(st.sampled_from(adapters), lengths), min_size=1, max_size=6)
+    return runs.map(lambda found: [adapter for adapter, length in found for _ in range(length)])
+
+
+@settings(deadline=None, max_examples=200)
 @given(
-    ids=st.lists(st.sampled_from([0, 10, 20, 30, 40]), min_size=1, max_size=24),
+    ids=batches(0, 10, 20, 30, 40),
     scale=st.sampled_from([1.0, 0.5, 2.0]),
     seed=st.integers(0, 1000),
 )
@@ -61,7 +68,7 @@ def test_every_token_gets_its_own_adapter_and_the_base_gets_none(ids: list[int],
 
 
 @settings(deadline=None, max_examples=30)
-@given(ids=st.lists(st.sampled_from([0, 10, 30]), min_size=1, max_size=16), seed=st.integers(0, 1000))
+@given(ids=batches(0, 10, 30), seed=st.integers(0, 1000))
 def test_shrink_then_expand_is_the_same_as_both_at_once(ids: list[int], seed: int) -> None:
     a, b = weights(seed)
     x = torch.randn(len(ids), WIDTH, generator=torch.Generator().manual_seed(seed))
@@ -73,6 +80,42 @@ def test_shrink_then_expand_is_the_same_as_both_at_once(ids: list[int], seed: in
     punica.add_shrink(between, x, a, 0.5)
     punica.add_expand(in_two, between, b, OUT)
     torch.testing.assert_close(at_once, in_two)
+
+
+def test_weights_that_vllm_loads_or_clears_later_are_the_ones_that_answer() -> None:
+    """The tensors that vLLM writes to become views of the packed storage at a layer's first use."""
+    a, b = weights(0)
+    x = torch.ones(1, WIDTH)
+    punica = punica_for([20])
+    punica.add_lora_linear(torch.zeros(1, sum(OUT)), x, a, b, 1.0, OUT)
+    fresh_a, fresh_b = weights(1)
+    for old, new in zip((*a, *b), (*fresh_a, *fresh_b), strict=True):
+        old[1].zero_()
+        old[1, 0].copy_(new[1, 0])
+    y = torch.zeros(1, sum(OUT))
+    punica.add_lora_linear(y, x, a, b, 1.0, OUT)
+    torch.testing.assert_close(y, expected(torch.zeros(1, sum(OUT)), x, [20], 1.0, seed=1))
+
+
+def test_what_an_adapter_makes_of_a_base_row_never_reaches_it_even_when_it_overflows() -> None:
+    a, b = weights(0)
+    a[0][0] = torch.inf
+    y = torch.zeros(2, sum(OUT))
+    punica_for([0, 10]).add_lora_linear(y, torch.ones(2, WIDTH), a, b, 1.0, OUT)
+    assert y[0].abs().max() == 0
+
+
+def test_the_number_of_segments_does_not_grow_with_the_rows_of_a_decoding_step() -> None:
+    assert len(segments_of([0, -1, 1, 2] * 64)) == 1
+    assert segments_of([-1] * 64) == []
+    prompt_between_decodes = segments_of([0, -1, 2] + [1] * LONG_RUN + [0, 2])
+    assert [(each.rows, each.slots) for each in prompt_between_decodes] == [
+        (slice(0, 3), slice(0, 1)),
+        (slice(0, 3), slice(2, 3)),
+        (slice(3, 3 + LONG_RUN), slice(1, 2)),
+        (slice(3 + LONG_RUN, 5 + LONG_RUN), slice(0, 1)),
+        (slice(3 + LONG_RUN, 5 + LONG_RUN), slice(2, 3)),
+    ]
 
 
 @pytest.mark.parametrize(("vocabulary", "padded"), [(10, 10), (10, 16), (16, 10)])
