@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from report import machine, median_and_spread
 from rich.console import Console
 from transformers import AutoModelForCausalLM
 
@@ -99,25 +99,14 @@ def main() -> int:
     rounds = [{way: step(way, number)[0] for way in ways} for number in range(1, 3 if options.quick else 8)]
 
     ratios = {way: [each[way] / each["trl"] for each in rounds] for way in ways}
-    cells = [
-        (way, f"{statistics.median(ratios[way]):.2f}", f"{min(ratios[way]):.2f} to {max(ratios[way]):.2f}")
-        for way in ways
-    ]
-    machine = (
-        f"{_cpu()}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"
-    )
+    cells = [(way, *median_and_spread(ratios[way])) for way in ways]
+    ran_on = machine(torch.get_num_threads())
     Console().print(table(None, ["step", "time, ratio to trl (median)", "spread"], cells))
-    Console().print(f"{len(rounds)} rounds of {BATCH} conversations on {machine}", soft_wrap=True, highlight=False)
+    Console().print(f"{len(rounds)} rounds of {BATCH} conversations on {ran_on}", soft_wrap=True, highlight=False)
     if options.json:
-        result: dict[str, Any] = {"machine": machine, "ratios": ratios}
+        result: dict[str, Any] = {"machine": ran_on, "ratios": ratios}
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return int(options.check and statistics.median(ratios["shared"]) > BAR)
-
-
-def _cpu() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -110,8 +110,8 @@ def pack(a_stacked: tuple[torch.Tensor, ...], b_stacked: tuple[torch.Tensor, ...
     for index, (a_old, b_old) in enumerate(zip(a_stacked, b_stacked, strict=True)):
         b_new = packed.b[:, index, :, columns[index]].transpose(1, 2).unsqueeze(1)
         b_new.copy_(b_old)
-        a_old.set_(packed.a[:, index : index + 1])  # type: ignore[call-overload]  # the stubs know fewer forms
-        b_old.set_(b_new)  # type: ignore[call-overload]
+        a_old.set_(packed.a[:, index : index + 1])
+        b_old.set_(b_new)
     return packed
 
 

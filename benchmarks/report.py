@@ -1,0 +1,26 @@
+"""What the benchmarks share: the machine they ran on, and ratios with their spread."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def machine(threads: int) -> str:
+    """One line: CPU, threads, versions."""
+    import torch
+
+    return f"{_cpu()}, {threads} threads, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def median_and_spread(ratios: Sequence[float]) -> tuple[str, str]:
+    """Two cells: the median, and the range it comes from."""
+    return f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"
+
+
+def _cpu() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
