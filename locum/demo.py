@@ -125,7 +125,9 @@ def start_server(settings: Settings, base: Base, versions: list[Manifest]) -> Se
     plan = plan_for_this_host()
     for line in plan.lines():
         out.print(line, style="dim", highlight=False, soft_wrap=True)
-    server = launcher.start(settings, base, plan, max_rank=max(version.rank for version in versions))
+    rank = max(version.rank for version in versions)
+    # compiling the model takes longer than it would save in the few minutes that this server lives
+    server = launcher.start(settings, base, plan, max_rank=rank, vllm_args=["--enforce-eager"])
     try:
         with err.status("waiting: importing vLLM") as status:
             launcher.wait_until_ready(server, lambda reason: status.update(f"waiting: {reason}"))

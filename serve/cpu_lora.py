@@ -1,12 +1,14 @@
-"""Multi-LoRA on CPUs: two matrix products a layer for all adapters of a batch, none for the base model.
+"""Multi-LoRA on CPUs: a few matrix products a layer for all adapters of a batch, none for the base model.
 
 vLLM 0.32's `PunicaWrapperCPU` indexes the stacked weights by slot, and a token of the base model has slot −1,
 which PyTorch reads as the last slot: base requests are answered with that adapter's weights. It also copies an
 adapter's weights once for each token.
 
-Here a step's rows are cut into segments once. A long run of rows with one adapter is a segment of its own; what lies
-between long runs, as all of a step that only decodes, shares one shrink and one expand over the slots in use, with the
-products that a row does not want set to zero between the two. Rows of the base model get zero, or no product at all.
+Here a step's rows are cut into segments, once. A long run of rows with one adapter, a prompt, is a segment of its own.
+What lies between long runs, as all of a step that only decodes, is one segment in which each row has its own slot; a
+kernel of Locum's own (kernels/lora.cpp) does it in one call, and skips the base model's rows. Where it cannot be
+compiled, PyTorch multiplies such a segment with all slots in use, and what a row does not want is set to zero between
+the two products.
 
 The interface is vLLM's `PunicaWrapperABC`; the idea of batching requests of many adapters is that of Punica
 (Chen et al., 2023, https://arxiv.org/abs/2310.18547).
@@ -14,7 +16,6 @@ The interface is vLLM's `PunicaWrapperABC`; the idea of batching requests of man
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -23,13 +24,17 @@ import torch
 from torch.nn.functional import linear
 from vllm.lora.punica_wrapper.punica_base import PunicaWrapperBase
 
-LONG_RUN = 16  # from so many rows of one adapter on, products of their own cost less than masked ones
-MANY_ROWS = 64  # from so many rows on, a product a slice costs less than one over the zeros between slices
+from locum.serve import cpu_kernels
+
+LONG_RUN = 32  # from so many rows of one adapter on, matrix products of their own are faster
+MIXED = -2
+
+Weights = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive rows of a batch, and consecutive slots that they use.
+    """Consecutive rows of a batch, and the range of slots that they use.
 
     `unwanted` is (rows, slots), true where a row does not use a slot; None when every row uses the one slot.
     """
@@ -38,10 +43,15 @@ class Segment:
     slots: slice
     unwanted: torch.Tensor | None
 
+    @property
+    def planned_slot(self) -> int:
+        """What the kernel is told: the slot of a long run, else that each row has its own."""
+        long = self.unwanted is None and self.rows.stop - self.rows.start >= LONG_RUN
+        return int(self.slots.start) if long else MIXED
+
     def shrink(self, x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
         """`x` (tokens, in) times the slots' part of `a` (slots, …, in), transposed: (rows, slots · …)."""
-        shrunk = linear(x[self.rows], a[self.slots].flatten(0, -2))
-        return self.keep_wanted(shrunk)
+        return self.keep_wanted(linear(x[self.rows], a[self.slots].flatten(0, -2)))
 
     def keep_wanted(self, shrunk: torch.Tensor) -> torch.Tensor:
         """Set to zero in place what belongs to a slot that the row does not use."""
@@ -57,62 +67,45 @@ def segments_of(slots: list[int]) -> list[Segment]:
     for slot, run in groupby(slots):
         end = row + sum(1 for _ in run)
         if end - row >= LONG_RUN:
-            found += _shared(slots, waiting, row)
+            found += _mixed(slots, waiting, row)
             if slot >= 0:
                 found.append(Segment(slice(row, end), slice(slot, slot + 1), None))
             waiting = end
         row = end
-    return found + _shared(slots, waiting, row)
+    return found + _mixed(slots, waiting, row)
 
 
-def _shared(slots: list[int], start: int, end: int) -> list[Segment]:
-    """Segments of short runs: one for each stretch of neighbouring slots."""
+def _mixed(slots: list[int], start: int, end: int) -> list[Segment]:
+    """The segment of short runs, if any of them uses an adapter."""
     rows = slots[start:end]
-    found = []
-    for low, high in _stretches(sorted({slot for slot in rows if slot >= 0})):
-        alone = high == low + 1 and all(slot == low for slot in rows)
-        unwanted = None if alone else torch.tensor(rows).unsqueeze(1) != torch.arange(low, high)
-        found.append(Segment(slice(start, end), slice(low, high), unwanted))
-    return found
+    used = {slot for slot in rows if slot >= 0}
+    if not used:
+        return []
+    low, high = min(used), max(used) + 1
+    alone = set(rows) == used == {low}
+    unwanted = None if alone else torch.tensor(rows).unsqueeze(1) != torch.arange(low, high)
+    return [Segment(slice(start, end), slice(low, high), unwanted)]
 
 
-def _stretches(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """Half-open ranges of consecutive numbers: [0, 1, 5] gives (0, 2), (5, 6)."""
-    for _, stretch in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
-        members = [number for _, number in stretch]
-        yield members[0], members[-1] + 1
+def pack(a_stacked: Weights, b_stacked: Weights) -> tuple[Weights, Weights]:
+    """A layer's weights with all slices of a slot side by side, as views that vLLM can go on to load adapters into.
 
-
-@dataclass(frozen=True)
-class Packed:
-    """A layer's adapter weights, all slices of a slot side by side.
-
-    `a` is (slots, slices, rank, in). `b` is (slots, slices, rank, out) with zeros outside a slice's own columns, so
-    that one product serves all slices. `stacked` keeps vLLM's tensors alive, which are views of these two.
+    vLLM's are (slots, 1, rank, in) and (slots, 1, width, rank), a tensor a slice. The views have the same shapes; what
+    lies under them is (slots, slices, rank, in) and (slots, rank, out), where out is the sum of the widths.
     """
+    a = torch.cat(a_stacked, dim=1)
+    b = torch.cat([each.squeeze(1).transpose(1, 2) for each in b_stacked], dim=2).contiguous()
+    widths = [each.shape[2] for each in b_stacked]
+    a_views = tuple(a[:, index : index + 1] for index in range(len(widths)))
+    b_views = tuple(each.transpose(1, 2).unsqueeze(1) for each in b.split(widths, dim=2))
+    return a_views, b_views
 
-    a: torch.Tensor
-    b: torch.Tensor
-    columns: tuple[slice, ...]
-    stacked: tuple[torch.Tensor, ...]
 
-
-def pack(a_stacked: tuple[torch.Tensor, ...], b_stacked: tuple[torch.Tensor, ...], widths: tuple[int, ...]) -> Packed:
-    """Move a layer's weights into packed storage, and let vLLM's tensors be views of it: what it loads arrives there.
-
-    vLLM's are (slots, 1, rank, in) and (slots, 1, width, rank), one of each for every slice.
-    """
-    slots, _, rank, _ = a_stacked[0].shape
-    b = b_stacked[0].new_zeros(slots, len(widths), rank, sum(widths))
-    ends = [sum(widths[: index + 1]) for index in range(len(widths))]
-    columns = tuple(slice(end - width, end) for end, width in zip(ends, widths, strict=True))
-    packed = Packed(torch.cat(a_stacked, dim=1), b, columns, (*a_stacked, *b_stacked))
-    for index, (a_old, b_old) in enumerate(zip(a_stacked, b_stacked, strict=True)):
-        b_new = packed.b[:, index, :, columns[index]].transpose(1, 2).unsqueeze(1)
-        b_new.copy_(b_old)
-        a_old.set_(packed.a[:, index : index + 1])
-        b_old.set_(b_new)
-    return packed
+def unpack(a_view: torch.Tensor, b_view: torch.Tensor, slices: int, out: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What lies under the first slice's views."""
+    slots, _, rank, width = a_view.shape
+    a = a_view.as_strided((slots, slices, rank, width), (slices * rank * width, rank * width, width, 1))
+    return a, b_view.as_strided((slots, rank, out), (rank * out, out, 1))
 
 
 class SegmentedPunica(PunicaWrapperBase):  # type: ignore[misc]  # vLLM is not typed for us
@@ -124,42 +117,56 @@ class SegmentedPunica(PunicaWrapperBase):  # type: ignore[misc]  # vLLM is not t
         super().__init__(max_num_batched_tokens, max_batches, device)
         self._tokens: list[Segment] = []
         self._samples: list[Segment] = []
-        self._layers: dict[int, Packed] = {}
+        self._plan = torch.zeros(1 + 3 * max_num_batched_tokens, dtype=torch.long)
+        self._has_kernel = cpu_kernels.load()
+        self._used: dict[int, tuple[int | None, bool]] = {}
 
     def update_metadata(self, *args: Any, **kwargs: Any) -> None:
         super().update_metadata(*args, **kwargs)
         self._tokens = segments_of(self.token_lora_indices.tolist())
         self._samples = segments_of(self.sampler_indices.tolist())
+        steps = [(each.rows.start, each.rows.stop, each.planned_slot) for each in self._tokens]
+        plan = torch.tensor([len(steps), *(number for step in steps for number in step)])
+        self._plan[: len(plan)] = plan
 
     def add_lora_linear(
         self,
         y: torch.Tensor,
         x: torch.Tensor,
-        lora_a_stacked: tuple[torch.Tensor, ...],
-        lora_b_stacked: tuple[torch.Tensor, ...],
+        lora_a_stacked: Weights,
+        lora_b_stacked: Weights,
         scale: float,
         output_slices: tuple[int, ...],
         *,
-        buffer: tuple[torch.Tensor, ...] | None = None,
+        buffer: Weights | None = None,
         **kwargs: Any,
     ) -> None:
-        if not self._tokens:
-            return
-        layer = self._layers.get(id(lora_a_stacked[0]))
-        if layer is None:
-            layer = self._layers[id(lora_a_stacked[0])] = pack(lora_a_stacked, lora_b_stacked, output_slices)
+        """`lora_a_stacked` and `lora_b_stacked` must come from `pack`."""
         x = x.view(-1, x.shape[-1])
         y = y.view(-1, y.shape[-1])
+        a, b = lora_a_stacked[0], lora_b_stacked[0]
+        if self._has_kernel:
+            torch.ops.locum.add_lora(y, x, a, b, self._plan, self._token_lora_indices, output_slices, scale)
+        else:
+            self._add_lora_linear(y, x, *unpack(a, b, len(output_slices), y.shape[1]), scale, output_slices)
+
+    def _add_lora_linear(
+        self,
+        y: torch.Tensor,
+        x: torch.Tensor,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        scale: float,
+        output_slices: tuple[int, ...],
+    ) -> None:
         for segment in self._tokens:
-            shrunk = segment.shrink(x, layer.a)
-            target = y[segment.rows]
-            if segment.unwanted is None and len(shrunk) >= MANY_ROWS:
-                each = shrunk.chunk(len(layer.columns), dim=1)
-                for index, columns in enumerate(layer.columns):
-                    b = layer.b[segment.slots.start, index, :, columns]
-                    target[:, columns].addmm_(each[index], b, alpha=scale)
-            else:
-                target.addmm_(shrunk, layer.b[segment.slots].flatten(0, 2), alpha=scale)
+            shrunk = segment.shrink(x, a).unflatten(1, (-1, len(output_slices), a.shape[2]))
+            column = 0
+            for index, width in enumerate(output_slices):
+                columns = slice(column, column + width)
+                weights = b[segment.slots, :, columns].flatten(0, 1)
+                y[segment.rows, columns].addmm_(shrunk[:, :, index].flatten(1), weights, alpha=scale)
+                column += width
 
     def add_shrink(
         self,
@@ -197,7 +204,10 @@ class SegmentedPunica(PunicaWrapperBase):  # type: ignore[misc]  # vLLM is not t
     def add_lora_embedding(
         self, y: torch.Tensor, x: torch.Tensor, lora_b_stacked: torch.Tensor, add_inputs: bool = True, **kwargs: Any
     ) -> None:
-        self.add_expand(y, (x,), (lora_b_stacked,), (y.shape[-1],), add_inputs=add_inputs)
+        if self._has_kernel:
+            torch.ops.locum.add_expand(y, x, lora_b_stacked, self._token_lora_indices)
+        else:
+            self.add_expand(y, (x,), (lora_b_stacked,), (y.shape[-1],))
 
     def add_lora_logits(
         self,
@@ -210,12 +220,20 @@ class SegmentedPunica(PunicaWrapperBase):  # type: ignore[misc]  # vLLM is not t
         buffer: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> None:
+        if not self._is_used(lora_a_stacked):
+            return
         # one of the two may be padded to a multiple of the vocabulary's block
         width = min(y.shape[-1], lora_b_stacked.shape[2])
         for segment in self._samples:
             shrunk = segment.shrink(x, lora_a_stacked)
             b = lora_b_stacked[segment.slots, 0, :width].transpose(1, 2).flatten(0, 1)
             y[segment.rows, :width].addmm_(shrunk, b, alpha=scale)
+
+    def _is_used(self, a: torch.Tensor) -> bool:
+        """Whether any slot has weights here; looked at again when vLLM has written to them."""
+        if self._used.get(id(a), (None, False))[0] != a._version:
+            self._used[id(a)] = (a._version, bool(a.any()))
+        return self._used[id(a)][1]
 
     def apply_lora_full_linear(
         self,

@@ -1,8 +1,15 @@
-"""vLLM's CPU platform with adapter layers that are right when base and adapter requests share a batch."""
+"""vLLM's CPU platform with adapter layers that are right when base and adapter requests share a batch, and fast."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vllm.platforms.cpu import CpuPlatform
+
+from locum.serve import cpu_kernels
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
 
 
 class LocumCpuPlatform(CpuPlatform):  # type: ignore[misc]  # vLLM is not typed for us
@@ -11,3 +18,20 @@ class LocumCpuPlatform(CpuPlatform):  # type: ignore[misc]  # vLLM is not typed 
     @classmethod
     def get_punica_wrapper(cls) -> str:
         return "locum.serve.cpu_lora.SegmentedPunica"
+
+    @classmethod
+    def check_and_update_config(cls, vllm_config: VllmConfig) -> None:
+        """As vLLM's, but the model stays compiled with adapters, where there is a compiler for it.
+
+        vLLM turns `torch.compile` off for them, because its own adapter layers cannot be traced; Locum's are one
+        operation. That is all that its method looks at `lora_config` for.
+        """
+        if vllm_config.parallel_config.worker_cls == "auto":
+            vllm_config.parallel_config.worker_cls = "locum.serve.cpu_worker.LocumCPUWorker"
+        lora_config = vllm_config.lora_config
+        if cpu_kernels.can_compile():
+            vllm_config.lora_config = None
+        try:
+            super().check_and_update_config(vllm_config)
+        finally:
+            vllm_config.lora_config = lora_config

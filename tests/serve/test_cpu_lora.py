@@ -8,15 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vllm.lora.layers import LoRAMapping
 
-from locum.serve.cpu_lora import LONG_RUN, MANY_ROWS, SegmentedPunica, segments_of
+from locum.serve.cpu_lora import LONG_RUN, MIXED, SegmentedPunica, pack, segments_of
 
 SLOTS, RANK, WIDTH = 4, 8, 12
 OUT = (16, 4, 4)
 
 
-def punica_for(ids: list[int]) -> SegmentedPunica:
+def punica_for(ids: list[int], *, kernel: bool = True) -> SegmentedPunica:
     """A wrapper for a step whose tokens use these adapter ids; 0 is the base model, id 10·n sits in slot n."""
     punica = SegmentedPunica(512, 512, device="cpu")
+    assert punica._has_kernel, "the tests need a C++ compiler, as torch.compile does"
+    punica._has_kernel = kernel
     mapping = LoRAMapping(index_mapping=tuple(ids), prompt_mapping=tuple(ids), is_prefill=True)
     punica.update_metadata(mapping, [10, 20, 30, 40], SLOTS, 100)
     return punica
@@ -42,7 +44,7 @@ def expected(y: torch.Tensor, x: torch.Tensor, ids: list[int], scale: float, see
 
 def batches(*adapters: int) -> st.SearchStrategy[list[int]]:
     """Rows of a step: a decoding request is one row, a prompt is many of the same adapter."""
-    lengths = st.sampled_from([1, 1, 1, 2, LONG_RUN - 1, LONG_RUN, MANY_ROWS])
+    lengths = st.sampled_from([1, 1, 1, 2, LONG_RUN - 1, LONG_RUN, 2 * LONG_RUN])
     runs = st.lists(st.tuples(st.sampled_from(adapters), lengths), min_size=1, max_size=6)
     return runs.map(lambda found: [adapter for adapter, length in found for _ in range(length)])
 
@@ -52,16 +54,18 @@ def batches(*adapters: int) -> st.SearchStrategy[list[int]]:
     ids=batches(0, 10, 20, 30, 40),
     scale=st.sampled_from([1.0, 0.5, 2.0]),
     seed=st.integers(0, 1000),
+    kernel=st.booleans(),
 )
-def test_every_token_gets_its_own_adapter_and_the_base_gets_none(ids: list[int], scale: float, seed: int) -> None:
+def test_every_token_gets_its_own_adapter_and_the_base_gets_none(
+    ids: list[int], scale: float, seed: int, kernel: bool
+) -> None:
     x = torch.randn(len(ids), WIDTH, generator=torch.Generator().manual_seed(seed + 1))
     y = torch.randn(len(ids), sum(OUT), generator=torch.Generator().manual_seed(seed + 2))
     wanted = expected(y, x, ids, scale, seed)
     base_rows = [row for row, adapter in enumerate(ids) if not adapter]
     untouched = y[base_rows].clone()
 
-    a, b = weights(seed)
-    punica_for(ids).add_lora_linear(y, x, a, b, scale, OUT)
+    punica_for(ids, kernel=kernel).add_lora_linear(y, x, *pack(*weights(seed)), scale, OUT)
 
     torch.testing.assert_close(y, wanted)
     assert torch.equal(y[base_rows], untouched), "the base model's rows must be the same to the bit"
@@ -75,19 +79,18 @@ def test_shrink_then_expand_is_the_same_as_both_at_once(ids: list[int], seed: in
     at_once = torch.zeros(len(ids), sum(OUT))
     in_two = torch.zeros(len(ids), sum(OUT))
     punica = punica_for(ids)
-    punica.add_lora_linear(at_once, x, a, b, 0.5, OUT)
+    punica.add_lora_linear(at_once, x, *pack(a, b), 0.5, OUT)
     between = tuple(torch.zeros(len(ids), RANK) for _ in OUT)
     punica.add_shrink(between, x, a, 0.5)
     punica.add_expand(in_two, between, b, OUT)
     torch.testing.assert_close(at_once, in_two)
 
 
-def test_weights_that_vllm_loads_or_clears_later_are_the_ones_that_answer() -> None:
-    """The tensors that vLLM writes to become views of the packed storage at a layer's first use."""
-    a, b = weights(0)
+@pytest.mark.parametrize("kernel", [True, False])
+def test_weights_that_vllm_loads_or_clears_later_are_the_ones_that_answer(kernel: bool) -> None:
+    a, b = pack(*weights(0))
     x = torch.ones(1, WIDTH)
-    punica = punica_for([20])
-    punica.add_lora_linear(torch.zeros(1, sum(OUT)), x, a, b, 1.0, OUT)
+    punica = punica_for([20], kernel=kernel)
     fresh_a, fresh_b = weights(1)
     for old, new in zip((*a, *b), (*fresh_a, *fresh_b), strict=True):
         old[1].zero_()
@@ -97,25 +100,62 @@ def test_weights_that_vllm_loads_or_clears_later_are_the_ones_that_answer() -> N
     torch.testing.assert_close(y, expected(torch.zeros(1, sum(OUT)), x, [20], 1.0, seed=1))
 
 
-def test_what_an_adapter_makes_of_a_base_row_never_reaches_it_even_when_it_overflows() -> None:
+@pytest.mark.parametrize("kernel", [True, False])
+def test_what_an_adapter_makes_of_a_base_row_never_reaches_it_even_when_it_overflows(kernel: bool) -> None:
     a, b = weights(0)
     a[0][0] = torch.inf
     y = torch.zeros(2, sum(OUT))
-    punica_for([0, 10]).add_lora_linear(y, torch.ones(2, WIDTH), a, b, 1.0, OUT)
+    punica_for([0, 10], kernel=kernel).add_lora_linear(y, torch.ones(2, WIDTH), *pack(a, b), 1.0, OUT)
     assert y[0].abs().max() == 0
+
+
+@pytest.mark.parametrize("rows", [3, 2 * LONG_RUN])
+@pytest.mark.parametrize(("dtype", "allowed"), [(torch.bfloat16, 2e-2), (torch.float16, 2e-3)])
+def test_half_precision_is_as_good_as_its_rounding(rows: int, dtype: torch.dtype, allowed: float) -> None:
+    ids = [20] * rows
+    x = torch.randn(rows, WIDTH, generator=torch.Generator().manual_seed(0)).to(dtype)
+    a, b = (tuple(each.to(dtype) for each in one) for one in weights(0))
+    y = torch.zeros(rows, sum(OUT), dtype=dtype)
+    punica_for(ids).add_lora_linear(y, x, *pack(a, b), 1.0, OUT)
+    wanted = expected(torch.zeros(rows, sum(OUT)), x.float(), ids, 1.0, seed=0)
+    assert ((y.float() - wanted).norm() / wanted.norm()) < allowed
+
+
+def test_weights_that_are_not_packed_are_refused_and_not_misread() -> None:
+    a, b = weights(0)
+    with pytest.raises(RuntimeError, match="not packed"):
+        punica_for([10]).add_lora_linear(torch.zeros(1, sum(OUT)), torch.ones(1, WIDTH), a, b, 1.0, OUT)
 
 
 def test_the_number_of_segments_does_not_grow_with_the_rows_of_a_decoding_step() -> None:
     assert len(segments_of([0, -1, 1, 2] * 64)) == 1
     assert segments_of([-1] * 64) == []
     prompt_between_decodes = segments_of([0, -1, 2] + [1] * LONG_RUN + [0, 2])
-    assert [(each.rows, each.slots) for each in prompt_between_decodes] == [
-        (slice(0, 3), slice(0, 1)),
-        (slice(0, 3), slice(2, 3)),
-        (slice(3, 3 + LONG_RUN), slice(1, 2)),
-        (slice(3 + LONG_RUN, 5 + LONG_RUN), slice(0, 1)),
-        (slice(3 + LONG_RUN, 5 + LONG_RUN), slice(2, 3)),
+    assert [(each.rows, each.slots, each.planned_slot) for each in prompt_between_decodes] == [
+        (slice(0, 3), slice(0, 3), MIXED),
+        (slice(3, 3 + LONG_RUN), slice(1, 2), 1),
+        (slice(3 + LONG_RUN, 5 + LONG_RUN), slice(0, 3), MIXED),
     ]
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_embeddings_take_the_adapter_of_their_row(kernel: bool) -> None:
+    x = torch.randn(3, RANK, generator=torch.Generator().manual_seed(0))
+    b = torch.randn(SLOTS, 1, 6, RANK, generator=torch.Generator().manual_seed(1))
+    y = torch.zeros(3, 6)
+    punica_for([20, 0, 40], kernel=kernel).add_lora_embedding(y, x, b)
+    torch.testing.assert_close(y, torch.stack([b[1, 0] @ x[0], torch.zeros(6), b[3, 0] @ x[2]]))
+
+
+def test_logits_notice_weights_that_are_loaded_later() -> None:
+    a, b = torch.zeros(SLOTS, 1, RANK, WIDTH), torch.ones(SLOTS, 1, 10, RANK)
+    punica = punica_for([20])
+    y = torch.zeros(1, 10)
+    punica.add_lora_logits(y, torch.ones(1, WIDTH), a, b, 1.0)
+    assert y.abs().max() == 0
+    a[1, 0].copy_(torch.ones(RANK, WIDTH))
+    punica.add_lora_logits(y, torch.ones(1, WIDTH), a, b, 1.0)
+    assert (y == RANK * WIDTH).all()
 
 
 @pytest.mark.parametrize(("vocabulary", "padded"), [(10, 10), (10, 16), (16, 10)])

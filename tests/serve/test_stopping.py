@@ -20,7 +20,7 @@ def test_a_server_with_a_key_asks_for_it_and_lets_a_running_stream_finish_at_sig
     monkeypatch.setenv("LOCUM_API_KEY", "unused")  # what the fixture's client sends
     settings = Settings(home=tmp_path / "home", domains=tmp_path, base="tiny-llama", port=free_port(), user="tester")
     base = pull(str(tiny_base), settings.bases)
-    with serving(settings, base) as server:
+    with serving(settings, base, "--", "--enforce-eager") as server:
         assert httpx.get(f"{server.endpoint}/models").status_code == 401
         assert server.chat(base.name).status_code == 401
         assert httpx.get(f"{server.url}/health").status_code == 200

@@ -1,4 +1,7 @@
-"""What serve/engine.py leans on beyond vLLM's documented interfaces. A failure here means: look at engine.py."""
+"""What Locum leans on beyond vLLM's documented interfaces.
+
+A failure here means: look at serve/engine.py, or for the CPU at serve/cpu_platform.py and serve/cpu_worker.py.
+"""
 
 from __future__ import annotations
 
@@ -43,3 +46,23 @@ def test_vllm_picks_our_platform_on_a_cpu_build() -> None:
         assert platform() is None
     else:
         assert type(current_platform).__name__ == "LocumCpuPlatform"
+
+
+def test_the_cpu_platform_asks_for_adapters_only_to_turn_compilation_off() -> None:
+    from vllm.platforms.cpu import CpuPlatform
+
+    source = inspect.getsource(CpuPlatform.check_and_update_config)
+    assert source.count("lora_config") == 1
+    assert "lora_config is not None:\n            compilation_config.mode = CompilationMode.NONE\n" in source
+
+
+def test_linear_layers_hold_their_adapters_in_tuples_that_they_write_to_in_place() -> None:
+    from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
+    from vllm.lora.layers.column_parallel_linear import MergedColumnParallelLinearWithLoRA
+
+    for layer in (BaseLinearLayerWithLoRA, MergedColumnParallelLinearWithLoRA):
+        source = inspect.getsource(layer.set_lora)
+        assert ".copy_(" in source and "self.lora_a_stacked =" not in source
+    assert "self.lora_a_stacked, self.lora_b_stacked, 1.0, self.output_slices" in inspect.getsource(
+        BaseLinearLayerWithLoRA._apply_lora_to_output
+    )
