@@ -73,6 +73,7 @@ class LlamaCpp(Peer):
             "temperature": 0,
             "ignore_eos": True,
             "return_tokens": True,
+            "cache_prompt": False,
             "lora": [] if adapter is None else [{"id": self.adapters[adapter], "scale": 1.0}],
         }
         answer = self.client.post("/completion", json=body)

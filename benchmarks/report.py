@@ -15,9 +15,9 @@ def machine(threads: int) -> str:
     return f"{_cpu()}, {threads} threads, torch {torch.__version__}, Python {platform.python_version()}"
 
 
-def median_and_spread(ratios: Sequence[float]) -> tuple[str, str]:
-    """Two cells: the median, and the range it comes from."""
-    return f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"
+def median_and_spread(ratios: Sequence[float]) -> str:
+    """The median, and in brackets the range that it comes from."""
+    return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
 
 
 def _cpu() -> str:

@@ -99,9 +99,9 @@ def main() -> int:
     rounds = [{way: step(way, number)[0] for way in ways} for number in range(1, 3 if options.quick else 8)]
 
     ratios = {way: [each[way] / each["trl"] for each in rounds] for way in ways}
-    cells = [(way, *median_and_spread(ratios[way])) for way in ways]
+    cells = [(way, median_and_spread(ratios[way])) for way in ways]
     ran_on = machine(torch.get_num_threads())
-    Console().print(table(None, ["step", "time, ratio to trl (median)", "spread"], cells))
+    Console().print(table(None, ["step", "time, ratio to trl: median [spread]"], cells))
     Console().print(f"{len(rounds)} rounds of {BATCH} conversations on {ran_on}", soft_wrap=True, highlight=False)
     if options.json:
         result: dict[str, Any] = {"machine": ran_on, "ratios": ratios}
