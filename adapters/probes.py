@@ -78,7 +78,9 @@ def make_probes(
         raise UnavailableError("probes need PEFT, which is not installed", hint="pip install 'locum[train]'") from None
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # the caller says what is going on
     tokenizer = AutoTokenizer.from_pretrained(base)
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     plain.generation_config = _greedy_config(plain.generation_config)

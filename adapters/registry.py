@@ -208,7 +208,8 @@ class Registry:
             if missing and not force:
                 raise GateError(
                     f"{manifest.name} is not released. " + "; ".join(missing),
-                    hint=f"locum eval {manifest.domain} --model {manifest.name}",
+                    hint=f"locum eval {manifest.domain} --model {manifest.name} evaluates it; if that has failed, "
+                    "it needs more data or another training, or --force with a --reason",
                 )
             return self._move(
                 db,
@@ -228,7 +229,9 @@ class Registry:
         with self._writing() as db:
             previous = _alias(db, domain, PREVIOUS)
             if previous is None:
-                raise ConflictError(f"{domain} has no previous version to go back to", hint=f"locum history {domain}")
+                raise ConflictError(
+                    f"{domain} has no previous version to go back to", hint=f"locum history {domain} shows its releases"
+                )
             return self._move(db, _entry(db, previous), action="rollback", by=by, reason=reason, evidence=[])
 
     def history(self, domain: str) -> list[Release]:

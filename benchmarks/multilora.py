@@ -93,7 +93,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--quick", action="store_true", help="one round, decode with 1 and 8, prefill with 1")
+    parser.add_argument("--quick", action="store_true", help="only what --check looks at")
     options = parser.parse_args()
     console = Console()
     plan = plan_for_this_host()
@@ -137,7 +137,7 @@ def main() -> int:
                 run(peer, Work(work.kind, work.mix, min(work.concurrent, 2)), prompts[work.kind])
         speeds: defaultdict[tuple[Work, str], list[float]] = defaultdict(list)
         wrong: defaultdict[str, int] = defaultdict(int)
-        for turn in range(1 if options.quick else options.rounds):
+        for turn in range(options.rounds):
             for number, work in enumerate(track(works, f"round {turn + 1}", console=console, transient=True)):
                 order = list(peers)
                 first = (turn + number) % len(order)

@@ -103,10 +103,8 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        wrong = "; ".join(_complaint(problem) for problem in error.errors())
-        raise BadInputError(
-            f"settings: {wrong}", hint="`locum config` lists the settings and where each comes from"
-        ) from None
+        wrong = "; ".join(_complaint(problem, given) for problem in error.errors())
+        raise BadInputError(f"settings: {wrong}", hint=f"there are: {', '.join(Settings.model_fields)}") from None
     except tomllib.TOMLDecodeError as error:
         raise BadInputError(f"{CONFIG_FILE}: not valid TOML: {error}") from None
 
@@ -123,10 +121,14 @@ def origins(settings: Settings) -> dict[str, str]:
     return found
 
 
-def _complaint(problem: Any) -> str:
+def _complaint(problem: Any, given: dict[str, Any]) -> str:
+    """What is wrong, and where it stands: an option, a variable or the file."""
     name = ".".join(str(part) for part in problem["loc"])
-    found = "" if problem["type"] == "extra_forbidden" else f" (found {problem['input']!r})"
-    return f"{name}: {problem['msg']}{found}"
+    variable = ENV_PREFIX + name.upper()
+    where = name if name in given else variable if variable in os.environ else f"{CONFIG_FILE}: {name}"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: there is no such setting"
+    return f"{where}: {problem['msg']} (found {problem['input']!r})"
 
 
 def _login_name() -> str:

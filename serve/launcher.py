@@ -168,16 +168,20 @@ def stop(server: Server, *, timeout: float = DRAIN_SECONDS + 15) -> None:
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, so that one path ends the server for both."""
+    """Turn SIGTERM into KeyboardInterrupt, so that one path ends the server for both.
+
+    SIGINT is set too: a shell starts what runs in its background with SIGINT ignored.
+    """
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _waiting_for(server: Server) -> str | None:

@@ -96,7 +96,8 @@ def _check_filled(domain: Domain, splits: Splits, read: int) -> None:
         counts = ", ".join(f"{name} {len(splits.rows(name))}" for name in NAMES)
         raise BadInputError(
             f"the {read} rows of {domain.name} leave the {' and '.join(empty)} split empty ({counts})",
-            hint="rows are dealt 80/10/10 by a hash of their group: add rows, or give them more than a few groups",
+            hint="rows are dealt 80/10/10 by a hash of their group, or of the row where there is none: "
+            "add rows, in about a hundred groups or more",
         )
 
 

@@ -35,7 +35,7 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
     out.print(f"{built.leak}.", highlight=False)
     if built.duplicates or built.variants:
         out.print(
-            f"Left out of {built.rows_read:,} rows: {built.duplicates:,} duplicates, "
+            f"Left out of {built.rows_read:,} rows: {built.duplicates:,} that are there twice, "
             f"{built.variants:,} that ask what a held-out row asks.",
             highlight=False,
         )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings, table
+from locum.commands.common import JsonOption, err, out, print_json, settings, table
 
 app = typer.Typer(help="Domains and their cards.", no_args_is_help=True)
 
@@ -19,28 +19,32 @@ def list_domains(as_json: JsonOption = False) -> None:
     """
     from locum.adapters.domains import domain_names, load_domain
     from locum.adapters.registry import Registry
+    from locum.errors import BadInputError
 
     in_force = settings()
     aliases = Registry.open(in_force).snapshot().aliases
-    cards = [load_domain(in_force.domains, name).card for name in domain_names(in_force.domains)]
-    rows = [
-        {
-            "name": card.name,
-            "production": aliases.get(card.name),
-            "candidate": aliases.get(f"{card.name}@candidate"),
-            "description": card.description,
-        }
-        for card in cards
-    ]
+    rows = []
+    wrong = False
+    for name in domain_names(in_force.domains):
+        try:
+            description = load_domain(in_force.domains, name).card.description
+        except BadInputError as error:
+            wrong = True
+            description = "its card is wrong"
+            err.print(f"Error: {error}", markup=False, highlight=False, soft_wrap=True)
+        production, candidate = aliases.get(name), aliases.get(f"{name}@candidate")
+        rows.append({"name": name, "production": production, "candidate": candidate, "description": description})
     if as_json:
         print_json(rows)
-        return
+        raise typer.Exit(2 if wrong else 0)
     if not rows:
         out.print(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME", markup=False)
         return
     out.print(
         table(None, ["domain", "in production", "candidate", "what it is for"], [list(row.values()) for row in rows])
     )
+    if wrong:
+        raise typer.Exit(2)
 
 
 @app.command("show")

@@ -64,15 +64,21 @@ def history(
 
     Example: locum history medical
     """
+    from locum.adapters.domains import load_domain
     from locum.adapters.registry import Registry
 
-    releases = Registry.open(settings()).history(domain)
+    in_force = settings()
+    registry = Registry.open(in_force)
+    releases = registry.history(domain)
+    if not releases and not any(entry.manifest.domain == domain for entry in registry.snapshot().versions.values()):
+        load_domain(in_force.domains, domain)  # a name that nobody knows is refused
     if as_json:
         print_json([entry.model_dump(mode="json") for entry in releases])
         return
     if not releases:
         out.print(
-            f"Nothing of {domain} was ever released. Next: locum eval {domain}, then locum release {domain}@candidate"
+            f"Nothing of {domain} was ever released. "
+            f"Next: locum train {domain}, locum eval {domain}, then locum release {domain}@candidate"
         )
         return
     rows = [

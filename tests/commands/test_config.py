@@ -46,15 +46,15 @@ def test_a_wrong_variable_exits_2_and_is_named_with_what_was_found(
     monkeypatch.setenv("LOCUM_PORT", port)
     ran = locum("config")
     assert ran.code == 2
-    assert ran.err.startswith("Error: settings: port: ")
+    assert ran.err.startswith("Error: settings: LOCUM_PORT: ")
     assert f"(found {port!r})" in ran.err
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("port = 'many'", "settings: port: Input should be a valid integer"),
-        ("prot = 9000", "settings: prot: Extra inputs are not permitted"),
+        ("port = 'many'", "settings: locum.toml: port: Input should be a valid integer"),
+        ("prot = 9000", "settings: locum.toml: prot: there is no such setting"),
         ("port = ", "locum.toml: not valid TOML"),
     ],
 )

@@ -67,6 +67,16 @@ def test_square_brackets_in_a_card_reach_the_reader(locum: Callable[..., Ran], d
     assert "Answers [a-z] and [/bold]." in ran.out
 
 
+def test_a_wrong_card_hides_no_other_domain(locum: Callable[..., Ran], domain_folder: Path) -> None:
+    broken = domain_folder.parent / "broken"
+    broken.mkdir()
+    (broken / "card.yaml").write_text("name: broken\n")
+    ran = locum("domain", "list", "--json")
+    assert ran.code == 2
+    assert [row["name"] for row in ran.json] == ["broken", domain_folder.name]
+    assert "broken/card.yaml" in ran.err
+
+
 def test_a_folder_that_is_there_already_exits_2(locum: Callable[..., Ran], domain_folder: Path) -> None:
     ran = locum("domain", "new", "legal")
     assert ran.code == 2

@@ -136,6 +136,12 @@ def test_what_cannot_be_rolled_back_or_released_exits_2_and_says_why(
     assert "no legal@9; there is: legal@1, legal" in ran.err
 
 
+def test_the_history_of_a_name_that_nobody_knows_exits_2(locum: Callable[..., Ran]) -> None:
+    ran = locum("history", "astrology")
+    assert ran.code == 2
+    assert "there is no domain 'astrology'" in ran.err
+
+
 def test_the_history_of_what_was_never_released_says_how_to_begin(
     locum: Callable[..., Ran], register: Callable[[], Manifest]
 ) -> None:
