@@ -94,17 +94,14 @@ def locum(settings: Settings, base: Base, plan: HostPlan, versions: dict[str, st
 
 
 @contextlib.contextmanager
-def stock_vllm(
-    base: Base, plan: HostPlan, adapters: dict[str, Path], log: Path, *, rank: int, lora: bool = True
-) -> Iterator[Peer]:
+def stock_vllm(base: Base, plan: HostPlan, adapters: dict[str, Path], log: Path, *, rank: int) -> Iterator[Peer]:
     """vLLM without any of Locum's plugins, on the same cores with the same libraries preloaded."""
     port = free_port()
     command = [sys.executable, "-m", launcher.VLLM_MODULE, "--model", str(base.path), "--served-model-name", base.name]
     command += ["--dtype", plan.dtype, "--host", "127.0.0.1", "--port", str(port), "--no-enable-prefix-caching"]
     command += ["--block-size", str(launcher.CPU_BLOCK), "--kv-cache-memory-bytes", str(1 << 30)]
-    if lora:
-        command += ["--enable-lora", "--max-loras", "8", "--max-lora-rank", str(rank), "--lora-modules"]
-        command += [f"{name}={path}" for name, path in adapters.items()]
+    command += ["--enable-lora", "--max-loras", "8", "--max-lora-rank", str(rank), "--lora-modules"]
+    command += [f"{name}={path}" for name, path in adapters.items()]
     environment = {**os.environ, "VLLM_PLUGINS": "none", "VLLM_NO_USAGE_STATS": "1"}
     environment["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, plan.cores))
     environment["LD_PRELOAD"] = ":".join(map(str, plan.preload))

@@ -104,6 +104,8 @@ def pack(a_stacked: Weights, b_stacked: Weights) -> tuple[Weights, Weights]:
 def unpack(a_view: torch.Tensor, b_view: torch.Tensor, slices: int, out: int) -> tuple[torch.Tensor, torch.Tensor]:
     """What lies under the first slice's views."""
     slots, _, rank, width = a_view.shape
+    if a_view.stride(0) != slices * rank * width or b_view.stride(0) != rank * out or b_view.stride(2) != 1:
+        raise RuntimeError("the adapter weights are not packed: vLLM's worker must be Locum's")
     a = a_view.as_strided((slots, slices, rank, width), (slices * rank * width, rank * width, width, 1))
     return a, b_view.as_strided((slots, rank, out), (rank * out, out, 1))
 
@@ -115,7 +117,7 @@ class SegmentedPunica(PunicaWrapperBase):  # type: ignore[misc]  # vLLM is not t
         self, max_num_batched_tokens: int, max_batches: int, device: torch.device | str, **kwargs: Any
     ) -> None:
         super().__init__(max_num_batched_tokens, max_batches, device)
-        self._tokens: list[Segment] = []
+        self._token_segments: list[Segment] = []
         self._samples: list[Segment] = []
         self._plan = torch.zeros(1 + 3 * max_num_batched_tokens, dtype=torch.long)
         self._has_kernel = cpu_kernels.load()
@@ -123,11 +125,18 @@ class SegmentedPunica(PunicaWrapperBase):  # type: ignore[misc]  # vLLM is not t
 
     def update_metadata(self, *args: Any, **kwargs: Any) -> None:
         super().update_metadata(*args, **kwargs)
-        self._tokens = segments_of(self.token_lora_indices.tolist())
+        self._token_segments = segments_of(self.token_lora_indices.tolist())
         self._samples = segments_of(self.sampler_indices.tolist())
-        steps = [(each.rows.start, each.rows.stop, each.planned_slot) for each in self._tokens]
+        steps = [(each.rows.start, each.rows.stop, each.planned_slot) for each in self._token_segments]
         plan = torch.tensor([len(steps), *(number for step in steps for number in step)])
         self._plan[: len(plan)] = plan
+
+    @property
+    def _tokens(self) -> list[Segment]:
+        """This step's segments, for what is not a kernel: a compiled model would keep those of its first step."""
+        if torch.compiler.is_compiling():
+            raise RuntimeError("without Locum's kernels a model with adapters must not be compiled: --enforce-eager")
+        return self._token_segments
 
     def add_lora_linear(
         self,

@@ -21,7 +21,7 @@ class LocumCpuPlatform(CpuPlatform):  # type: ignore[misc]  # vLLM is not typed 
 
     @classmethod
     def check_and_update_config(cls, vllm_config: VllmConfig) -> None:
-        """As vLLM's, but the model stays compiled with adapters, where there is a compiler for it.
+        """As vLLM's, but the model stays compiled with adapters, where Locum's kernels can be.
 
         vLLM turns `torch.compile` off for them, because its own adapter layers cannot be traced; Locum's are one
         operation. That is all that its method looks at `lora_config` for.
@@ -29,7 +29,7 @@ class LocumCpuPlatform(CpuPlatform):  # type: ignore[misc]  # vLLM is not typed 
         if vllm_config.parallel_config.worker_cls == "auto":
             vllm_config.parallel_config.worker_cls = "locum.serve.cpu_worker.LocumCPUWorker"
         lora_config = vllm_config.lora_config
-        if cpu_kernels.can_compile():
+        if cpu_kernels.load():
             vllm_config.lora_config = None
         try:
             super().check_and_update_config(vllm_config)

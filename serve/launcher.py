@@ -35,12 +35,12 @@ STAGES = (
     (re.compile(r"init engine|KV cache size|CPU KV cache"), "making room for keys and values"),
     (re.compile(r"Warming up model for the compilation"), "compiling the model for this CPU (later starts reuse it)"),
     (re.compile(r"Loading weights took|Model loading took"), "preparing the adapter slots"),
-    (re.compile(r"compiling Locum's CPU kernels"), "compiling Locum's kernels for this CPU (later starts reuse them)"),
     (re.compile(r"Starting to load model|Loading safetensors"), "loading the base model"),
     (re.compile(r"Initializing a V1 LLM engine|EngineCore"), "starting the engine"),
+    (re.compile(r"compiling Locum's CPU kernels"), "compiling Locum's kernels for this CPU (later starts reuse them)"),
 )
 
-LOG_PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?(ERROR [\d-]+ [\d:]+ \[[^]]*\] )?")
+LOG_PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) )?(ERROR [\d-]+ [\d:]+ \[[^]]*\] )?")
 EXCEPTION = re.compile(r"[\w.]*(Error|Exception)\b: ")
 
 

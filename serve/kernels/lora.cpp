@@ -162,7 +162,7 @@ TORCH_LIBRARY(locum, library) {
   library.def("add_expand(Tensor(a!) y, Tensor x, Tensor b, Tensor slots) -> ()");
 }
 
-TORCH_LIBRARY_IMPL(locum, CPU, library) { 
+TORCH_LIBRARY_IMPL(locum, CPU, library) {
   library.impl("add_lora", add_lora);
   library.impl("add_expand", add_expand);
 }
