@@ -1,6 +1,6 @@
 """Many adapters on one base model: Locum, stock vLLM and llama.cpp, on the same CPU, model, adapters and prompts.
 
-    python benchmarks/multilora.py [--llama-cpp FOLDER] [--json FILE] [--check] [--quick]
+    python benchmarks/multilora.py [--llama-cpp FOLDER] [--rounds N] [--json FILE] [--check] [--quick]
 
 SmolLM2-135M-Instruct in float32 with three adapters of rank 16 on all seven projections. Two measurements, in tokens a
 second: `decode`, the tokens that concurrent requests generate after a prompt of 8; and `prefill`, prompts of 512 tokens

@@ -104,7 +104,9 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         wrong = "; ".join(_complaint(problem, given) for problem in error.errors())
-        raise BadInputError(f"settings: {wrong}", hint=f"there are: {', '.join(Settings.model_fields)}") from None
+        unknown = any(problem["type"] == "extra_forbidden" for problem in error.errors())
+        hint = f"there are: {', '.join(Settings.model_fields)}" if unknown else None
+        raise BadInputError(f"settings: {wrong}", hint=hint) from None
     except tomllib.TOMLDecodeError as error:
         raise BadInputError(f"{CONFIG_FILE}: not valid TOML: {error}") from None
 
