@@ -138,3 +138,9 @@ def test_health_and_ready_answer_without_a_token(server: LiveServer) -> None:
 def test_vllms_own_unauthenticated_adapter_routes_are_not_there(server: LiveServer) -> None:
     body = {"lora_name": "x", "lora_path": "/tmp"}
     assert httpx.post(f"{server.endpoint}/load_lora_adapter", json=body).status_code == 404
+
+
+def test_the_model_is_compiled_around_adapters_and_not_run_eagerly(server: LiveServer) -> None:
+    log = (server.settings.logs / f"serve-{server.settings.port}.log").read_text()
+    assert "Warming up model for the compilation" in log
+    assert "no kernels" not in log and "no C++ compiler" not in log
