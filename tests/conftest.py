@@ -278,7 +278,10 @@ def serving(settings: Settings, base: Base, *arguments: str) -> Iterator[LiveSer
 def server(
     tiny_base: Path, tiny_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveServer]:
-    """One live server for the session: medical@1 and legal@1 in production, legal@2 and tax@1 not, finance empty."""
+    """One live server for the session: medical@1 and legal@1 in production, legal@2 and tax@1 not.
+
+    Tests may register versions of finance; insurance stays empty. In float32, so that greedy answers are PEFT's on every CPU.
+    """
     from locum.adapters.domains import load_domain
     from locum.adapters.probes import make_probes, probe_prompts
 
@@ -288,7 +291,7 @@ def server(
     )
     base = pull(str(tiny_base), settings.bases)
     registry = Registry.open(settings)
-    for name in ("medical", "legal", "tax", "finance"):
+    for name in ("medical", "legal", "tax", "finance", "insurance"):
         write_domain(settings.domains, name)
     for seed, (domain, rank) in enumerate((("medical", 8), ("legal", 4), ("legal", 16), ("tax", 8)), start=1):
         adapter = tiny_adapter(rank=rank, seed=seed)
@@ -305,5 +308,6 @@ def server(
         )
         if manifest.number == 1 and domain != "tax":
             registry.release(manifest.name, by="tester", reason="first version of the tests", force=True)
-    with serving(settings, base, "--", "--enable-auto-tool-choice", "--tool-call-parser", "hermes") as live:
+    tools = ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
+    with serving(settings, base, "--", "--dtype", "float32", *tools) as live:
         yield live

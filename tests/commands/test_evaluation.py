@@ -92,7 +92,7 @@ def test_a_server_that_is_not_there_exits_3(locum: Callable[..., Ran]) -> None:
     [
         (["eval", "legal", "--model", "medical@1"], "expected a version of legal"),
         (["eval", "legal", "--model", "legal@9"], "legal@1, legal@2"),
-        (["eval", "finance"], "neither a candidate nor a version in production"),
+        (["eval", "insurance"], "neither a candidate nor a version in production"),
         (["eval", "legal", "--suite", "nope"], "held-out"),
         (["chat", "medical", "Well?", "--system", "x", "--no-system"], "exclude each other"),
         (["chat", "astrology", "Well?"], "medical@1"),
