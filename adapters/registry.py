@@ -6,17 +6,19 @@ lock first (`BEGIN IMMEDIATE`, or an advisory lock in PostgreSQL): two processes
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, select, text, update
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy.exc import DatabaseError, TimeoutError
 
 from locum import __version__
 from locum.adapters import schema
+from locum.adapters.database import BUSY_SECONDS, create_database, make_engine
 from locum.adapters.domains import check_name
 from locum.adapters.evidence import evidence_for, missing_evidence
 from locum.adapters.manifest import DataRecord, EvaluationRecord, Manifest, Probe
@@ -30,19 +32,21 @@ if TYPE_CHECKING:
     from locum.adapters.base import Base
     from locum.settings import Settings
 
-BUSY_SECONDS = 30
+logger = logging.getLogger("locum.registry")
+
 WRITE_LOCK = 0x10C0  # the key of PostgreSQL's advisory lock; any number that nobody else uses
 
 
 class Registry:
     """One registry. Every method opens its own connection, so that threads may share an instance."""
 
-    def __init__(self, url: str, store: ArtifactStore) -> None:
-        self._engine = _engine(url)
+    def __init__(self, url: str, store: ArtifactStore, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        """`busy_seconds` is how long a method waits for a database that is locked or does not answer."""
+        self._engine = make_engine(url, busy_seconds=busy_seconds)
         self.store = store
 
     @classmethod
-    def open(cls, settings: Settings) -> Registry:
+    def open(cls, settings: Settings, *, busy_seconds: float = BUSY_SECONDS) -> Registry:
         """The registry that the settings name; made or migrated when it has to be.
 
         Raises:
@@ -50,11 +54,14 @@ class Registry:
         """
         if not settings.registry:
             settings.home.mkdir(parents=True, exist_ok=True)
-        registry = cls(settings.registry_url, ArtifactStore(settings.artifacts_url, cache=settings.home / "cache"))
+        store = ArtifactStore(settings.artifacts_url, cache=settings.home / "cache")
+        registry = cls(settings.registry_url, store, busy_seconds=busy_seconds)
         try:
+            create_database(registry._engine)
             migrate(registry._engine)
-        except DatabaseError as error:
-            raise UnavailableError(f"the registry {registry._engine.url!r} cannot be opened: {error.orig}") from None
+        except (DatabaseError, OSError) as error:
+            reason = error.orig if isinstance(error, DatabaseError) else error
+            raise UnavailableError(f"the registry {registry._engine.url!r} cannot be opened: {reason}") from None
         return registry
 
     def register(
@@ -78,10 +85,8 @@ class Registry:
 
         check_name(domain)
         artifact = inspect_artifact(folder, base.path)
-        self.store.put(folder, artifact.digest)
-        with self._writing() as db:
-            if not self.store.has(artifact.digest):  # the last version that had it was deleted meanwhile
-                self.store.put(folder, artifact.digest)
+        with self.store.staged(folder, artifact.digest) as place, self._writing() as db:
+            place()
             top = db.scalar(select(func.max(schema.versions.c.number)).where(schema.versions.c.domain == domain))
             manifest = Manifest(
                 domain=domain,
@@ -106,6 +111,7 @@ class Registry:
             inserted = db.execute(insert(schema.versions).values(**row, manifest=manifest.model_dump(mode="json")))
             assert inserted.inserted_primary_key is not None
             _point(db, domain, CANDIDATE, inserted.inserted_primary_key[0])
+        self._sweep()
         return manifest
 
     def versions(self, domain: str | None = None) -> list[Manifest]:
@@ -260,12 +266,24 @@ class Registry:
                     )
             db.execute(delete(schema.aliases).where(schema.aliases.c.version_id == entry.id))
             db.execute(update(schema.versions).where(schema.versions.c.id == entry.id).values(deleted=True))
-        with self._writing(bump=False) as db:  # nobody registers the same artifact while we look and remove
-            table = schema.versions
-            sharing = select(func.count()).where(table.c.digest == manifest.digest, ~table.c.deleted)
-            if not db.scalar(sharing):
-                self.store.delete(manifest.digest)
+        self._sweep()
         return manifest
+
+    def _sweep(self) -> None:
+        """Remove the artifacts of deleted versions that no other version shares, and what killed processes left.
+
+        Whoever registers or deletes does it afterwards, so what is left behind by a process that died in between is
+        gone with the next one. An artifact that no version ever had stays (a registration that died on its last
+        step): the store may be another registry's too.
+        """
+        table = schema.versions
+        visible = select(table.c.digest).where(~table.c.deleted)
+        deleted = select(table.c.digest).where(table.c.deleted, table.c.digest.not_in(visible))
+        with self._writing(bump=False) as db:  # nobody registers the same artifact while we look and remove
+            try:
+                self.store.sweep(set(db.scalars(deleted)))
+            except Exception as error:  # what was asked for is done; the next one sweeps again
+                logger.warning("artifacts that nobody needs could not be removed: %s", error)
 
     def _move(
         self,
@@ -325,36 +343,9 @@ class Registry:
 def _explained(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        raise UnavailableError(f"the registry {engine.url!r} does not answer: {error.orig}") from None
-
-
-def _engine(url: str) -> Engine:
-    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if url.startswith("sqlite") else {}
-    try:
-        engine = create_engine(url, **options)
-    except (ArgumentError, NoSuchModuleError):
-        raise BadInputError(
-            f"settings: registry: expected a URL that SQLAlchemy knows, such as sqlite:///FILE, found "
-            f"one that begins with {url.partition(':')[0]!r}"
-        ) from None
-    except ModuleNotFoundError as error:
-        raise UnavailableError(
-            f"the registry needs the package {error.name}, which is not installed", hint=f"pip install {error.name}"
-        ) from None
-    if engine.dialect.name == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def _connect(connection: Any, _: Any) -> None:
-            connection.isolation_level = None  # we begin transactions ourselves, with the lock that each needs
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA foreign_keys=ON")
-
-        @event.listens_for(engine, "begin")
-        def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql(connection.get_execution_options().get("locum_begin", "BEGIN"))
-
-    return engine
+    except (DatabaseError, TimeoutError) as error:
+        reason = error.orig if isinstance(error, DatabaseError) else error
+        raise UnavailableError(f"the registry {engine.url!r} does not answer: {reason}") from None
 
 
 def _utc(at: datetime) -> datetime:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from locum.errors import CheckFailedError
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 SUMS = "SHA256SUMS"  # as sha256sum writes and checks it; its own SHA-256 is the artifact's digest
+PART = ".part-"  # what is being written; the name goes on with the time of its beginning
+PART_SECONDS = 24 * 3600  # no process writes for longer: a part older than this belongs to one that was killed
 
 
 def checksums(folder: Path) -> str:
@@ -40,28 +45,41 @@ class ArtifactStore:
         self._local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
         self._cache = cache
 
-    def put(self, folder: Path, digest: str) -> None:
-        """Keep the artifact in `folder` under its digest; nothing to do when it is there and whole.
+    @contextmanager
+    def staged(self, folder: Path, digest: str) -> Iterator[Callable[[], None]]:
+        """Copy the artifact in `folder` next to its place; the block calls what it is given to put it there.
+
+        The copy takes its time. Putting it in its place is short and replaces what is damaged there, so it is done
+        under the registry's lock: nobody takes away what another has just put there. Nothing is copied when the
+        artifact is there and whole.
 
         Raises:
             CheckFailedError: `folder` changed since its digest was taken.
         """
-        if self._holds(folder, digest):
-            return
-        self.delete(digest)
-        part = f"{self._root}/.part-{uuid.uuid4().hex}"
+        part = f"{self._root}/{_part_name()}"
+
+        def place() -> None:
+            if not self._holds(folder, digest):
+                if not self._fs.exists(part):  # it was there when we looked, and was deleted or damaged meanwhile
+                    self._copy(folder, part, digest)
+                self._replace(part, f"{self._root}/{digest}")
+
         try:
-            self._fs.makedirs(part)
-            for name in FILES:
-                self._fs.put_file(str(folder / name), f"{part}/{name}")
-            sums = checksums(Path(part) if self._local else folder)
-            if _digest_of(sums) != digest:
-                raise CheckFailedError(f"{folder} changed while it was copied: expected the digest {digest[:12]}")
-            self._fs.pipe_file(f"{part}/{SUMS}", sums.encode())
-            self._move(part, f"{self._root}/{digest}")
+            if not self._holds(folder, digest):
+                self._copy(folder, part, digest)
+            yield place
         finally:
             if self._fs.exists(part):
                 self._fs.rm(part, recursive=True)
+
+    def put(self, folder: Path, digest: str) -> None:
+        """Keep the artifact in `folder` under its digest; for one process at a time.
+
+        Raises:
+            CheckFailedError: `folder` changed since its digest was taken.
+        """
+        with self.staged(folder, digest) as place:
+            place()
 
     def has(self, digest: str) -> bool:
         """Whether there is such an artifact; a look at the name alone."""
@@ -89,6 +107,16 @@ class ArtifactStore:
         if self.has(digest):
             self._fs.rm(f"{self._root}/{digest}", recursive=True)
 
+    def sweep(self, unwanted: Collection[str]) -> None:
+        """Remove the artifacts with these digests, and what processes that were killed left half written."""
+        self._fs.invalidate_cache()
+        if not self._fs.exists(self._root):
+            return
+        for path in self._fs.ls(self._root, detail=False):
+            name = path.rstrip("/").rsplit("/", 1)[-1]
+            if name in unwanted or _is_abandoned(name):
+                self._fs.rm(path, recursive=True)
+
     def _holds(self, folder: Path, digest: str) -> bool:
         if not self.has(digest):
             return False
@@ -104,18 +132,30 @@ class ArtifactStore:
             return False
         return True
 
-    def _move(self, part: str, target: str) -> None:
+    def _copy(self, folder: Path, part: str, digest: str) -> None:
+        self._fs.makedirs(part)
+        for name in FILES:
+            self._fs.put_file(str(folder / name), f"{part}/{name}")
+        sums = checksums(Path(part) if self._local else folder)
+        if _digest_of(sums) != digest:
+            raise CheckFailedError(f"{folder} changed while it was copied: expected the digest {digest[:12]}")
+        self._fs.pipe_file(f"{part}/{SUMS}", sums.encode())
+
+    def _replace(self, part: str, target: str) -> None:
         if not self._local:
+            if self._fs.exists(target):
+                self._fs.rm(target, recursive=True)
             self._fs.mv(part, target, recursive=True)
             return
-        try:
-            Path(part).rename(target)
-        except OSError:  # another process put the same artifact there meanwhile
-            if not Path(target).is_dir():
-                raise
+        damaged = Path(self._root) / _part_name()
+        if Path(target).exists():
+            Path(target).rename(damaged)
+        Path(part).rename(target)
+        if damaged.exists():
+            shutil.rmtree(damaged)
 
     def _download(self, digest: str, folder: Path) -> None:
-        part = self._cache / f".part-{uuid.uuid4().hex}"
+        part = self._cache / _part_name()
         part.mkdir(parents=True)
         try:
             for name in (*FILES, SUMS):
@@ -129,6 +169,18 @@ class ArtifactStore:
                 raise
         finally:
             shutil.rmtree(part, ignore_errors=True)
+            for left in self._cache.glob(f"{PART}*"):
+                if _is_abandoned(left.name):
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+def _part_name() -> str:
+    return f"{PART}{int(time.time())}-{uuid.uuid4().hex}"
+
+
+def _is_abandoned(name: str) -> bool:
+    began = name.removeprefix(PART).partition("-")[0]
+    return name.startswith(PART) and not (began.isdigit() and time.time() - int(began) < PART_SECONDS)
 
 
 def _check(folder: Path, digest: str) -> None:

@@ -280,7 +280,8 @@ def server(
 ) -> Iterator[LiveServer]:
     """One live server for the session: medical@1 and legal@1 in production, legal@2 and tax@1 not.
 
-    Tests may register versions of finance; insurance stays empty. In float32, so that greedy answers are PEFT's on every CPU.
+    Tests may register versions of finance; insurance stays empty. In float32, so that greedy answers are PEFT's on
+    every CPU.
     """
     from locum.adapters.domains import load_domain
     from locum.adapters.probes import make_probes, probe_prompts

@@ -1,107 +1,89 @@
-"""A registration that dies at any step leaves the old world or the new one.
-
-The steps are found, not guessed: everything that a registration does to files or to the database is counted, and it is
-run once for each, killing itself there.
-"""
+"""An action that dies at any step leaves the old world or the new one, and the next process goes on from there."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from locum.adapters.base import Base
 from locum.adapters.registry import Registry
+from locum.adapters.store import artifact_digest
 from locum.settings import Settings
+from tests.adapters.model import after, seen_in
+from tests.adapters.worker import Order, Place, Worker
 
-DYING = """
-import json, os, shutil, signal, sys
-from pathlib import Path
-import safetensors.torch
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-from locum.adapters.base import load_base
-from locum.adapters.registry import Registry
-from locum.settings import Settings
-
-home, adapter, scratch = map(Path, sys.argv[1:])
-settings = Settings(home=home)
-base = load_base(settings.bases, "tiny-llama")
-touches = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "shutil.copyfile", "shutil.rmtree"}
+ARTIFACT = 4  # the number of the adapter that is not registered yet
 
 
-def register_and_die_at(step):
-    seen = 0
-
-    def passed(*_):
-        nonlocal seen
-        seen += 1
-        if seen == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def watch(name, arguments):
-        writes = name == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if name in touches or writes:
-            passed()
-
-    registry = Registry.open(settings)
-    folder = shutil.copytree(adapter, scratch / str(step))
-    config = folder / "adapter_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "revision": f"step {step}"}))
-    sys.addaudithook(watch)
-    event.listen(Engine, "before_cursor_execute", passed)
-    event.listen(Engine, "commit", passed)
-    registry.register("legal", folder, base=base, recipe={}, data=None, training={}, probes=[], created_by="t")
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    found = Worker()
+    yield found
+    found.stop()
 
 
-step, exit_code = 0, None
-while exit_code != 0:
-    step += 1
-    child = os.fork()
-    if child == 0:
-        register_and_die_at(step)
-        os._exit(0)
-    exit_code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    registry = Registry.open(settings)
-    snapshot = registry.snapshot()
-    for entry in snapshot.versions.values():
-        registry.artifact_path(entry.manifest)
-    world = {"exit": exit_code, "versions": list(snapshot.versions), "aliases": dict(snapshot.aliases)}
-    print(json.dumps(world | {"revision": snapshot.revision}), flush=True)
-    registry._engine.dispose()
-"""
+@pytest.fixture
+def prepared(settings: Settings, base_record: Base, tiny_adapter: Callable[..., Path], worker: Worker) -> Place:
+    """A home with legal@2 in production, legal@1 before it, legal@3 proven and legal@4 the candidate."""
+    first = tiny_adapter(rank=4, seed=70)
+    adapters = [first]
+    for number in range(1, ARTIFACT + 1):
+        adapters.append(first.with_name(f"another-{number}"))
+        shutil.copytree(first, adapters[-1])
+        config = adapters[-1] / "adapter_config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "revision": f"{number}"}))
+    place = Place(settings.home, settings.bases, tuple(adapters))
+    for order in (
+        *(Order("register", artifact=number) for number in range(4)),
+        Order("require"),
+        Order("evaluate", number=3),
+        Order("release", number=1),
+        Order("release", number=2),
+    ):
+        assert worker.do(place, order) is not None
+    return place
 
 
-def test_a_registration_killed_at_any_step_leaves_the_old_world_or_the_new_one(
-    settings: Settings, base_record: Base, tiny_adapter: Callable[..., Path], tmp_path: Path
+@pytest.mark.parametrize(
+    "order",
+    [
+        Order("register", artifact=ARTIFACT),
+        Order("release", number=3, force=False),
+        Order("rollback"),
+        Order("delete", number=4),
+        Order("evaluate", number=4),
+        Order("require", suite_digest="s2"),
+    ],
+    ids=lambda order: order.action,
+)
+def test_an_action_killed_at_any_step_happened_as_a_whole_or_not_at_all(
+    prepared: Place, worker: Worker, tmp_path: Path, order: Order
 ) -> None:
-    before = Registry.open(settings).snapshot()
-    (tmp_path / "scratch").mkdir()
-    command = [
-        sys.executable,
-        "-c",
-        DYING,
-        str(settings.home),
-        str(tiny_adapter(rank=4, seed=41)),
-        str(tmp_path / "scratch"),
-    ]
-    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    worlds = [json.loads(line) for line in done.stdout.splitlines()]
-    *died, lived = worlds
-    assert len(died) > 10, "the steps of a registration were not seen"
-    assert {world["exit"] for world in died} == {-9}
-    assert lived["exit"] == 0
+    old = seen_in(Registry.open(Settings(home=prepared.home)))
+    new, _ = after(old, order, digests=[artifact_digest(folder) for folder in prepared.adapters], next_number=5)
+    happened = []
+    outcome = None
+    while outcome is None:
+        step = len(happened) + 1
+        home = tmp_path / f"dies-at-{step}"
+        shutil.copytree(prepared.home, home, ignore=shutil.ignore_patterns("bases"))
+        place = Place(home, prepared.bases, prepared.adapters)
+        outcome = worker.do(place, Order(**{**vars(order), "dies_at": step}))
 
-    count, revision = 0, before.revision
-    for world in worlds:
-        grown = len(world["versions"]) - count
-        assert grown in (0, 1)
-        assert world["revision"] == revision + grown
-        count, revision = count + grown, world["revision"]
-        assert world["versions"] == [f"legal@{number}" for number in range(1, count + 1)]
-        assert world["aliases"] == ({"legal@candidate": f"legal@{count}"} if count else {})
-    assert count >= 1
+        registry = Registry.open(Settings(home=home))
+        seen = seen_in(registry)
+        assert seen in (old, new)
+        happened.append(seen == new)
+        for name in seen.versions:
+            registry.artifact_path(registry.resolve(name))
+        assert worker.do(place, Order("register", domain="medical", artifact=ARTIFACT)) == "medical@1"
+        registry.artifact_path(registry.resolve("medical@1"))
+        registry._engine.dispose()
+        shutil.rmtree(home)
+    assert len(happened) > 4, "the steps were not seen"
+    assert happened == sorted(happened), "what has happened stays so, whichever step dies after it"
+    assert happened[-1]

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -19,7 +20,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from locum.adapters.base import Base
 from locum.adapters.registry import Registry
-from locum.errors import ConflictError, GateError
+from locum.errors import ConflictError, GateError, UnavailableError
 from locum.settings import Settings
 
 URL = os.environ.get("LOCUM_TEST_POSTGRESQL", "")
@@ -71,6 +72,7 @@ def test_a_domain_lives_its_life(remote: Settings, base_record: Base, adapter: P
 
 REGISTER = """
 import sys
+import time
 from pathlib import Path
 from locum.adapters.base import load_base
 from locum.adapters.registry import Registry
@@ -102,3 +104,11 @@ def test_a_registry_can_be_read_while_it_is_being_written(remote: Settings, base
     registry = Registry.open(remote)
     with registry._writing():
         assert Registry.open(remote).snapshot().versions == {}
+
+
+def test_a_registry_that_somebody_else_holds_is_an_error_in_time(remote: Settings) -> None:
+    with Registry.open(remote)._writing():
+        began = time.monotonic()
+        with pytest.raises(UnavailableError, match=r"does not answer: .*statement timeout"):
+            Registry.open(remote, busy_seconds=1).require_suites("legal", {"held-out": "s1"})
+        assert 0.9 < time.monotonic() - began < 5

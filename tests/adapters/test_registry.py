@@ -12,9 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from locum.adapters.base import Base
 from locum.adapters.manifest import EvaluationRecord, Manifest
@@ -266,72 +263,3 @@ def test_two_processes_that_open_a_new_registry_at_once_both_can(settings: Setti
     command = [sys.executable, "-c", code, str(settings.home)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=60)[0].strip() for process in processes] == ["1"] * 3
-
-
-def test_the_names_of_a_domain_stay_consistent_whatever_is_done(
-    settings: Settings, base_record: Base, tiny_adapter: Callable[..., Path]
-) -> None:
-    registry = Registry.open(settings)
-    folder = tiny_adapter(rank=4, seed=8)
-
-    class Life(RuleBasedStateMachine):
-        """Registers, releases, rolls back and deletes in any order, beside a model of two names."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            Life.count += 1
-            self.domain = f"d{Life.count}"
-            self.production: str | None = None
-            self.previous: str | None = None
-            self.numbers: list[int] = []
-            self.revision = registry.revision()
-
-        @rule()
-        def register(self) -> None:
-            manifest = registry.register(
-                self.domain, folder, base=base_record, recipe={}, data=None, training={}, probes=[], created_by="t"
-            )
-            assert manifest.number > max(self.numbers, default=0)
-            self.numbers.append(manifest.number)
-
-        @precondition(lambda self: registry.versions(self.domain))
-        @rule()
-        def release_newest(self) -> None:
-            name = registry.versions(self.domain)[-1].name
-            if name == self.production:
-                return
-            registry.release(name, by="t", force=True, reason="r")
-            self.production, self.previous = name, self.production
-
-        @precondition(lambda self: self.previous is not None)
-        @rule()
-        def rollback(self) -> None:
-            registry.rollback(self.domain, by="t")
-            self.production, self.previous = self.previous, self.production
-
-        @precondition(lambda self: registry.versions(self.domain))
-        @rule()
-        def delete_oldest(self) -> None:
-            name = registry.versions(self.domain)[0].name
-            if name in (self.production, self.previous):
-                with pytest.raises(ConflictError):
-                    registry.delete(name)
-            else:
-                registry.delete(name)
-
-        @invariant()
-        def names_are_what_the_model_says(self) -> None:
-            snapshot = registry.snapshot()
-            assert snapshot.aliases.get(self.domain) == self.production
-            assert snapshot.aliases.get(f"{self.domain}@previous") == self.previous
-            assert set(snapshot.aliases.values()) <= set(snapshot.versions)
-            assert snapshot.revision >= self.revision
-            self.revision = snapshot.revision
-
-    Life.count = 0
-    run_state_machine_as_test(
-        Life,
-        settings=hypothesis_settings(
-            max_examples=12, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )

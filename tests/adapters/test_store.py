@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -151,3 +152,16 @@ def test_a_remote_upload_that_was_cut_off_is_done_again(url: str, adapter: Path,
     assert sorted(path.rsplit("/", 1)[-1] for path in fs.find(url)) == [SUMS, *FILES]
     store.delete(digest)
     assert not store.has(digest)
+
+
+def test_what_was_left_half_written_is_swept_after_a_day_and_what_is_being_written_is_not(
+    local: ArtifactStore, adapter: Path, tmp_path: Path
+) -> None:
+    local.put(adapter, artifact_digest(adapter))
+    now = int(time.time())
+    for left in (f".part-{now - 25 * 3600}-a", f".part-{now - 3600}-b", ".part-made-before-parts-had-a-time"):
+        (tmp_path / "artifacts" / left).mkdir()
+    local.sweep(set())
+    assert names(tmp_path / "artifacts") == sorted([f".part-{now - 3600}-b", artifact_digest(adapter)])
+    local.sweep({artifact_digest(adapter)})
+    assert names(tmp_path / "artifacts") == [f".part-{now - 3600}-b"]
