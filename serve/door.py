@@ -6,7 +6,6 @@ answer and the header `x-locum-adapter` say which version spoke.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from locum.errors import LocumError, UnavailableError
 from locum.serve.auth import require_token
+from locum.serve.body import Body
 
 ADAPTER_HEADER = "x-locum-adapter"
 # Paths that anybody may read: liveness, readiness and metrics tell nothing of what is asked or answered.
@@ -55,19 +55,15 @@ class Door:
             await self.app(scope, receive, send)
             return
 
-        body = await _read(receive)
-        try:
-            request = json.loads(body)
-        except ValueError:
-            request = None  # vLLM says what is wrong with it
-        if isinstance(request, dict) and isinstance(request.get("model"), str):
-            name = await state.swap.resolve(request["model"])
-            if name is not None and name != request["model"]:
-                request["model"] = name
-                body = json.dumps(request, ensure_ascii=False).encode()
-                scope = {**scope, "headers": _with_length(scope["headers"], len(body))}
+        raw = await _read(receive)
+        body = Body(raw)
+        if body.model is not None:
+            name = await state.swap.resolve(body.model)
+            if name is not None and name != body.model:
+                raw = body.naming(name)
+                scope = {**scope, "headers": _with_length(scope["headers"], len(raw))}
             send = _naming(send, name or state.swap.engine.base_name)
-        await self.app(scope, _replay(body, receive), send)
+        await self.app(scope, _replay(raw, receive), send)
 
 
 def error_response(error: LocumError) -> JSONResponse:
