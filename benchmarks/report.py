@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import statistics
 from collections.abc import Sequence
@@ -18,6 +19,12 @@ def machine(threads: int) -> str:
 def median_and_spread(ratios: Sequence[float]) -> str:
     """The median, and in brackets the range that it comes from."""
     return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` percent of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * share / 100) - 1)]
 
 
 def _cpu() -> str:
