@@ -15,8 +15,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from locum.errors import LocumError, UnavailableError
+from locum.serve import metrics
 from locum.serve.auth import require_token
 from locum.serve.body import Body
+from locum.serve.requests import REQUEST_ID, Asked, accounted
 
 ADAPTER_HEADER = "x-locum-adapter"
 # Paths that anybody may read: liveness, readiness and metrics tell nothing of what is asked or answered.
@@ -37,6 +39,7 @@ class Door:
         try:
             await self._enter(scope, receive, send)
         except LocumError as error:
+            metrics.count_request(None, "refused" if error.http_status < 500 else "failed")
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008, "reason": str(error)})
             else:
@@ -57,13 +60,15 @@ class Door:
 
         raw = await _read(receive)
         body = Body(raw)
-        if body.model is not None:
-            name = await state.swap.resolve(body.model)
-            if name is not None and name != body.model:
-                raw = body.naming(name)
-                scope = {**scope, "headers": _with_length(scope["headers"], len(raw))}
-            send = _naming(send, name or state.swap.engine.base_name)
-        await self.app(scope, _replay(raw, receive), send)
+        if body.model is None:
+            await self.app(scope, _replay(raw, receive), send)
+            return
+        name = await state.swap.resolve(body.model) or state.swap.engine.base_name
+        if name != body.model:
+            raw = body.naming(name)
+        with accounted(headers.get(REQUEST_ID), name, path=path, log=state.log_requests) as request:
+            scope = {**scope, "headers": _with(scope["headers"], request.id, len(raw))}
+            await self.app(scope, _replay(raw, receive), _marked(send, request))
 
 
 def error_response(error: LocumError) -> JSONResponse:
@@ -119,15 +124,23 @@ def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
     return replay
 
 
-def _naming(send: Send, name: str) -> Send:
-    async def named(message: Message) -> None:
+def _marked(send: Send, request: Asked) -> Send:
+    """A `send` that names the version and the request in the answer's headers, and notes how the answer went."""
+
+    async def marked(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message)[ADAPTER_HEADER] = name
+            headers = MutableHeaders(scope=message)
+            headers[ADAPTER_HEADER] = request.name
+            headers[REQUEST_ID] = request.id
+            request.status = message["status"]
+        elif not message.get("more_body", False):
+            request.finished = True
         await send(message)
 
-    return named
+    return marked
 
 
-def _with_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
-    kept = [(key, value) for key, value in headers if key.lower() != b"content-length"]
-    return [*kept, (b"content-length", str(length).encode())]
+def _with(headers: list[tuple[bytes, bytes]], request_id: str, length: int) -> list[tuple[bytes, bytes]]:
+    """The headers that vLLM gets: it names a request as the header says."""
+    kept = [(key, value) for key, value in headers if key.lower() not in (b"content-length", REQUEST_ID.encode())]
+    return [*kept, (b"content-length", str(length).encode()), (REQUEST_ID.encode(), request_id.encode())]

@@ -35,6 +35,7 @@ class ServerState:
     swap: Swap
     api_key: str
     admin_token: str
+    log_requests: bool
 
 
 class LocumEndpoints:
@@ -57,6 +58,7 @@ class LocumEndpoints:
         from locum.errors import UnavailableError
         from locum.serve.engine import Engine
         from locum.serve.swap import Swap
+        from locum.serve.traces import name_versions
         from locum.settings import load_settings
 
         if engine_client is None:
@@ -70,5 +72,8 @@ class LocumEndpoints:
             api_key=settings.api_key.get_secret_value(),
             # Started without the launcher and without a token, nobody can administer: the safe way to be wrong.
             admin_token=settings.admin_token.get_secret_value() or secrets.token_urlsafe(32),
+            log_requests=args.logging_config.formatter == "json",
         )
+        if args.otlp_traces_endpoint:
+            name_versions()
         swap.start()

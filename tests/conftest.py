@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ import pytest
 from locum.adapters.base import Base, pull
 from locum.adapters.registry import Registry
 from locum.settings import Settings
+from tests.collector import Collector
 
 if TYPE_CHECKING:
     import openai
@@ -174,6 +175,7 @@ class LiveServer:
     base: Base
     token: str
     process: subprocess.Popen[bytes]
+    spans: Callable[[], list[dict[str, str]]] = list  # what it has traced
 
     @property
     def url(self) -> str:
@@ -309,6 +311,11 @@ def server(
         )
         if manifest.number == 1 and domain != "tax":
             registry.release(manifest.name, by="tester", reason="first version of the tests", force=True)
-    tools = ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
-    with serving(settings, base, "--", "--dtype", "float32", *tools) as live:
-        yield live
+    collector = Collector()
+    vllm_args = ["--dtype", "float32", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
+    vllm_args += ["--otlp-traces-endpoint", collector.url]
+    os.environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"
+    os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "200"  # milliseconds
+    with serving(settings, base, "--log-format", "json", "--", *vllm_args) as live:
+        yield replace(live, spans=lambda: collector.spans)
+    collector.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,12 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; else the setting `host`.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; else the setting `port`.")] = None,
     verbose: Annotated[bool, typer.Option(help="Show vLLM's own log here instead of writing it to a file.")] = False,
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(
+            help="json: one object a line in vLLM's log, one line a request, with the id in its answer's header."
+        ),
+    ] = "text",
 ) -> None:
     """Start the server, and stop it gently on Ctrl-C or SIGTERM.
 
@@ -39,8 +45,11 @@ def serve(
     for line in plan.lines():
         err.print(line, style="dim", highlight=False, soft_wrap=True)
 
+    in_json = ["--logging-config.formatter", "json", "--disable-uvicorn-access-log"] if log_format == "json" else []
     with launcher.stopping_on_signals():
-        server = launcher.start(in_force, model, plan, max_rank=max([16, *ranks]), vllm_args=vllm_args, verbose=verbose)
+        server = launcher.start(
+            in_force, model, plan, max_rank=max([16, *ranks]), vllm_args=[*in_json, *(vllm_args or [])], verbose=verbose
+        )
         try:
             with err.status("importing vLLM") as status:
                 launcher.wait_until_ready(server, lambda reason: status.update(f"waiting: {reason}"))
