@@ -28,6 +28,7 @@ START_SECONDS = 300
 # Where several servers share few cores, vLLM's worker must not be a process of its own: it and the engine wait for one
 # another by spinning, and what spins on a core that somebody else needs makes requests stall for seconds.
 ONE_PROCESS = ("--distributed-executor-backend", "vllm.v1.executor.uniproc_executor.UniProcExecutor")
+STOCK_VLLM = "vllm.entrypoints.openai.api_server"
 
 
 @dataclass
@@ -122,7 +123,7 @@ def stock_vllm(
     `with_locums_layers` gives it Locum's CPU platform, so that all that differs is what stands before the engine.
     """
     port = free_port()
-    command = [sys.executable, "-m", launcher.VLLM_MODULE, "--model", str(base.path), "--served-model-name", base.name]
+    command = [sys.executable, "-m", STOCK_VLLM, "--model", str(base.path), "--served-model-name", base.name]
     command += ["--dtype", plan.dtype, "--host", "127.0.0.1", "--port", str(port), *vllm_args]
     command += ["--block-size", str(launcher.CPU_BLOCK), "--kv-cache-memory-bytes", str(plan.cache_bytes or 1 << 30)]
     command += ["--enable-lora", "--max-loras", "8", "--max-lora-rank", str(rank), "--lora-modules"]

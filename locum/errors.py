@@ -66,8 +66,12 @@ class GateError(CheckFailedError):
 
 
 class UnavailableError(LocumError):
-    """The environment: a server that does not answer, a model or a package that is not there."""
+    """The environment: a server that does not answer, a model or a package that is not there.
 
+    `retry_after` is what an HTTP client is told: in how many seconds it may be otherwise.
+    """
+
+    retry_after = 10
     exit_code = 3
     http_status = 503
     type = "ServiceUnavailableError"

@@ -7,7 +7,7 @@ answer and the header `x-locum-adapter` say which version spoke.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -20,9 +20,13 @@ from locum.serve.auth import require_token
 from locum.serve.body import Body
 from locum.serve.requests import REQUEST_ID, Asked, accounted
 
+if TYPE_CHECKING:
+    from locum.serve.engine import Engine
+
 ADAPTER_HEADER = "x-locum-adapter"
 # Paths that anybody may read: liveness, readiness and metrics tell nothing of what is asked or answered.
 OPEN_PATHS = frozenset({"/health", "/ready", "/ping", "/version", "/metrics"})
+ENGINE_DEAD = "the engine has died, and the server is started again"
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
@@ -63,12 +67,14 @@ class Door:
         if body.model is None:
             await self.app(scope, _replay(raw, receive), send)
             return
+        if state.swap.engine.dead:
+            raise UnavailableError(ENGINE_DEAD)
         name = await state.swap.resolve(body.model) or state.swap.engine.base_name
         if name != body.model:
             raw = body.naming(name)
         with accounted(headers.get(REQUEST_ID), name, path=path, log=state.log_requests) as request:
             scope = {**scope, "headers": _with(scope["headers"], request.id, len(raw))}
-            await self.app(scope, _replay(raw, receive), _marked(send, request))
+            await self.app(scope, _replay(raw, receive), _marked(send, request, state.swap.engine))
 
 
 def error_response(error: LocumError) -> JSONResponse:
@@ -77,6 +83,8 @@ def error_response(error: LocumError) -> JSONResponse:
     param = "model" if error.http_status == 404 else None
     content = {"error": {"message": message, "type": error.type, "param": param, "code": error.http_status}}
     headers = {"www-authenticate": "Bearer"} if error.http_status == 401 else None
+    if isinstance(error, UnavailableError):
+        headers = {"retry-after": str(error.retry_after)}
     return JSONResponse(content, status_code=error.http_status, headers=headers)
 
 
@@ -124,7 +132,7 @@ def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
     return replay
 
 
-def _marked(send: Send, request: Asked) -> Send:
+def _marked(send: Send, request: Asked, engine: Engine) -> Send:
     """A `send` that names the version and the request in the answer's headers, and notes how the answer went."""
 
     async def marked(message: Message) -> None:
@@ -132,6 +140,9 @@ def _marked(send: Send, request: Asked) -> Send:
             headers = MutableHeaders(scope=message)
             headers[ADAPTER_HEADER] = request.name
             headers[REQUEST_ID] = request.id
+            if message["status"] == 500 and engine.dead:  # it died while it worked on this
+                message["status"] = 503
+                headers["retry-after"] = str(UnavailableError.retry_after)
             request.status = message["status"]
         elif not message.get("more_body", False):
             request.finished = True

@@ -1,7 +1,8 @@
 """The one place that leans on vLLM's internals: how a version gets into the engine and how it is asked.
 
-What is used beyond vLLM's documented interfaces: `EngineClient.add_lora`, `EngineClient.generate` and the mapping
-`OpenAIServingModels.lora_requests`, which vLLM's request handlers look an adapter's name up in.
+What is used beyond vLLM's documented interfaces: `EngineClient.add_lora`, `EngineClient.generate`,
+`EngineClient.errored` and the mapping `OpenAIServingModels.lora_requests`, which vLLM's request handlers look an
+adapter's name up in.
 tests/serve/test_vllm_internals.py says so when one of them changes.
 """
 
@@ -35,6 +36,17 @@ class Engine:
         """The highest rank that a version may have here; 0 when the server was started without LoRA."""
         lora = self._client.vllm_config.lora_config
         return int(lora.max_lora_rank) if lora else 0
+
+    @property
+    def capacity(self) -> int:
+        """How many versions stay in memory; beyond them, vLLM drops the one that was used longest ago."""
+        lora = self._client.vllm_config.lora_config
+        return int(lora.max_cpu_loras) if lora else 0
+
+    @property
+    def dead(self) -> bool:
+        """Whether the engine's process has ended. Nothing brings it back but a new server."""
+        return bool(self._client.errored)
 
     @property
     def dtype(self) -> str:

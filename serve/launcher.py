@@ -20,10 +20,13 @@ import httpx
 
 from locum.adapters.base import Base
 from locum.errors import BadInputError, UnavailableError
+from locum.serve.api_server import LISTENER
 from locum.serve.host import HostPlan
+from locum.serve.standby import NAME, Standby
 from locum.settings import Settings
 
-VLLM_MODULE = "vllm.entrypoints.launchers.api_server.entry"
+SERVER_MODULE = "locum.serve.api_server"
+BACKLOG = 2048
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 DRAIN_SECONDS = 30
 CPU_BLOCK = 32
@@ -44,10 +47,14 @@ LOG_PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) )?(ERROR [\d-]+ [\d:]+ \[[^]]*\] 
 EXCEPTION = re.compile(r"[\w.]*(Error|Exception)\b: ")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
-    """A server that this process started."""
+    """A server that this process started. The port is this process' own, and open from the beginning to `stop`."""
 
+    command: list[str]
+    environment: dict[str, str]
+    listener: socket.socket
+    standby: Standby
     process: subprocess.Popen[bytes]
     url: str
     log: Path | None
@@ -77,17 +84,39 @@ def start(
     """
     _refuse(vllm_args or [])
     _require_vllm()
-    _require_free_port(settings.host, settings.port)
+    listener = _listen(settings.host, settings.port)
     token = settings.admin_token.get_secret_value() or secrets.token_urlsafe(32)
     log = None if verbose else settings.logs / f"serve-{settings.port}.log"
-    command = [sys.executable, "-m", VLLM_MODULE, *arguments(settings, base, plan, max_rank), *(vllm_args or [])]
-    environment = {**os.environ, **variables(settings, plan, token)}
-    with _output(log) as output:
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
+    command = [sys.executable, "-m", SERVER_MODULE, *arguments(settings, base, plan, max_rank), *(vllm_args or [])]
+    environment = {**os.environ, **variables(settings, plan, token), LISTENER: str(listener.fileno())}
     host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
-    return Server(process, f"http://{host}:{settings.port}", log, token)
+    url = f"http://{host}:{settings.port}"
+    standby = Standby(listener)
+    standby.start("starting")
+    process = _spawn(command, environment, listener, log)
+    return Server(command, environment, listener, standby, process, url, log, token)
+
+
+def restart(server: Server) -> None:
+    """Start a server again that ended; returns at once."""
+    _kill_rest(server)
+    server.standby.start("starting again")
+    server.process = _spawn(server.command, server.environment, server.listener, server.log)
+
+
+def _spawn(
+    command: list[str], environment: dict[str, str], listener: socket.socket, log: Path | None
+) -> subprocess.Popen[bytes]:
+    with _output(log) as output:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=[listener.fileno()],
+        )
 
 
 def arguments(settings: Settings, base: Base, plan: HostPlan, max_rank: int) -> list[str]:
@@ -142,28 +171,34 @@ def wait_until_ready(server: Server, say: Callable[[str], None], *, timeout: flo
     while time.monotonic() < deadline:
         code = server.process.poll()
         if code is not None:
-            raise UnavailableError(f"the server ended with code {code} while starting: {_complaint(server.log)}")
+            raise UnavailableError(f"the server ended with code {code} while starting: {last_complaint(server)}")
         found = _waiting_for(server)
         if found is None:
             return
         if found != reason:
-            reason = found
+            reason = server.standby.reason = found
             say(reason)
         time.sleep(0.2)
-    stop(server, timeout=10)
+    _kill_rest(server)
     raise UnavailableError(f"the server was not ready after {timeout:.0f} s; it was {reason}", hint=f"see {server.log}")
 
 
 def stop(server: Server, *, timeout: float = DRAIN_SECONDS + 15) -> None:
     """Ask the server to end, let running requests finish, and end it if it takes longer than `timeout` seconds."""
-    if server.process.poll() is not None:
-        return
-    server.process.send_signal(signal.SIGTERM)
-    try:
-        server.process.wait(timeout)
-    except subprocess.TimeoutExpired:
+    server.standby.stop()
+    server.listener.close()
+    if server.process.poll() is None:
+        server.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.process.wait(timeout)
+    _kill_rest(server)
+
+
+def _kill_rest(server: Server) -> None:
+    """End what is left of the server: the engine outlives an HTTP server that was killed."""
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)
-        server.process.wait()
+    server.process.wait()
 
 
 @contextlib.contextmanager
@@ -189,6 +224,9 @@ def _waiting_for(server: Server) -> str | None:
         answer = httpx.get(f"{server.url}/ready", timeout=5)
     except httpx.HTTPError:
         return _stage(server.log)
+    if answer.headers.get("server", "").startswith(NAME):
+        return _stage(server.log)
+    server.standby.stop()  # vLLM has begun to answer
     if answer.status_code == 200:
         return None
     try:
@@ -202,7 +240,9 @@ def _stage(log: Path | None) -> str:
     return next((stage for pattern, stage in STAGES if pattern.search(text)), "importing vLLM")
 
 
-def _complaint(log: Path | None) -> str:
+def last_complaint(server: Server) -> str:
+    """What the server's log says of its end."""
+    log = server.log
     if log is None or not log.is_file():
         return "see its output above"
     lines = [LOG_PREFIX.sub("", line).strip() for line in log.read_text(errors="replace").splitlines()]
@@ -249,13 +289,17 @@ def _require_vllm() -> None:
         )
 
 
-def _require_free_port(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UnavailableError(
-                f"cannot listen on {host}:{port}: {error.strerror}",
-                hint="choose another with --port, or stop what has it",
-            ) from None
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UnavailableError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            hint="choose another with --port, or stop what has it",
+        ) from None
+    listener.setblocking(False)  # two processes wait for connections, and one of them gets each
+    return listener

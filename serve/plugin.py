@@ -6,6 +6,9 @@ passes on as `LOCUM_*` variables.
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
 import secrets
 from argparse import Namespace
 from dataclasses import dataclass
@@ -16,8 +19,14 @@ if TYPE_CHECKING:
     from starlette.datastructures import State
     from vllm.engine.protocol import EngineClient
 
+    from locum.serve.engine import Engine
     from locum.serve.swap import Swap
     from locum.settings import Settings
+
+logger = logging.getLogger("vllm.locum.plugin")
+
+END_SECONDS = 10.0  # that requests have to end with an error when the engine has died
+BUSY_SECONDS = 5.0  # that a release over HTTP waits for a registry that is locked
 
 
 def platform() -> str | None:
@@ -25,6 +34,15 @@ def platform() -> str | None:
     from vllm.platforms import cpu_platform_plugin
 
     return "locum.serve.cpu_platform.LocumCpuPlatform" if cpu_platform_plugin() else None
+
+
+async def _end_with(engine: Engine) -> None:
+    """vLLM ends the process when the engine has died, but waits for every connection: also for a client that stalls."""
+    while not engine.dead:
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(END_SECONDS)
+    logger.error("engine_dead: requests that have not ended are cut off")
+    os._exit(1)
 
 
 @dataclass(frozen=True)
@@ -65,7 +83,8 @@ class LocumEndpoints:
             raise UnavailableError("Locum needs an engine: vLLM's render server has none")
         settings = load_settings()
         engine = Engine(engine_client, state.openai_serving_models)
-        swap = Swap(Registry.open(settings), engine, load_base(settings.bases, settings.base))
+        registry = Registry.open(settings, busy_seconds=BUSY_SECONDS)
+        swap = Swap(registry, engine, load_base(settings.bases, settings.base))
         state.locum = ServerState(
             settings=settings,
             swap=swap,
@@ -77,3 +96,4 @@ class LocumEndpoints:
         if args.otlp_traces_endpoint:
             name_versions()
         swap.start()
+        self._end = asyncio.create_task(_end_with(engine))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,7 +68,7 @@ async def ready(state: State) -> JSONResponse:
 @router.get("/v1/models")
 async def models(state: State) -> dict[str, Any]:
     """The base model, the domains (with the version that each stands for) and all versions, in OpenAI's format."""
-    await state.swap.read()
+    await _hear(state)
     swap, engine = state.swap, state.swap.engine
     servable = swap.servable()
 
@@ -96,18 +98,18 @@ async def models(state: State) -> dict[str, Any]:
                 base_fingerprint=manifest.base_fingerprint,
             )
         )
-    return {"object": "list", "data": listed}
+    return {"object": "list", "data": listed, "locum": {"registry": _registry(state)}}
 
 
 @router.get("/v1/adapters", dependencies=[Admin])
 async def adapters(state: State) -> dict[str, Any]:
     """All versions with their state on this server, what each alias means here, and what did not converge."""
-    await state.swap.read()
+    await _hear(state)
     swap = state.swap
     versions = [
         {
             "name": name,
-            "state": swap.state(name),
+            "state": swap.loader.state(name),
             "digest": manifest.digest,
             "rank": manifest.rank,
             "created_at": manifest.created_at.isoformat(),
@@ -115,7 +117,13 @@ async def adapters(state: State) -> dict[str, Any]:
         }
         for name, manifest in swap.servable().items()
     ]
-    return {"base": swap.base.name, "aliases": swap.aliases, "problems": swap.problems, "versions": versions}
+    return {
+        "base": swap.base.name,
+        "registry": _registry(state),
+        "aliases": swap.aliases,
+        "problems": swap.problems,
+        "versions": versions,
+    }
 
 
 @router.post("/v1/adapters", dependencies=[Admin], status_code=201)
@@ -131,7 +139,7 @@ async def register(
         await _save(adapter_config, Path(folder) / "adapter_config.json")
         await _save(adapter_model, Path(folder) / "adapter_model.safetensors")
         registered = await _register_in_own_process(Path(folder), domain)
-    await state.swap.read()
+    await _hear(state)
     return JSONResponse(registered, status_code=201)
 
 
@@ -163,8 +171,24 @@ async def _converge(state: ServerState, domain: str, released: dict[str, Any]) -
     converged = state.swap.converged(domain)
     content = {**released, "converged": converged, "serving": state.swap.aliases.get(domain)}
     if not converged:
-        content["problem"] = state.swap.problems.get(domain)
+        content["problem"] = state.swap.problems.get(domain) or _registry(state)["problem"]
     return JSONResponse(content)
+
+
+async def _hear(state: ServerState) -> None:
+    """Answer with what the registry says now, or with what this server heard last; `_registry` tells which."""
+    with contextlib.suppress(UnavailableError):
+        await state.swap.hear()
+
+
+def _registry(state: ServerState) -> dict[str, Any]:
+    """The revision that the names here are of, and why there may be a newer one."""
+    stale = state.swap.stale
+    return {
+        "revision": state.swap.revision,
+        "problem": stale.reason if stale else None,
+        "seconds": round(time.monotonic() - stale.at, 1) if stale else 0.0,
+    }
 
 
 def _production(state: ServerState) -> dict[str, str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Literal
 
 import typer
 
 from locum.commands.common import err, out, settings
+from locum.errors import UnavailableError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def serve(
         ),
     ] = "text",
 ) -> None:
-    """Start the server, and stop it gently on Ctrl-C or SIGTERM.
+    """Start the server, start it again if it ends by itself, and stop it gently on Ctrl-C or SIGTERM.
 
     Example: locum serve --port 8000 -- --max-model-len 4096
     """
@@ -37,6 +37,7 @@ def serve(
     from locum.adapters.registry import Registry
     from locum.serve import launcher
     from locum.serve.host import plan_for_this_host
+    from locum.serve.supervisor import supervise
 
     in_force = settings(base=base, host=host, port=port)
     model = load_base(in_force.bases, in_force.base)
@@ -58,11 +59,10 @@ def serve(
                 out.print(f"admin token, made for this run: {server.admin_token}", highlight=False)
             if server.log:
                 err.print(f"vLLM's log: {server.log}", style="dim", highlight=False)
-            code = server.process.wait()
+            supervise(server, lambda event: err.print(event, highlight=False, soft_wrap=True))
         except KeyboardInterrupt:
             err.print("Stopping: running requests may finish …")
             launcher.stop(server)
-            return
-    if code != 0:
-        err.print(f"[bold red]Error:[/] the server ended with code {code}; see {server.log or 'its output above'}")
-        sys.exit(3)
+        except UnavailableError:
+            launcher.stop(server)
+            raise

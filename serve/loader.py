@@ -1,0 +1,176 @@
+"""Versions in the engine: fetched, loaded and probed before the first request, and why some of them cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from locum.adapters.base import Base
+from locum.adapters.manifest import Manifest
+from locum.adapters.probes import compare_probe_logprobs, tolerance_for
+from locum.adapters.records import VersionEntry
+from locum.adapters.registry import Registry
+from locum.errors import CheckFailedError, UnavailableError
+from locum.serve.engine import Engine
+
+logger = logging.getLogger("vllm.locum.loader")
+
+RETRY_SECONDS = 10.0
+LOAD_SECONDS = 60.0  # no request waits longer for a version
+FETCHES = 4  # at the same time
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+Kind = Literal["artifact", "store", "disk", "mismatch", "engine", "probes", "registry"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, in words and in kind, and when that was found (monotonic seconds).
+
+    Kinds: the `artifact` is damaged or gone; the `store` cannot be reached; the `disk` is full; a `mismatch` with the
+    base model or the server's rank; the `engine` refuses it; its `probes` fail; the `registry` cannot be read.
+    """
+
+    reason: str
+    kind: Kind
+    at: float = field(default_factory=time.monotonic)
+
+
+class VersionError(UnavailableError):
+    """A version that cannot be made ready."""
+
+    def __init__(self, kind: Kind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind: Kind = kind
+
+
+class Loader:
+    """The versions in one engine."""
+
+    def __init__(self, registry: Registry, engine: Engine, base: Base) -> None:
+        self.failed: dict[str, Failure] = {}
+        self._registry = registry
+        self._engine = engine
+        self._base = base
+        self._ready: dict[str, None] = {}  # the one that was asked for last is the last
+        self._published: set[str] = set()
+        self._loads: dict[str, asyncio.Task[Failure | None]] = {}
+        self._fetching = ThreadPoolExecutor(FETCHES, "locum-fetch")
+
+    def state(self, name: str) -> str:
+        """`loaded`, `failed: …` or `registered` (loaded on its first request)."""
+        if name in self._ready:
+            return "loaded"
+        return f"failed: {self.failed[name].reason}" if name in self.failed else "registered"
+
+    async def ensure_ready(self, entry: VersionEntry) -> None:
+        """Load the version and check its known answers, once however many ask at the same time.
+
+        Raises:
+            UnavailableError: it cannot be loaded, does not answer as it was trained to, or takes over a minute.
+        """
+        name = entry.manifest.name
+        if name in self._ready:
+            self._ready[name] = self._ready.pop(name)
+            return
+        failed = self.failed.get(name)
+        if failed is None or time.monotonic() - failed.at > RETRY_SECONDS:
+            load = self._loads.get(name) or self._begin(entry)
+            await asyncio.wait({load}, timeout=LOAD_SECONDS)
+            if not load.done():
+                raise UnavailableError(f"{name} cannot be served yet: it is still being loaded")
+            failed = load.result()
+        if failed is not None:
+            raise UnavailableError(f"{name} cannot be served: {failed.reason}")
+
+    def forget(self, known: set[str]) -> None:
+        """Let nobody ask for versions that are not known any more."""
+        for name in self._published - known:
+            self._engine.withdraw(name)
+            self._published.discard(name)
+            self._ready.pop(name, None)
+        for name in set(self.failed) - known:
+            del self.failed[name]
+
+    def _begin(self, entry: VersionEntry) -> asyncio.Task[Failure | None]:
+        name = entry.manifest.name
+        load = asyncio.get_running_loop().create_task(self._load(entry))
+        self._loads[name] = load
+        load.add_done_callback(lambda _: self._loads.pop(name))
+        return load
+
+    async def _load(self, entry: VersionEntry) -> Failure | None:
+        name = entry.manifest.name
+        try:
+            await self._make_ready(entry)
+        except Exception as error:  # whatever it was, this version does not answer, and the others do
+            failure = Failure(str(error), error.kind if isinstance(error, VersionError) else "engine")
+            self.failed[name] = failure
+            logger.exception("version_failed name=%s kind=%s", name, failure.kind)
+            return failure
+        self.failed.pop(name, None)
+        self._ready[name] = None
+        while len(self._ready) > self._engine.capacity:
+            # vLLM drops one too, and would read it from disk again by itself: unchecked, and a damaged file ends the
+            # engine. Who asks for it next comes here first.
+            self._ready.pop(next(iter(self._ready)))
+        return None
+
+    async def _make_ready(self, entry: VersionEntry) -> None:
+        manifest = entry.manifest
+        self._check_fit(manifest)
+        path = await asyncio.get_running_loop().run_in_executor(self._fetching, self._fetch, manifest)
+        started = time.perf_counter()
+        await self._engine.load(manifest.name, version_id=entry.id, path=path)
+        loaded = time.perf_counter()
+        await self._probe(entry, path)
+        self._engine.publish(manifest.name, version_id=entry.id, path=path)
+        self._published.add(manifest.name)
+        logger.info(
+            "version_ready name=%s load_ms=%.0f probe_ms=%.0f",
+            manifest.name,
+            1000 * (loaded - started),
+            1000 * (time.perf_counter() - loaded),
+        )
+
+    def _check_fit(self, manifest: Manifest) -> None:
+        if manifest.base_fingerprint != self._base.fingerprint:
+            raise VersionError(
+                "mismatch",
+                f"it was trained on {manifest.base} ({manifest.base_fingerprint[:12]}), "
+                f"this server runs {self._base.name} ({self._base.fingerprint[:12]})",
+            )
+        if manifest.rank > self._engine.max_rank:
+            raise VersionError(
+                "mismatch",
+                f"its rank is {manifest.rank}, this server holds up to {self._engine.max_rank}; "
+                f"restart it with --max-lora-rank {manifest.rank}",
+            )
+
+    def _fetch(self, manifest: Manifest) -> Path:
+        try:
+            return self._registry.artifact_path(manifest)
+        except CheckFailedError as error:
+            raise VersionError("artifact", str(error)) from error
+        except Exception as error:  # each kind of store has errors of its own
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                raise VersionError("disk", f"there is no room for its artifact here: {error}") from error
+            raise VersionError(
+                "store", f"the artifact store cannot be reached: {error or type(error).__name__}"
+            ) from error
+
+    async def _probe(self, entry: VersionEntry, path: Path) -> None:
+        name, probes = entry.manifest.name, entry.manifest.probes
+        ask = partial(self._engine.token_logprobs, name=name, version_id=entry.id, path=path)
+        answers = await asyncio.gather(*(ask(probe.prompt_ids + probe.token_ids) for probe in probes))
+        of_tokens = [answer[-len(probe.token_ids) :] for answer, probe in zip(answers, probes, strict=True)]
+        report = compare_probe_logprobs(probes, of_tokens, tolerance=tolerance_for(self._engine.dtype))
+        if not report.passed:
+            raise VersionError("probes", f"it does not answer its probes as it was trained to: {report.summary}")

@@ -1,0 +1,181 @@
+"""A server that ends by itself is started again, its port answers meanwhile, and one that keeps ending is given up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from locum.adapters.base import pull
+from locum.adapters.registry import Registry
+from locum.errors import UnavailableError
+from locum.serve import launcher, supervisor
+from locum.serve.api_server import LISTENER
+from locum.serve.standby import Standby
+from locum.settings import Settings
+from tests.conftest import LiveServer, free_port, serving
+
+QUESTION = {"messages": [{"role": "user", "content": "Well?"}], "max_tokens": 900, "ignore_eos": True}
+
+
+@pytest.fixture
+def own_server(tiny_base: Path, tiny_adapter: Callable[..., Path], tmp_path: Path) -> Iterator[LiveServer]:
+    """A server that has room for one adapter, with legal@1 in production and legal@2 the candidate."""
+    settings = Settings(home=tmp_path / "home", domains=tmp_path, base="tiny-llama", port=free_port(), user="tester")
+    base = pull(str(tiny_base), settings.bases)
+    registry = Registry.open(settings)
+    for seed in (1, 2):
+        registry.register(
+            "legal",
+            tiny_adapter(rank=4, seed=seed),
+            base=base,
+            recipe={},
+            data=None,
+            training={},
+            probes=[],
+            created_by="tester",
+        )
+    registry.release("legal@1", by="tester", reason="first", force=True)
+    with serving(settings, base, "--", "--enforce-eager", "--max-loras", "1", "--max-cpu-loras", "1") as server:
+        server.until(lambda: "Ready at" in (settings.home / "serve.out").read_text())  # it is supervised from now on
+        yield server
+
+
+def engine_of(server: LiveServer) -> psutil.Process:
+    [engine] = [
+        child for child in psutil.Process(server.process.pid).children(recursive=True) if "EngineCore" in child.name()
+    ]
+    return engine
+
+
+def ready(server: LiveServer) -> httpx.Response:
+    return httpx.get(f"{server.url}/ready", timeout=10)
+
+
+def ask_at_length(server: LiveServer, ended: dict[str, float], said: dict[str, str]) -> list[threading.Thread]:
+    """A stream, a plain request and an upload that stalls; each notes when it ended and with what."""
+    url = f"{server.endpoint}/chat/completions"
+    began = threading.Event()
+
+    def stream() -> None:
+        with httpx.stream(
+            "POST", url, json={**QUESTION, "model": "legal", "n": 16, "stream": True}, timeout=60
+        ) as answer:
+            for line in answer.iter_lines():
+                said["stream"] = said.get("stream", "") + line
+                began.set()
+
+    def plain() -> None:
+        answer = httpx.post(url, json={**QUESTION, "model": "legal"}, timeout=60)
+        said["plain"] = f"{answer.status_code} retry-after {answer.headers.get('retry-after')}"
+
+    def stalled() -> None:
+        with socket.create_connection(("127.0.0.1", server.settings.port)) as client:
+            head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            client.sendall(f"{head}content-length: 100\r\n\r\n{{".encode())
+            with contextlib.suppress(ConnectionError):
+                client.recv(1)
+
+    def noting(name: str, request: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            request()
+            ended[name] = time.monotonic()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    threads = [noting("stream", stream), noting("stalled", stalled)]
+    assert began.wait(30)
+    threads.append(noting("plain", plain))
+    time.sleep(0.2)
+    return threads
+
+
+def test_a_killed_engine_is_started_again_while_the_port_answers_503_and_the_alias_means_the_same_version(
+    own_server: LiveServer,
+) -> None:
+    assert own_server.who_answers("legal") == "legal@1"
+    first = engine_of(own_server)
+    ended: dict[str, float] = {}
+    said: dict[str, str] = {}
+    threads = ask_at_length(own_server, ended, said)
+    killed = time.monotonic()
+    first.kill()
+    own_server.until(lambda: ready(own_server).status_code == 503, seconds=1)
+
+    answers: set[tuple[int, bool]] = set()
+    while ready(own_server).status_code == 503:  # a refused connection would raise here
+        answer = own_server.chat("legal")
+        answers.add((answer.status_code, "retry-after" in answer.headers))
+        assert answer.status_code == 200 or answer.json()["error"]["code"] == 503
+        assert time.monotonic() < killed + 120, "the server did not come back within two minutes"
+        time.sleep(0.2)
+    assert (503, True) in answers
+    assert answers <= {(503, True), (200, False)}
+    assert own_server.who_answers("legal") == "legal@1"
+    assert own_server.who_answers("legal@candidate") == "legal@2"
+    for thread in threads:
+        thread.join(30)
+    assert said["plain"] == "503 retry-after 10"
+    assert '"error"' in said["stream"]
+    assert max(ended.values()) < killed + 20, "requests that ran must end, even one that stalls"
+    assert "Ready again after" in (own_server.settings.home / "serve.out").read_text()
+
+    engine_of(own_server).kill()
+    own_server.until(lambda: ready(own_server).headers["server"].startswith("locum"))
+    own_server.process.terminate()
+    assert own_server.process.wait(30) == 0
+    assert not psutil.pid_exists(first.pid)
+
+
+def test_a_version_that_vllm_dropped_is_checked_before_it_reads_it_again_and_the_engine_lives(
+    own_server: LiveServer,
+) -> None:
+    engine = engine_of(own_server)
+    manifest = own_server.registry.resolve("legal@1")
+    weights = own_server.registry.artifact_path(manifest) / "adapter_model.safetensors"
+    assert own_server.who_answers("legal") == "legal@1"
+    assert own_server.who_answers("legal@2") == "legal@2"  # there is room for one
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    answer = own_server.chat("legal")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert "adapter_model.safetensors" in answer.json()["error"]["message"]
+    assert own_server.who_answers("legal@2") == "legal@2"
+    weights.write_bytes(whole)
+    own_server.until(lambda: own_server.chat("legal").status_code == 200)
+    assert engine_of(own_server) == engine
+
+
+def test_a_server_that_keeps_ending_is_given_up_with_its_last_complaint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACKOFF_SECONDS", (0.1,) * supervisor.RESTARTS)
+    listener = launcher._listen("127.0.0.1", port := free_port())
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", "raise MemoryError('no room for the model')"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stderr=output, start_new_session=True)
+    environment = {**os.environ, LISTENER: str(listener.fileno())}
+    url = f"http://127.0.0.1:{port}"
+    server = launcher.Server(command, environment, listener, Standby(listener), process, url, log, "token")
+    said: list[str] = []
+    with pytest.raises(UnavailableError, match=r"ended 6 times within 30 minutes .*MemoryError: no room for the model"):
+        supervisor.supervise(server, said.append)
+    assert len(said) == 5
+    answer = httpx.post(f"{url}/v1/chat/completions", content=b"x" * 1_000_000)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    launcher.stop(server)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
