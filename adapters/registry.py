@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("locum.registry")
 
+FEW = 100  # versions that are asked for by id; beyond that all are read
 WRITE_LOCK = 0x10C0  # the key of PostgreSQL's advisory lock; any number that nobody else uses
 
 
@@ -142,19 +143,30 @@ class Registry:
         with self._reading() as db:
             return _revision(db)
 
-    def snapshot(self) -> Snapshot:
-        """All versions and aliases at one revision."""
+    def snapshot(self, last: Snapshot | None = None) -> Snapshot:
+        """All versions and aliases at one revision.
+
+        Args:
+            last: an earlier snapshot. Versions never change, so the manifests that it has are not read again.
+        """
+        known = {entry.id: entry for entry in last.versions.values()} if last else {}
         with self._reading() as db:
             table = schema.versions
-            rows = db.execute(
-                select(table.c.id, table.c.manifest).where(~table.c.deleted).order_by(table.c.domain, table.c.number)
-            ).all()
-            entries = {row.id: VersionEntry(row.id, Manifest.model_validate(row.manifest)) for row in rows}
+            columns = (table.c.id, table.c.domain, table.c.number, table.c.digest)
+            rows = db.execute(select(*columns).where(~table.c.deleted).order_by(table.c.domain, table.c.number)).all()
+            entries = {row.id: _same(known.get(row.id), f"{row.domain}@{row.number}", row.digest) for row in rows}
+            new = [version_id for version_id, entry in entries.items() if entry is None]
+            query = select(table.c.id, table.c.manifest).where(~table.c.deleted)
+            if len(new) <= FEW:
+                query = query.where(table.c.id.in_(new))
+            read = db.execute(query).all() if new else []
+            entries |= {row.id: VersionEntry(row.id, Manifest.model_validate(row.manifest)) for row in read}
+            versions = {entry.manifest.name: entry for entry in entries.values() if entry is not None}
+            names = {entry.id: name for name, entry in versions.items()}
             aliases = {
-                str(Ref(row.domain, alias=row.alias)): entries[row.version_id].manifest.name
+                str(Ref(row.domain, alias=row.alias)): names[row.version_id]
                 for row in db.execute(select(schema.aliases))
             }
-            versions = {entry.manifest.name: entry for entry in entries.values()}
             return Snapshot(revision=_revision(db), versions=versions, aliases=aliases)
 
     def artifact_path(self, manifest: Manifest) -> Path:
@@ -360,6 +372,13 @@ def _revision(db: Connection) -> int:
 def _entry(db: Connection, version_id: int) -> VersionEntry:
     manifest = db.scalar(select(schema.versions.c.manifest).where(schema.versions.c.id == version_id))
     return VersionEntry(version_id, Manifest.model_validate(manifest))
+
+
+def _same(entry: VersionEntry | None, name: str, digest: str) -> VersionEntry | None:
+    """The entry if it is what it should be: a registry restored from a backup may give an id to another version."""
+    if entry is None or (entry.manifest.name, entry.manifest.digest) != (name, digest):
+        return None
+    return entry
 
 
 def _resolve(db: Connection, ref: Ref | str) -> VersionEntry:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
 
     from locum.serve.engine import Engine
+    from locum.serve.listing import Listing
     from locum.serve.swap import Swap
     from locum.settings import Settings
 
@@ -51,6 +52,7 @@ class ServerState:
 
     settings: Settings
     swap: Swap
+    listing: Listing
     api_key: str
     admin_token: str
     log_requests: bool
@@ -75,6 +77,7 @@ class LocumEndpoints:
         from locum.adapters.registry import Registry
         from locum.errors import UnavailableError
         from locum.serve.engine import Engine
+        from locum.serve.listing import Listing
         from locum.serve.swap import Swap
         from locum.serve.traces import name_versions
         from locum.settings import load_settings
@@ -88,6 +91,7 @@ class LocumEndpoints:
         state.locum = ServerState(
             settings=settings,
             swap=swap,
+            listing=Listing(),
             api_key=settings.api_key.get_secret_value(),
             # Started without the launcher and without a token, nobody can administer: the safe way to be wrong.
             admin_token=settings.admin_token.get_secret_value() or secrets.token_urlsafe(32),

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Depends, File, Form, Header, Request, UploadFile
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.refs import parse_ref
@@ -66,39 +67,12 @@ async def ready(state: State) -> JSONResponse:
 
 
 @router.get("/v1/models")
-async def models(state: State) -> dict[str, Any]:
+async def models(state: State) -> Response:
     """The base model, the domains (with the version that each stands for) and all versions, in OpenAI's format."""
     await _hear(state)
-    swap, engine = state.swap, state.swap.engine
-    servable = swap.servable()
-
-    def entry(name: str, created: float, **locum: object) -> dict[str, Any]:
-        return {
-            "id": name,
-            "object": "model",
-            "created": int(created),
-            "owned_by": "locum",
-            "parent": None if locum["kind"] == "base" else engine.base_name,
-            "max_model_len": engine.max_model_len,
-            "locum": locum,
-        }
-
-    listed = [entry(engine.base_name, 0, kind="base", fingerprint=swap.base.fingerprint, dtype=engine.dtype)]
-    for alias, name in sorted(swap.aliases.items()):
-        if name not in servable:  # of another base model
-            continue
-        listed.append(entry(alias, servable[name].created_at.timestamp(), kind="alias", version=name))
-    for name, manifest in servable.items():
-        listed.append(
-            entry(
-                name,
-                manifest.created_at.timestamp(),
-                kind="version",
-                digest=manifest.digest,
-                base_fingerprint=manifest.base_fingerprint,
-            )
-        )
-    return {"object": "list", "data": listed, "locum": {"registry": _registry(state)}}
+    entries = state.listing.entries(state.swap)
+    content = {"object": "list", "data": entries, "locum": {"registry": _registry(state)}}
+    return Response(msgspec.json.encode(content), media_type="application/json")
 
 
 @router.get("/v1/adapters", dependencies=[Admin])

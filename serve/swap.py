@@ -32,6 +32,7 @@ logger = logging.getLogger("vllm.locum.swap")
 
 POLL_SECONDS = 0.2
 READ_SECONDS = 2.0  # a registry that takes longer is said not to answer, and nobody waits for it
+LISTED = 50  # names that an answer to an unknown one lists
 
 
 class Swap:
@@ -107,8 +108,10 @@ class Swap:
             name = self._lookup(model)
         if name is None:
             there_is = [self.engine.base_name, *sorted(self.aliases), *sorted(self.servable())]
-            raise NotFoundError(f"The model `{model}` does not exist. There is: {', '.join(there_is)}.")
-        await self._ensure_ready(name)
+            more = f" and {len(there_is) - LISTED} more (GET /v1/models)" if len(there_is) > LISTED else ""
+            listed = ", ".join(there_is[:LISTED])
+            raise NotFoundError(f"The model `{model}` does not exist. There is: {listed}{more}.")
+        await self._ensure_ready(name, source="request")
         return name
 
     async def hear(self) -> None:
@@ -195,7 +198,7 @@ class Swap:
         return None
 
     def _news(self, known: int | None) -> Snapshot | None:
-        return None if self.registry.revision() == known else self.registry.snapshot()
+        return None if self.registry.revision() == known else self.registry.snapshot(self._snapshot)
 
     def _judge(self, failure: Failure | None) -> None:
         """Note whether the registry can be read, and since when it cannot."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -263,3 +264,29 @@ def test_two_processes_that_open_a_new_registry_at_once_both_can(settings: Setti
     command = [sys.executable, "-c", code, str(settings.home)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=60)[0].strip() for process in processes] == ["1"] * 3
+
+
+def test_a_snapshot_made_from_the_last_one_is_the_same_and_keeps_what_did_not_change(
+    registry: Registry, register: Callable[..., Manifest]
+) -> None:
+    for _ in range(3):
+        register()
+    last = registry.snapshot()
+    registry.release("legal@1", by="t", force=True, reason="r")
+    registry.delete("legal@2")
+    register()
+    now = registry.snapshot(last)
+    assert now == registry.snapshot()
+    assert list(now.versions) == ["legal@1", "legal@3", "legal@4"]
+    assert now.versions["legal@1"] is last.versions["legal@1"]
+
+
+def test_a_snapshot_believes_no_version_that_the_registry_does_not_have(
+    registry: Registry, register: Callable[..., Manifest]
+) -> None:
+    """As after a restore from a backup, when ids are given again."""
+    register()
+    true = registry.snapshot()
+    [entry] = true.versions.values()
+    other = replace(entry, manifest=entry.manifest.model_copy(update={"digest": "0" * 64, "number": 7}))
+    assert registry.snapshot(replace(true, versions={"legal@7": other})) == true

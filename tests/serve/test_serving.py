@@ -11,6 +11,10 @@ import openai
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
     from tests.conftest import LiveServer
 
 QUESTION = [{"role": "user", "content": "What does the court say?"}]
@@ -62,6 +66,21 @@ def test_models_lists_base_domains_with_their_version_and_versions(server: LiveS
     manifest = server.registry.resolve("legal@2")
     assert listed["legal@2"]["digest"] == manifest.digest
     assert listed["legal@2"]["base_fingerprint"] == server.base.fingerprint
+
+
+def test_models_lists_a_version_as_soon_as_it_is_registered_and_no_longer_when_it_is_deleted(
+    server: LiveServer, tiny_adapter: Callable[..., Path]
+) -> None:
+    def listed() -> dict[str, dict[str, str]]:
+        return {model.id: model.model_dump()["locum"] for model in server.client.models.list()}
+
+    folder = tiny_adapter(rank=4, seed=61)
+    nothing: dict[str, Any] = {"recipe": {}, "data": None, "training": {}, "probes": []}
+    made = server.registry.register("finance", folder, base=server.base, created_by="t", **nothing)
+    assert listed()[made.name]["digest"] == made.digest
+    server.until(lambda: listed().get("finance@candidate", {}).get("version") == made.name)
+    server.registry.delete(made.name)
+    assert made.name not in listed()
 
 
 def test_base_and_adapters_in_one_batch_answer_as_they_do_alone(server: LiveServer) -> None:

@@ -1,0 +1,60 @@
+"""The entries of `/v1/models`, encoded once for as long as the names on this server stay what they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from locum.serve.swap import Swap
+
+
+class Listing:
+    """The base model, the domains (with the version that each stands for) and all versions, in OpenAI's format."""
+
+    def __init__(self) -> None:
+        self._names: tuple[int | None, dict[str, str]] | None = None
+        self._entries = msgspec.Raw(b"[]")
+
+    def entries(self, swap: Swap) -> msgspec.Raw:
+        """The list as JSON. A thousand versions take 2 ms to describe and nothing to describe again."""
+        names = (swap.revision, dict(swap.aliases))
+        if names != self._names:
+            self._entries = msgspec.Raw(msgspec.json.encode(describe(swap)))
+            self._names = names
+        return self._entries
+
+
+def describe(swap: Swap) -> list[dict[str, Any]]:
+    """What each name on this server is."""
+    engine = swap.engine
+    servable = swap.servable()
+
+    def entry(name: str, created: float, **locum: object) -> dict[str, Any]:
+        return {
+            "id": name,
+            "object": "model",
+            "created": int(created),
+            "owned_by": "locum",
+            "parent": None if locum["kind"] == "base" else engine.base_name,
+            "max_model_len": engine.max_model_len,
+            "locum": locum,
+        }
+
+    listed = [entry(engine.base_name, 0, kind="base", fingerprint=swap.base.fingerprint, dtype=engine.dtype)]
+    for alias, name in sorted(swap.aliases.items()):
+        if name not in servable:  # of another base model
+            continue
+        listed.append(entry(alias, servable[name].created_at.timestamp(), kind="alias", version=name))
+    for name, manifest in servable.items():
+        listed.append(
+            entry(
+                name,
+                manifest.created_at.timestamp(),
+                kind="version",
+                digest=manifest.digest,
+                base_fingerprint=manifest.base_fingerprint,
+            )
+        )
+    return listed
