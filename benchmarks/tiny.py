@@ -95,7 +95,7 @@ def make_adapter(folder: Path, seed: int, *, rank: int = 4) -> Path:
     return folder
 
 
-def make_home(folder: Path, *, api_key: str = "") -> tuple[Settings, Base, Registry]:
+def make_home(folder: Path, *, api_key: str = "", admin_token: str = "") -> tuple[Settings, Base, Registry]:
     """A home with the tiny base and an empty registry, and a port that is free now."""
     settings = Settings(
         home=folder / "home",
@@ -104,6 +104,7 @@ def make_home(folder: Path, *, api_key: str = "") -> tuple[Settings, Base, Regis
         port=free_port(),
         user="benchmark",
         api_key=api_key,
+        admin_token=admin_token,
     )
     base = pull(str(make_base(folder / "tiny-llama")), settings.bases)
     return settings, base, Registry.open(settings)
