@@ -41,7 +41,7 @@ import tempfile
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="only what --check looks at")
     options = parser.parse_args()
     console = Console()
-    plan = plan_for_this_host()
+    plan = replace(plan_for_this_host(), dtype="float32")
     home = load_settings()
     base = load_base(home.bases, home.base)
     works = [Work("decode", mix, count) for count in (1, 8, 16) for mix in MIXES if count > 1 or mix != "four"]
@@ -149,6 +149,8 @@ def main() -> int:
                         answer != wanted[tuple(prompt), adapter][: work.tokens]
                         for answer, (prompt, adapter) in zip(answers, asked, strict=True)
                     )
+                said = ", ".join(f"{name} {speeds[work, name][-1]:.0f}" for name in peers)
+                console.print(f"round {turn + 1}: {work.kind} {work.mix} {work.concurrent}: {said}", highlight=False)
 
     return tell(console, options, works, list(peers), speeds, wrong, error, machine(len(plan.cores)))
 

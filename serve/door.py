@@ -7,6 +7,7 @@ answer and the header `x-locum-adapter` say which version spoke.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -72,8 +73,14 @@ class Door:
         name = await state.swap.resolve(body.model) or state.swap.engine.base_name
         if name != body.model:
             raw = body.naming(name)
-        with accounted(headers.get(REQUEST_ID), name, path=path, log=state.log_requests) as request:
-            scope = {**scope, "headers": _with(scope["headers"], request.id, len(raw))}
+        with ExitStack() as while_it_runs:
+            request = while_it_runs.enter_context(
+                accounted(headers.get(REQUEST_ID), name, path=path, log=state.log_requests)
+            )
+            given = {REQUEST_ID: request.id, "content-length": str(len(raw))}
+            if state.traces is not None:
+                given |= while_it_runs.enter_context(state.traces.span(request, path=path, headers=headers))
+            scope = {**scope, "headers": _with(scope["headers"], given)}
             await self.app(scope, _replay(raw, receive), _marked(send, request, state.swap.engine))
 
 
@@ -151,7 +158,8 @@ def _marked(send: Send, request: Asked, engine: Engine) -> Send:
     return marked
 
 
-def _with(headers: list[tuple[bytes, bytes]], request_id: str, length: int) -> list[tuple[bytes, bytes]]:
-    """The headers that vLLM gets: it names a request as the header says."""
-    kept = [(key, value) for key, value in headers if key.lower() not in (b"content-length", REQUEST_ID.encode())]
-    return [*kept, (b"content-length", str(length).encode()), (REQUEST_ID.encode(), request_id.encode())]
+def _with(headers: list[tuple[bytes, bytes]], given: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """The headers that vLLM gets: it names a request, and its span, as they say."""
+    new = [(name.encode(), value.encode()) for name, value in given.items()]
+    replaced = {name for name, _ in new}
+    return [*((name, value) for name, value in headers if name.lower() not in replaced), *new]

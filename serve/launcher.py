@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -36,7 +37,7 @@ STAGES = (
     (re.compile(r"Application startup complete"), "opening the port"),
     (re.compile(r"Starting vLLM server on|Supported tasks"), "setting up the routes"),
     (re.compile(r"init engine|KV cache size|CPU KV cache"), "making room for keys and values"),
-    (re.compile(r"Warming up model for the compilation"), "compiling the model for this CPU (later starts reuse it)"),
+    (re.compile(r"Warming up model for the compilation"), "compiling the model for this CPU"),
     (re.compile(r"Loading weights took|Model loading took"), "preparing the adapter slots"),
     (re.compile(r"Starting to load model|Loading safetensors"), "loading the base model"),
     (re.compile(r"Initializing a V1 LLM engine|EngineCore"), "starting the engine"),
@@ -245,11 +246,24 @@ def last_complaint(server: Server) -> str:
     log = server.log
     if log is None or not log.is_file():
         return "see its output above"
-    lines = [LOG_PREFIX.sub("", line).strip() for line in log.read_text(errors="replace").splitlines()]
+    lines = [LOG_PREFIX.sub("", line).strip() for line in _plain(log.read_text(errors="replace")).splitlines()]
     errors = [line for line in lines if EXCEPTION.match(line)]
     # the first exception is the cause; each process that depends on the one that failed adds its own after it
     said = errors[0] if errors else next(filter(None, reversed(lines)), "it said nothing")
     return f"{said} (all of it is in {log})"
+
+
+def _plain(log: str) -> str:
+    """A log as text: with `--log-format json` its messages, and the exceptions that they are about."""
+
+    def plain(line: str) -> str:
+        try:
+            entry = json.loads(line) if line.startswith("{") else None
+        except ValueError:
+            entry = None
+        return f"{entry.get('message', '')}\n{entry.get('exc_info', '')}" if isinstance(entry, dict) else line
+
+    return "\n".join(plain(line) for line in log.splitlines())
 
 
 @contextlib.contextmanager

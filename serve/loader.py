@@ -18,6 +18,7 @@ from locum.adapters.probes import compare_probe_logprobs, tolerance_for
 from locum.adapters.records import VersionEntry
 from locum.adapters.registry import Registry
 from locum.errors import CheckFailedError, UnavailableError
+from locum.serve import metrics
 from locum.serve.engine import Engine
 
 logger = logging.getLogger("vllm.locum.loader")
@@ -70,8 +71,10 @@ class Loader:
             return "loaded"
         return f"failed: {self.failed[name].reason}" if name in self.failed else "registered"
 
-    async def ensure_ready(self, entry: VersionEntry) -> None:
+    async def ensure_ready(self, entry: VersionEntry, *, source: metrics.Source) -> None:
         """Load the version and check its known answers, once however many ask at the same time.
+
+        `source` is what wants it: an alias that moved, or a request.
 
         Raises:
             UnavailableError: it cannot be loaded, does not answer as it was trained to, or takes over a minute.
@@ -82,7 +85,7 @@ class Loader:
             return
         failed = self.failed.get(name)
         if failed is None or time.monotonic() - failed.at > RETRY_SECONDS:
-            load = self._loads.get(name) or self._begin(entry)
+            load = self._loads.get(name) or self._begin(entry, source)
             await asyncio.wait({load}, timeout=LOAD_SECONDS)
             if not load.done():
                 raise UnavailableError(f"{name} cannot be served yet: it is still being loaded")
@@ -98,29 +101,35 @@ class Loader:
             self._ready.pop(name, None)
         for name in set(self.failed) - known:
             del self.failed[name]
+        metrics.HELD.set(len(self._ready))
 
-    def _begin(self, entry: VersionEntry) -> asyncio.Task[Failure | None]:
+    def _begin(self, entry: VersionEntry, source: metrics.Source) -> asyncio.Task[Failure | None]:
         name = entry.manifest.name
-        load = asyncio.get_running_loop().create_task(self._load(entry))
+        load = asyncio.get_running_loop().create_task(self._load(entry, source))
         self._loads[name] = load
         load.add_done_callback(lambda _: self._loads.pop(name))
         return load
 
-    async def _load(self, entry: VersionEntry) -> Failure | None:
+    async def _load(self, entry: VersionEntry, source: metrics.Source) -> Failure | None:
         name = entry.manifest.name
+        count = partial(metrics.count_load, name, source=source, started=time.perf_counter())
         try:
             await self._make_ready(entry)
         except Exception as error:  # whatever it was, this version does not answer, and the others do
             failure = Failure(str(error), error.kind if isinstance(error, VersionError) else "engine")
             self.failed[name] = failure
+            count(outcome=failure.kind)
             logger.exception("version_failed name=%s kind=%s", name, failure.kind)
             return failure
+        count(outcome="ok")
         self.failed.pop(name, None)
         self._ready[name] = None
         while len(self._ready) > self._engine.capacity:
             # vLLM drops one too, and would read it from disk again by itself: unchecked, and a damaged file ends the
             # engine. Who asks for it next comes here first.
             self._ready.pop(next(iter(self._ready)))
+            metrics.EVICTIONS.inc()
+        metrics.HELD.set(len(self._ready))
         return None
 
     async def _make_ready(self, entry: VersionEntry) -> None:

@@ -7,9 +7,13 @@ registry are dropped. Names and units follow https://prometheus.io/docs/practice
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram
+
+Source = Literal["alias", "request"]
 
 VERSION = ("domain", "version")
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -48,8 +52,8 @@ def _gauge(name: str, documentation: str) -> Gauge:
 NOT_CONVERGED = _gauge("locum_aliases_not_converged", "Aliases that mean another version here than in the registry.")
 REVISION = _gauge("locum_registry_revision", "Revision of the registry that this server has heard.")
 REGISTRY_UP = _gauge("locum_registry_up", "1 when the registry answered the last time, else 0.")
-HELD = _gauge("locum_adapters_held", "Adapters in the engine's memory.")
-EVICTIONS = Counter("locum_adapter_evictions", "Adapters that left the engine's memory to make room for others.")
+HELD = _gauge("locum_adapters_held", "Adapters in the engine's memory, ready to answer.")
+EVICTIONS = Counter("locum_adapter_evictions", "Adapters that had to leave the engine's memory for others.")
 SLOTS = _gauge("locum_adapter_slots", "Adapters that one step can use.")
 SLOTS_IN_USE = _gauge("locum_adapter_slots_in_use", "Adapters that running requests use.")
 
@@ -81,11 +85,11 @@ def count_tokens(name: str, *, prompt: int, completion: int, first_seconds: floa
         OUTPUT_TOKEN.labels(*labels).observe(each_seconds)
 
 
-def count_load(name: str, *, source: str, outcome: str, seconds: float) -> None:
-    """A version was made ready (`ok`), or was not (the kind of failure), for an `alias` or a `request`."""
+def count_load(name: str, *, source: Source, outcome: str, started: float) -> None:
+    """A version was made ready (`ok`), or was not (the kind of failure). `started` is a `time.perf_counter()`."""
     if name in _known:
         LOADS.labels(*labels_of(name), source, outcome).inc()
-    LOAD_SECONDS.labels(source).observe(seconds)
+    LOAD_SECONDS.labels(source).observe(time.perf_counter() - started)
 
 
 def know(names: Iterable[str]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from locum.serve.engine import Engine
     from locum.serve.listing import Listing
     from locum.serve.swap import Swap
+    from locum.serve.traces import Traces
     from locum.settings import Settings
 
 logger = logging.getLogger("vllm.locum.plugin")
@@ -56,6 +57,7 @@ class ServerState:
     api_key: str
     admin_token: str
     log_requests: bool
+    traces: Traces | None
 
 
 class LocumEndpoints:
@@ -79,7 +81,7 @@ class LocumEndpoints:
         from locum.serve.engine import Engine
         from locum.serve.listing import Listing
         from locum.serve.swap import Swap
-        from locum.serve.traces import name_versions
+        from locum.serve.traces import Traces
         from locum.settings import load_settings
 
         if engine_client is None:
@@ -96,8 +98,7 @@ class LocumEndpoints:
             # Started without the launcher and without a token, nobody can administer: the safe way to be wrong.
             admin_token=settings.admin_token.get_secret_value() or secrets.token_urlsafe(32),
             log_requests=args.logging_config.formatter == "json",
+            traces=Traces() if args.otlp_traces_endpoint else None,
         )
-        if args.otlp_traces_endpoint:
-            name_versions()
         swap.start()
         self._end = asyncio.create_task(_end_with(engine))

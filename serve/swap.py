@@ -25,6 +25,7 @@ from locum.adapters.records import Snapshot
 from locum.adapters.refs import PREVIOUS, parse_ref
 from locum.adapters.registry import Registry
 from locum.errors import LocumError, NotFoundError, UnavailableError
+from locum.serve import metrics
 from locum.serve.engine import Engine
 from locum.serve.loader import RETRY_SECONDS, Failure, Loader
 
@@ -154,11 +155,21 @@ class Swap:
         name = self._snapshot.aliases.get(wanted, wanted)
         return name if name in self._snapshot.versions else None
 
-    async def _ensure_ready(self, name: str) -> None:
+    def _not_converged(self) -> int:
+        """How many aliases of this base model mean another version here than in the registry."""
+        if self._snapshot is None:
+            return 0
+        versions = self._snapshot.versions
+        return sum(
+            self.aliases.get(alias) != name and versions[name].manifest.base_fingerprint == self.base.fingerprint
+            for alias, name in self._snapshot.aliases.items()
+        )
+
+    async def _ensure_ready(self, name: str, *, source: metrics.Source) -> None:
         entry = self._snapshot.versions.get(name) if self._snapshot else None
         if entry is None:
             raise UnavailableError(f"{name} cannot be served: it was deleted")
-        await self.loader.ensure_ready(entry)
+        await self.loader.ensure_ready(entry, source=source)
 
     async def _watch(self) -> None:
         tried = 0.0
@@ -170,6 +181,7 @@ class Swap:
             if overdue:
                 tried = time.monotonic()
             self._follow(retry=overdue)
+            metrics.NOT_CONVERGED.set(self._not_converged())
             heard.set_result(None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
@@ -195,6 +207,8 @@ class Swap:
             )
         self._snapshot = snapshot
         self._forget(snapshot)
+        metrics.REVISION.set(snapshot.revision)
+        metrics.know({self.engine.base_name, *snapshot.versions})
         return None
 
     def _news(self, known: int | None) -> Snapshot | None:
@@ -207,6 +221,7 @@ class Swap:
         if failure is None and self.stale is not None:
             logger.info("registry_readable after_seconds=%.1f", time.monotonic() - self.stale.at)
         self.stale = replace(failure, at=self.stale.at) if failure and self.stale else failure
+        metrics.REGISTRY_UP.set(failure is None)
 
     def _forget(self, snapshot: Snapshot) -> None:
         """Drop aliases that are gone, and let nobody ask for versions that were deleted."""
@@ -233,12 +248,14 @@ class Swap:
         while self._snapshot is not None and (name := self._snapshot.aliases.get(alias)) != self.aliases.get(alias):
             if name is None:
                 return
+            started = time.perf_counter()
             try:
                 if not alias.endswith(f"@{PREVIOUS}"):  # what was in production is loaded, or loads when asked for
-                    await self._ensure_ready(name)
+                    await self._ensure_ready(name, source="alias")
             except UnavailableError as error:
                 self.problems[alias] = str(error)
                 self._refused[alias] = name
+                metrics.SWAPS.labels("refused").inc()
                 logger.error("swap_refused alias=%s kept=%s refused=%s", alias, self.aliases.get(alias), name)
                 return
             if self._snapshot.aliases.get(alias) == name:
@@ -246,3 +263,5 @@ class Swap:
                 self.aliases[alias] = name
                 self.problems.pop(alias, None)
                 self._refused.pop(alias, None)
+                metrics.SWAPS.labels("ok").inc()
+                metrics.SWAP_SECONDS.observe(time.perf_counter() - started)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,3 +29,11 @@ def test_the_cause_is_named_even_when_it_lies_in_the_engine_process(tiny_base: P
     ):
         launcher.wait_until_ready(server, lambda reason: None, timeout=300)
     assert log.with_name(f"{log.name}.1").read_text() == "what the last start said"
+
+
+def test_the_cause_is_found_in_a_log_of_json_lines_too(tmp_path: Path) -> None:
+    log = tmp_path / "serve.log"
+    failed = {"message": "EngineCore failed to start.", "exc_info": "Traceback …\n  File …\nValueError: no room"}
+    log.write_text("\n".join(json.dumps(entry) for entry in (failed, {"message": "RuntimeError: a consequence"})))
+    server = SimpleNamespace(log=log)
+    assert launcher.last_complaint(server) == f"ValueError: no room (all of it is in {log})"  # type: ignore[arg-type]
