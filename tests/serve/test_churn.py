@@ -1,0 +1,239 @@
+"""Isolation under churn: whatever is registered, released, rolled back and deleted, an answer is its version's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from locum.adapters.base import Base, pull
+from locum.adapters.probes import make_probes
+from locum.adapters.registry import Registry
+from locum.settings import Settings
+from tests.conftest import LiveServer, free_port, serving
+
+CLIENTS = 16
+CALM, CHURNED = 400, 2000
+TOKENS = 10
+SHARED_PREFIX = list(range(3, 43))  # fills a cache block, which must not be shared between adapters
+CANDIDATES = 48
+PROMPTS = 4
+MARGIN = 0.02  # between the best and the second-best logit of each known token: far more than rounding can move
+PATIENCE_SECONDS = 2.0
+SETTLE_SECONDS = 5.0  # after a release, until no new answer is of the version before
+MODULES = (("q_proj", "v_proj", "down_proj"), ("o_proj", "gate_proj"), ("q_proj", "k_proj", "v_proj", "up_proj"))
+ASKED = ("medical", "legal", "tax", "medical@1", "legal@2", "tax@1", "legal@1", "tiny-llama")
+
+
+@dataclass(frozen=True)
+class Answer:
+    asked: str
+    prompt: int
+    named: str
+    tokens: tuple[int, ...]
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True)
+class Known:
+    """Prompts, and the greedy answer to each by the weights' name; `base` is the base model."""
+
+    prompts: list[list[int]]
+    answers: dict[str, list[tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class Scene:
+    server: LiveServer
+    known: Known
+    weights: dict[str, str]  # by version
+    pool: Path
+
+
+@pytest.fixture(scope="module")
+def scene(
+    tiny_base: Path, tiny_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    """A server with two slots and room for six adapters, and nine of them: three domains of two versions, and more."""
+    root = tmp_path_factory.mktemp("churn")
+    settings = Settings(home=root / "home", domains=root, user="tester", base="tiny-llama", port=free_port())
+    base = pull(str(tiny_base), settings.bases)
+    adapters = {
+        f"w{seed}": tiny_adapter(rank=(4, 8, 16)[seed % 3], seed=200 + seed, modules=MODULES[seed // 3])
+        for seed in range(9)
+    }
+    known = known_answers(base, adapters)
+    probes = {name: make_probes(base.path, path, ["Well?"]) for name, path in adapters.items()}
+    entries = {
+        name: {"folder": str(path), "probes": [probe.model_dump(mode="json") for probe in probes[name]]}
+        for name, path in adapters.items()
+    }
+    (root / "pool.json").write_text(json.dumps(entries))
+    registry = Registry.open(settings)
+    weights = {}
+    for number, domain in enumerate(("medical", "legal", "tax") * 2):
+        name = f"w{number}"
+        manifest = registry.register(
+            domain, adapters[name], base=base, recipe={}, data=None, training={}, probes=probes[name], created_by="t"
+        )
+        weights[manifest.name] = name
+        if manifest.number == 1:
+            registry.release(manifest.name, by="t", force=True, reason="first")
+    arguments = ["--dtype", "float32", "--enforce-eager", "--max-loras", "2", "--max-cpu-loras", "6"]
+    with serving(settings, base, "--", *arguments) as server:
+        yield Scene(server, known, weights, root / "pool.json")
+
+
+def known_answers(base: Base, adapters: dict[str, Path]) -> Known:
+    """What transformers and PEFT answer, to the prompts where rounding cannot change a token."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    rows = torch.randint(50, 390, (CANDIDATES, 8))
+    prompts = torch.cat([torch.tensor([SHARED_PREFIX] * CANDIDATES), rows], dim=1)
+    answers, margins = {}, torch.full((CANDIDATES,), torch.inf)
+    for name, folder in (("base", None), *adapters.items()):
+        model = AutoModelForCausalLM.from_pretrained(base.path)
+        model = PeftModel.from_pretrained(model, folder) if folder else model
+        with torch.inference_mode():
+            said = model.generate(
+                input_ids=prompts,
+                attention_mask=torch.ones_like(prompts),
+                max_new_tokens=TOKENS,
+                min_new_tokens=TOKENS,
+                do_sample=False,
+                eos_token_id=None,
+                pad_token_id=0,
+            )
+            logits = model(said).logits[:, prompts.shape[1] - 1 : -1]
+        best = logits.topk(2).values
+        margins = torch.minimum(margins, (best[..., 0] - best[..., 1]).amin(1))
+        answers[name] = [tuple(row) for row in said[:, prompts.shape[1] :].tolist()]
+    told_apart = [len({answers[name][row] for name in answers}) == len(answers) for row in range(CANDIDATES)]
+    margins[~torch.tensor(told_apart)] = 0
+    chosen = margins.topk(PROMPTS)
+    assert chosen.values.min() > MARGIN
+    rows_chosen = chosen.indices.tolist()
+    return Known(
+        [prompts[row].tolist() for row in rows_chosen],
+        {name: [said[row] for row in rows_chosen] for name, said in answers.items()},
+    )
+
+
+def ask_until(scene: Scene, wanted: int) -> tuple[list[Answer], list[str]]:
+    """Let all clients stream at once until there are so many answers; gives them, and what failed."""
+    answers: list[Answer] = []
+    failures: list[str] = []
+
+    def client(number: int) -> None:
+        with httpx.Client(base_url=scene.server.endpoint, timeout=60) as http:
+            turn = number
+            while len(answers) + len(failures) < wanted:
+                asked, prompt = ASKED[turn % len(ASKED)], turn // len(ASKED) % PROMPTS
+                turn += 5
+                try:
+                    answers.append(stream(http, asked, prompt, scene.known.prompts[prompt]))
+                except (httpx.HTTPError, AssertionError) as error:
+                    failures.append(f"{asked}: {error!r}")
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers, failures
+
+
+def stream(http: httpx.Client, asked: str, prompt: int, ids: list[int]) -> Answer:
+    body = {"model": asked, "prompt": ids, "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
+    tokens: list[int] = []
+    named = set()
+    began = time.time()
+    with http.stream("POST", "/completions", json={**body, "stream": True, "return_token_ids": True}) as answer:
+        if answer.status_code != 200:
+            raise AssertionError(f"{answer.status_code} {answer.read().decode()}")
+        for line in answer.iter_lines():
+            if line.startswith("data: {"):
+                chunk = json.loads(line.removeprefix("data: "))
+                assert "error" not in chunk, chunk
+                named.add(chunk["model"])
+                for choice in chunk["choices"]:
+                    tokens += choice.get("token_ids") or []
+        named.add(answer.headers["x-locum-adapter"])
+    assert len(named) == 1, f"one answer named {named}"
+    return Answer(asked, prompt, named.pop(), tuple(tokens), began, time.time())
+
+
+def evictions(server: LiveServer) -> float:
+    text = httpx.get(f"{server.url}/metrics", follow_redirects=True).text
+    samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
+    return next(each.value for each in samples if each.name == "locum_adapter_evictions_total")
+
+
+def test_no_answer_is_wrong_or_fails_or_waits_while_versions_come_and_go(
+    scene: Scene, record_property: Callable[[str, object], None]
+) -> None:
+    calm, failed = ask_until(scene, CALM)
+    assert not failed
+    evicted = evictions(scene.server)
+
+    command = [sys.executable, str(Path(__file__).parent / "churner.py"), str(scene.pool)]
+    with subprocess.Popen(
+        command, env=scene.server.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as churner:
+        assert churner.stdout is not None
+        first = json.loads(churner.stdout.readline())
+        churned, failed = ask_until(scene, CHURNED)
+        output, _ = churner.communicate("")
+    assert churner.returncode == 0
+    done = [first, *map(json.loads, output.splitlines())]
+    counts = Counter(action["action"] for action in done)
+    longest = {
+        name: max(each.ended - each.began for each in them) for name, them in (("calm", calm), ("churn", churned))
+    }
+    record_property("churn", f"{len(churned)} answers under {dict(counts)}; longest wait in seconds {longest}")
+
+    assert not failed, f"{len(failed)} failed: {failed[:3]}"
+    assert len(churned) >= CHURNED
+    assert min(counts[action] for action in ("register", "release", "rollback", "delete")) >= 5
+    assert evictions(scene.server) - evicted >= 100
+    assert longest["churn"] <= longest["calm"] + PATIENCE_SECONDS
+
+    weights = {**scene.weights, "tiny-llama": "base"}
+    weights |= {action["version"]: action["weights"] for action in done if action["action"] == "register"}
+    for answer in calm + churned:
+        assert answer.tokens == scene.known.answers[weights[answer.named]][answer.prompt], answer
+        if "@" in answer.asked or answer.asked == "tiny-llama":
+            assert answer.named == answer.asked
+
+    production = defaultdict(list)
+    for action in done:
+        if action["action"] in ("release", "rollback"):
+            production[action["domain"]].append((action["at"], action["version"]))
+    for answer in churned:
+        if answer.asked in production:
+            assert answer.named in in_production(production[answer.asked], answer), answer
+
+
+def in_production(moves: list[tuple[float, str]], answer: Answer) -> set[str]:
+    """The versions that the alias meant from `SETTLE_SECONDS` before the answer began until it ended."""
+    names = [f"{answer.asked}@1", *(name for _, name in moves)]
+    times = [0.0, *(at for at, _ in moves), float("inf")]
+    return {
+        name
+        for name, since, until in zip(names, times, times[1:], strict=True)
+        if since <= answer.ended and until >= answer.began - SETTLE_SECONDS
+    }
