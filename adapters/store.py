@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import time
@@ -11,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from locum.errors import CheckFailedError
+from locum.errors import CheckFailedError, DiskFullError, LocumError, StoreError
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 SUMS = "SHA256SUMS"  # as sha256sum writes and checks it; its own SHA-256 is the artifact's digest
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 PART = ".part-"  # what is being written; the name goes on with the time of its beginning
 PART_SECONDS = 24 * 3600  # no process writes for longer: a part older than this belongs to one that was killed
 
@@ -55,18 +57,22 @@ class ArtifactStore:
 
         Raises:
             CheckFailedError: `folder` changed since its digest was taken.
+            DiskFullError: there is no room.
+            StoreError: the store does not answer.
         """
         part = f"{self._root}/{_part_name()}"
 
         def place() -> None:
-            if not self._holds(folder, digest):
-                if not self._fs.exists(part):  # it was there when we looked, and was deleted or damaged meanwhile
-                    self._copy(folder, part, digest)
-                self._replace(part, f"{self._root}/{digest}")
+            with self._explained():
+                if not self._holds(folder, digest):
+                    if not self._fs.exists(part):  # it was there when we looked, and was deleted or damaged meanwhile
+                        self._copy(folder, part, digest)
+                    self._replace(part, f"{self._root}/{digest}")
 
         try:
-            if not self._holds(folder, digest):
-                self._copy(folder, part, digest)
+            with self._explained():
+                if not self._holds(folder, digest):
+                    self._copy(folder, part, digest)
             yield place
         finally:
             if self._fs.exists(part):
@@ -90,15 +96,20 @@ class ArtifactStore:
 
         Raises:
             CheckFailedError: a file is missing, truncated or changed; says which.
+            DiskFullError: there is no room for a copy.
+            StoreError: the store does not answer.
         """
         if self._local:
+            if not Path(self._root).is_dir():
+                raise StoreError(f"the artifact store {self._root} is not there")
             _check(Path(self._root) / digest, digest)
             return Path(self._root) / digest
         folder = self._cache / digest
         try:
             _check(folder, digest)
         except CheckFailedError:  # not here yet, or the local copy is damaged
-            self._download(digest, folder)
+            with self._explained():
+                self._download(digest, folder)
             _check(folder, digest)
         return folder
 
@@ -131,6 +142,18 @@ class ArtifactStore:
         except CheckFailedError:
             return False
         return True
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except LocumError:
+            raise
+        except Exception as error:  # each kind of store has errors of its own
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                raise DiskFullError(f"there is no room for the artifact: {error}") from error
+            reason = str(error) or type(error).__name__
+            raise StoreError(f"the artifact store {self._root} does not answer: {reason}") from error
 
     def _copy(self, folder: Path, part: str, digest: str) -> None:
         self._fs.makedirs(part)

@@ -77,5 +77,13 @@ class UnavailableError(LocumError):
     type = "ServiceUnavailableError"
 
 
+class StoreError(UnavailableError):
+    """The artifact store does not answer."""
+
+
+class DiskFullError(UnavailableError):
+    """There is no room for a file."""
+
+
 class OutOfMemoryError(UnavailableError):
     """The machine has too little memory for what was asked."""

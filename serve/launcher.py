@@ -142,6 +142,8 @@ def variables(settings: Settings, plan: HostPlan, admin_token: str) -> dict[str,
     found = {
         "VLLM_PLUGINS": "locum",
         "VLLM_NO_USAGE_STATS": "1",
+        # else vLLM stops to accept connections when the engine has died, some time before the process ends
+        "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH": "1",
         "LOCUM_HOME": str(settings.home.absolute()),
         "LOCUM_DOMAINS": str(settings.domains.absolute()),
         "LOCUM_BASE": settings.base,

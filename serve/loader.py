@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from locum.adapters.manifest import Manifest
 from locum.adapters.probes import compare_probe_logprobs, tolerance_for
 from locum.adapters.records import VersionEntry
 from locum.adapters.registry import Registry
-from locum.errors import CheckFailedError, UnavailableError
+from locum.errors import CheckFailedError, DiskFullError, StoreError, UnavailableError
 from locum.serve import metrics
 from locum.serve.engine import Engine
 
@@ -26,7 +25,6 @@ logger = logging.getLogger("vllm.locum.loader")
 RETRY_SECONDS = 10.0
 LOAD_SECONDS = 60.0  # no request waits longer for a version
 FETCHES = 4  # at the same time
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Kind = Literal["artifact", "store", "disk", "mismatch", "engine", "probes", "registry"]
 
@@ -168,12 +166,10 @@ class Loader:
             return self._registry.artifact_path(manifest)
         except CheckFailedError as error:
             raise VersionError("artifact", str(error)) from error
-        except Exception as error:  # each kind of store has errors of its own
-            if isinstance(error, OSError) and error.errno in DISK_FULL:
-                raise VersionError("disk", f"there is no room for its artifact here: {error}") from error
-            raise VersionError(
-                "store", f"the artifact store cannot be reached: {error or type(error).__name__}"
-            ) from error
+        except DiskFullError as error:
+            raise VersionError("disk", str(error)) from error
+        except StoreError as error:
+            raise VersionError("store", str(error)) from error
 
     async def _probe(self, entry: VersionEntry, path: Path) -> None:
         name, probes = entry.manifest.name, entry.manifest.probes

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("vllm.locum.plugin")
 
-END_SECONDS = 10.0  # that requests have to end with an error when the engine has died
+END_SECONDS = 2.0  # that requests have to end by themselves when the engine has died
 BUSY_SECONDS = 5.0  # that a release over HTTP waits for a registry that is locked
 
 
@@ -38,10 +38,12 @@ def platform() -> str | None:
     return "locum.serve.cpu_platform.LocumCpuPlatform" if cpu_platform_plugin() else None
 
 
-async def _end_with(engine: Engine) -> None:
-    """vLLM ends the process when the engine has died, but waits for every connection: also for a client that stalls."""
+async def _end_with(engine: Engine, state: State) -> None:
+    """End the process when the engine has died: first as vLLM does, then whatever connection still holds it."""
     while not engine.dead:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(END_SECONDS)  # what ran gets its error, and who comes is told to come again
+    state.server.should_exit = True
     await asyncio.sleep(END_SECONDS)
     logger.error("engine_dead: requests that have not ended are cut off")
     os._exit(1)
@@ -101,4 +103,4 @@ class LocumEndpoints:
             traces=Traces() if args.otlp_traces_endpoint else None,
         )
         swap.start()
-        self._end = asyncio.create_task(_end_with(engine))
+        self._end = asyncio.create_task(_end_with(engine, state))

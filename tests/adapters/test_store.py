@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -13,7 +15,7 @@ import fsspec
 import pytest
 
 from locum.adapters.store import FILES, SUMS, ArtifactStore, artifact_digest
-from locum.errors import CheckFailedError
+from locum.errors import CheckFailedError, StoreError
 
 
 @pytest.fixture
@@ -165,3 +167,51 @@ def test_what_was_left_half_written_is_swept_after_a_day_and_what_is_being_writt
     assert names(tmp_path / "artifacts") == sorted([f".part-{now - 3600}-b", artifact_digest(adapter)])
     local.sweep({artifact_digest(adapter)})
     assert names(tmp_path / "artifacts") == [f".part-{now - 3600}-b"]
+
+
+FETCH = """
+import resource, sys
+from pathlib import Path
+from locum.adapters.store import ArtifactStore
+from locum.errors import LocumError
+url, cache, digest, largest = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), resource.RLIM_INFINITY))
+try:
+    print(ArtifactStore(url, cache=Path(cache)).fetch(digest))
+except LocumError as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_a_disk_that_is_full_and_a_store_that_is_down_are_told_apart_and_leave_nothing_behind(
+    local: ArtifactStore, adapter: Path, tmp_path: Path
+) -> None:
+    digest = artifact_digest(adapter)
+    local.put(adapter, digest)
+    cache = tmp_path / "cache"
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "-d", str(tmp_path / "artifacts"), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as remote:
+        assert remote.stdout is not None
+        url = f"http://127.0.0.1:{remote.stdout.readline().split()[5].decode()}"
+
+        def fetch(*, largest_file: int) -> str:
+            arguments = [url, str(cache), digest, str(largest_file)]
+            return subprocess.run([sys.executable, "-c", FETCH, *arguments], capture_output=True, text=True).stdout
+
+        assert fetch(largest_file=4096).startswith("DiskFullError: there is no room for the artifact: [Errno 27]")
+        assert names(cache) == []
+        assert fetch(largest_file=1 << 30).strip() == str(cache / digest)
+        (cache / digest).rename(tmp_path / "aside")
+        remote.kill()
+        remote.wait()
+        assert fetch(largest_file=1 << 30).startswith(f"StoreError: the artifact store {url} does not answer: ")
+        assert names(cache) == []
+
+
+def test_a_local_store_that_is_not_there_is_not_taken_for_a_damaged_artifact(
+    local: ArtifactStore, adapter: Path, tmp_path: Path
+) -> None:
+    local.put(adapter, artifact_digest(adapter))
+    (tmp_path / "artifacts").rename(tmp_path / "unmounted")
+    with pytest.raises(StoreError, match="artifacts is not there"):
+        local.fetch(artifact_digest(adapter))

@@ -130,7 +130,7 @@ def test_a_killed_engine_is_started_again_while_the_port_answers_503_and_the_ali
     assert said["plain"] == "503 retry-after 10"
     assert '"error"' in said["stream"]
     assert max(ended.values()) < killed + 20, "requests that ran must end, even one that stalls"
-    assert "Ready again after" in (own_server.settings.home / "serve.out").read_text()
+    own_server.until(lambda: "Ready again after" in (own_server.settings.home / "serve.out").read_text())
 
     engine_of(own_server).kill()
     own_server.until(lambda: ready(own_server).headers["server"].startswith("locum"))

@@ -1,6 +1,7 @@
 """What Locum leans on beyond vLLM's documented interfaces.
 
-A failure here means: look at serve/engine.py, or for the CPU at serve/cpu_platform.py and serve/cpu_worker.py.
+A failure here means: look at serve/engine.py, for the start at serve/api_server.py, or for the CPU at
+serve/cpu_platform.py and serve/cpu_worker.py.
 """
 
 from __future__ import annotations
@@ -33,6 +34,25 @@ def test_the_engine_client_loads_adapters_and_generates_with_them() -> None:
 def test_a_lora_request_is_a_name_an_id_and_a_path() -> None:
     request = LoRARequest(lora_name="medical@1", lora_int_id=7, lora_path="/somewhere")
     assert (request.lora_name, request.lora_int_id, request.lora_path) == ("medical@1", 7, "/somewhere")
+
+
+def test_vllms_own_entry_point_is_what_ours_repeats_with_another_socket() -> None:
+    from vllm.entrypoints.launchers.api_server import entry
+    from vllm.entrypoints.launchers.launcher import setup_server, terminate_if_errored
+
+    for step in (
+        "cli_env_setup()",
+        "make_arg_parser(",
+        "configure_logging_from_args(args)",
+        "validate_parsed_serve_args",
+    ):
+        assert step in inspect.getsource(entry.main)
+    assert "run_server_worker(listen_address, sock, args" in inspect.getsource(entry.run_server)
+    assert list(inspect.signature(entry.run_server_worker).parameters)[:3] == ["listen_address", "sock", "args"]
+    for step in ("validate_api_server_args(args)", "create_server_socket(", "set_ulimit()"):
+        assert step in inspect.getsource(setup_server)
+    assert "server.should_exit = True" in inspect.getsource(terminate_if_errored)
+    assert "KEEP_ALIVE_ON_ENGINE_DEATH" in inspect.getsource(terminate_if_errored)
 
 
 def test_our_plugin_is_what_vllm_calls_an_endpoint_plugin() -> None:
