@@ -17,13 +17,15 @@ from locum.adapters.probes import compare_probe_logprobs, tolerance_for
 from locum.adapters.records import VersionEntry
 from locum.adapters.registry import Registry
 from locum.errors import CheckFailedError, DiskFullError, StoreError, UnavailableError
-from locum.serve import metrics
+from locum.serve import metrics, requests
 from locum.serve.engine import Engine
+from locum.serve.kept import Kept
 
 logger = logging.getLogger("vllm.locum.loader")
 
 RETRY_SECONDS = 10.0
 LOAD_SECONDS = 60.0  # no request waits longer for a version
+DROP_SECONDS = 1.0
 FETCHES = 4  # at the same time
 
 Kind = Literal["artifact", "store", "disk", "mismatch", "engine", "probes", "registry"]
@@ -60,6 +62,8 @@ class Loader:
         self._base = base
         self._ready: dict[str, None] = {}  # the one that was asked for last is the last
         self._published: set[str] = set()
+        self._kept = Kept()
+        self._drops: set[asyncio.Task[None]] = set()
         self._loads: dict[str, asyncio.Task[Failure | None]] = {}
         self._fetching = ThreadPoolExecutor(FETCHES, "locum-fetch")
 
@@ -97,9 +101,18 @@ class Loader:
             self._engine.withdraw(name)
             self._published.discard(name)
             self._ready.pop(name, None)
+            drop = asyncio.get_running_loop().create_task(self._drop(name))
+            self._drops.add(drop)
+            drop.add_done_callback(self._drops.discard)
         for name in set(self.failed) - known:
             del self.failed[name]
         metrics.HELD.set(len(self._ready))
+
+    async def _drop(self, name: str) -> None:
+        """Let a version's files go when the last request that names it has ended."""
+        while requests.names(name):
+            await asyncio.sleep(DROP_SECONDS)
+        await asyncio.get_running_loop().run_in_executor(self._fetching, self._kept.drop, name)
 
     def _begin(self, entry: VersionEntry, source: metrics.Source) -> asyncio.Task[Failure | None]:
         name = entry.manifest.name
@@ -163,8 +176,10 @@ class Loader:
 
     def _fetch(self, manifest: Manifest) -> Path:
         try:
-            return self._registry.artifact_path(manifest)
+            return self._kept.hold(manifest.name, self._registry.artifact_path(manifest))
         except CheckFailedError as error:
+            if (held := self._kept.held(manifest.name, manifest.digest)) is not None:
+                return held
             raise VersionError("artifact", str(error)) from error
         except DiskFullError as error:
             raise VersionError("disk", str(error)) from error

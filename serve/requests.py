@@ -74,6 +74,11 @@ def accounted(wanted_id: str | None, name: str, *, path: str, log: bool) -> Iter
             logger.info("request", extra=fields)
 
 
+def names(name: str) -> bool:
+    """Whether a request runs that this version answers."""
+    return any(request.name == name for request in _in_flight.values())
+
+
 def of_engine(engine_id: str | None) -> Asked | None:
     """The running request that vLLM knows as `chatcmpl-ID` or, one prompt of a completion, as `cmpl-ID-0`."""
     found = (engine_id or "").partition("-")[2]

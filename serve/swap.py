@@ -21,7 +21,7 @@ from functools import partial
 
 from locum.adapters.base import Base
 from locum.adapters.manifest import Manifest
-from locum.adapters.records import Snapshot
+from locum.adapters.records import Snapshot, VersionEntry
 from locum.adapters.refs import PREVIOUS, parse_ref
 from locum.adapters.registry import Registry
 from locum.errors import LocumError, NotFoundError, UnavailableError
@@ -48,6 +48,7 @@ class Swap:
         self.problems: dict[str, str] = {}
         self.stale: Failure | None = None
         self._snapshot: Snapshot | None = None
+        self._entries: dict[str, VersionEntry] = {}  # what may be asked for
         self._flips: dict[str, asyncio.Task[None]] = {}
         self._refused: dict[str, str] = {}  # by alias: the version that it cannot mean
         self._settled = False
@@ -166,7 +167,7 @@ class Swap:
         )
 
     async def _ensure_ready(self, name: str, *, source: metrics.Source) -> None:
-        entry = self._snapshot.versions.get(name) if self._snapshot else None
+        entry = self._entries.get(name)
         if entry is None:
             raise UnavailableError(f"{name} cannot be served: it was deleted")
         await self.loader.ensure_ready(entry, source=source)
@@ -208,7 +209,6 @@ class Swap:
         self._snapshot = snapshot
         self._forget(snapshot)
         metrics.REVISION.set(snapshot.revision)
-        metrics.know({self.engine.base_name, *snapshot.versions})
         return None
 
     def _news(self, known: int | None) -> Snapshot | None:
@@ -228,7 +228,11 @@ class Swap:
         for alias in [alias for alias in self.aliases if alias not in snapshot.aliases]:
             del self.aliases[alias]
         self.problems = {alias: why for alias, why in self.problems.items() if alias in snapshot.aliases}
-        self.loader.forget(set(snapshot.versions))
+        meant = set(self.aliases.values())  # also what was deleted, until its alias means another version here
+        kept = {name: entry for name, entry in self._entries.items() if name in meant}
+        self._entries = {**kept, **snapshot.versions}
+        self.loader.forget(set(self._entries))
+        metrics.know({self.engine.base_name, *self._entries})
 
     def _follow(self, *, retry: bool) -> None:
         """Begin to load what an alias newly means; `retry` tries again what has failed before."""
@@ -261,6 +265,7 @@ class Swap:
             if self._snapshot.aliases.get(alias) == name:
                 logger.info("swap alias=%s from=%s to=%s", alias, self.aliases.get(alias), name)
                 self.aliases[alias] = name
+                self._forget(self._snapshot)
                 self.problems.pop(alias, None)
                 self._refused.pop(alias, None)
                 metrics.SWAPS.labels("ok").inc()

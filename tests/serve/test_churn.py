@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from locum.adapters.base import Base, pull
+from locum.adapters.conversations import Message
 from locum.adapters.probes import make_probes
 from locum.adapters.registry import Registry
 from locum.settings import Settings
@@ -26,7 +27,7 @@ CLIENTS = 16
 CALM, CHURNED = 400, 2000
 TOKENS = 10
 SHARED_PREFIX = list(range(3, 43))  # fills a cache block, which must not be shared between adapters
-CANDIDATES = 48
+CANDIDATES = 192
 PROMPTS = 4
 MARGIN = 0.02  # between the best and the second-best logit of each known token: far more than rounding can move
 PATIENCE_SECONDS = 2.0
@@ -74,7 +75,7 @@ def scene(
         for seed in range(9)
     }
     known = known_answers(base, adapters)
-    probes = {name: make_probes(base.path, path, ["Well?"]) for name, path in adapters.items()}
+    probes = {name: make_probes(base.path, path, [[Message(role="user", content="Well?")]]) for name, path in adapters.items()}
     entries = {
         name: {"folder": str(path), "probes": [probe.model_dump(mode="json") for probe in probes[name]]}
         for name, path in adapters.items()
@@ -99,10 +100,10 @@ def known_answers(base: Base, adapters: dict[str, Path]) -> Known:
     """What transformers and PEFT answer, to the prompts where rounding cannot change a token."""
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    rows = torch.randint(50, 390, (CANDIDATES, 8))
+    rows = torch.randint(3, AutoConfig.from_pretrained(base.path).vocab_size, (CANDIDATES, 8))
     prompts = torch.cat([torch.tensor([SHARED_PREFIX] * CANDIDATES), rows], dim=1)
     answers, margins = {}, torch.full((CANDIDATES,), torch.inf)
     for name, folder in (("base", None), *adapters.items()):

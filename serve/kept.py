@@ -1,0 +1,62 @@
+"""A server's own hold on the artifacts that it serves.
+
+vLLM reads an adapter's files again, by itself, when it has dropped it from memory and a request that waited has its
+turn; if they are gone by then, the engine dies. So a version that is deleted while it is served, or is still what an
+alias means here, must not lose its files: the server links them, beside the store or the cache that they came from.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import psutil
+
+from locum.adapters.store import FILES, artifact_digest
+
+HOST = socket.gethostname()
+
+
+class Kept:
+    """Links to the files of versions, for as long as this process serves them."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, Path] = {}
+
+    def hold(self, name: str, artifact: Path) -> Path:
+        """A folder with the files that are in `artifact` now, which stay when that is removed."""
+        beside = artifact.parent
+        _sweep(beside)
+        folder = beside / f".serving-{HOST}-{os.getpid()}" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in FILES:
+            new = folder / f"{file}.new"
+            new.unlink(missing_ok=True)
+            try:
+                os.link(artifact / file, new)
+            except OSError:  # a file system without links
+                shutil.copy2(artifact / file, new)
+            new.replace(folder / file)
+        self._folders[name] = folder
+        return folder
+
+    def held(self, name: str, digest: str) -> Path | None:
+        """The folder of a version, if it is held and whole."""
+        folder = self._folders.get(name)
+        return folder if folder is not None and artifact_digest(folder) == digest else None
+
+    def drop(self, name: str) -> None:
+        """Let the files go."""
+        folder = self._folders.pop(name, None)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(beside: Path) -> None:
+    """Remove what servers of this host left that are no more."""
+    for left in beside.glob(f".serving-{HOST}-*"):
+        pid = left.name.rpartition("-")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
