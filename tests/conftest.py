@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from locum.adapters.base import Base, pull
 from locum.adapters.registry import Registry
@@ -212,6 +213,16 @@ class LiveServer:
     def admin(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}"}
         return httpx.request(method, f"{self.url}{path}", headers=headers, **{"timeout": 60, **options})
+
+    def metric(self, sample: str, **labels: str) -> float:
+        """A sample's value on `/metrics`, summed over what the labels leave open; 0 when there is none."""
+        text = httpx.get(f"{self.url}/metrics", follow_redirects=True).text
+        return sum(
+            each.value
+            for family in text_string_to_metric_families(text)
+            for each in family.samples
+            if each.name == sample and labels.items() <= each.labels.items()
+        )
 
     def locum(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command against the server's registry, as an operator would beside it."""

@@ -25,7 +25,7 @@ from locum.errors import ConflictError
 from locum.settings import load_settings
 
 DOMAINS = ("medical", "legal", "tax")
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.02
 
 
 def main() -> None:

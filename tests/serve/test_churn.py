@@ -14,7 +14,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from locum.adapters.base import Base, pull
 from locum.adapters.conversations import Message
@@ -75,7 +74,9 @@ def scene(
         for seed in range(9)
     }
     known = known_answers(base, adapters)
-    probes = {name: make_probes(base.path, path, [[Message(role="user", content="Well?")]]) for name, path in adapters.items()}
+    probes = {
+        name: make_probes(base.path, path, [[Message(role="user", content="Well?")]]) for name, path in adapters.items()
+    }
     entries = {
         name: {"folder": str(path), "probes": [probe.model_dump(mode="json") for probe in probes[name]]}
         for name, path in adapters.items()
@@ -178,18 +179,12 @@ def stream(http: httpx.Client, asked: str, prompt: int, ids: list[int]) -> Answe
     return Answer(asked, prompt, named.pop(), tuple(tokens), began, time.time())
 
 
-def evictions(server: LiveServer) -> float:
-    text = httpx.get(f"{server.url}/metrics", follow_redirects=True).text
-    samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-    return next(each.value for each in samples if each.name == "locum_adapter_evictions_total")
-
-
 def test_no_answer_is_wrong_or_fails_or_waits_while_versions_come_and_go(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:
     calm, failed = ask_until(scene, CALM)
     assert not failed
-    evicted = evictions(scene.server)
+    evicted = scene.server.metric("locum_adapter_evictions_total")
 
     command = [sys.executable, str(Path(__file__).parent / "churner.py"), str(scene.pool)]
     with subprocess.Popen(
@@ -210,7 +205,7 @@ def test_no_answer_is_wrong_or_fails_or_waits_while_versions_come_and_go(
     assert not failed, f"{len(failed)} failed: {failed[:3]}"
     assert len(churned) >= CHURNED
     assert min(counts[action] for action in ("register", "release", "rollback", "delete")) >= 5
-    assert evictions(scene.server) - evicted >= 100
+    assert scene.server.metric("locum_adapter_evictions_total") - evicted >= 100
     assert longest["churn"] <= longest["calm"] + PATIENCE_SECONDS
 
     weights = {**scene.weights, "tiny-llama": "base"}

@@ -93,6 +93,8 @@ def test_a_damaged_artifact_is_not_released_here_until_it_is_mended(
     assert new.name in listed["problems"]["finance"]
     [state] = [version["state"] for version in listed["versions"] if version["name"] == new.name]
     assert state.startswith("failed: ")
+    assert server.metric("locum_adapter_loads_total", outcome="artifact", version=str(new.number)) > 0
+    assert server.metric("locum_aliases_not_converged") > 0
     asked = server.chat(new.name)
     assert (asked.status_code, asked.headers["retry-after"]) == (503, "10")
     mend()
@@ -112,6 +114,7 @@ def test_a_store_that_is_away_leaves_the_old_version_and_is_no_problem_any_more_
         assert (released["converged"], released["serving"]) == (False, old)
         assert f"the artifact store {store} is not there" in released["problem"]
         assert server.who_answers("finance") == old
+        assert server.metric("locum_adapter_loads_total", outcome="store", version=str(new.number)) > 0
     finally:
         store.with_name("unmounted").rename(store)
     server.until(lambda: server.who_answers("finance") == new.name)
@@ -191,6 +194,7 @@ def test_a_registry_that_cannot_be_read_holds_up_no_request_and_is_said_to_be_so
 ) -> None:
     with fault(server):
         server.until(lambda: shown(server)["registry"]["problem"] is not None)
+        assert server.metric("locum_registry_up") == 0
         nobody_waits_for_the_registry(server, old)
         began = time.monotonic()
         refused = release(server, "finance@1")
@@ -200,6 +204,7 @@ def test_a_registry_that_cannot_be_read_holds_up_no_request_and_is_said_to_be_so
         assert "registry" in listed["locum"]["registry"]["problem"]
         assert listed["locum"]["registry"]["seconds"] > 0
     server.until(lambda: shown(server)["registry"]["problem"] is None)
+    assert server.metric("locum_registry_up") == 1
     assert server.chat("finance@9999").status_code == 404
     assert server.who_answers("finance") == old
 

@@ -11,21 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 if TYPE_CHECKING:
     from tests.conftest import LiveServer
-
-
-def value(server: LiveServer, sample: str, **labels: str) -> float:
-    """A sample's value on `/metrics`, summed over what the labels leave open; 0 when there is none."""
-    text = httpx.get(f"{server.url}/metrics", follow_redirects=True).text
-    return sum(
-        each.value
-        for family in text_string_to_metric_families(text)
-        for each in family.samples
-        if each.name == sample and labels.items() <= each.labels.items()
-    )
 
 
 def ask(server: LiveServer, model: str, **options: Any) -> httpx.Response:
@@ -46,11 +34,11 @@ def test_a_request_is_counted_with_its_tokens_and_times(
 
     def counts() -> dict[str, float]:
         return {
-            "requests": value(server, "locum_requests_total", outcome="ok", **of),
-            "prompt": value(server, "locum_prompt_tokens_total", **of),
-            "completion": value(server, "locum_completion_tokens_total", **of),
-            "first": value(server, "locum_time_to_first_token_seconds_count", **of),
-            "each": value(server, "locum_time_per_output_token_seconds_count", **of),
+            "requests": server.metric("locum_requests_total", outcome="ok", **of),
+            "prompt": server.metric("locum_prompt_tokens_total", **of),
+            "completion": server.metric("locum_completion_tokens_total", **of),
+            "first": server.metric("locum_time_to_first_token_seconds_count", **of),
+            "each": server.metric("locum_time_per_output_token_seconds_count", **of),
         }
 
     before = counts()
@@ -68,31 +56,31 @@ def test_a_request_is_counted_with_its_tokens_and_times(
 
 
 def test_several_prompts_in_one_request_are_all_counted(server: LiveServer) -> None:
-    before = value(server, "locum_completion_tokens_total", domain="medical")
+    before = server.metric("locum_completion_tokens_total", domain="medical")
     body = {"model": "medical", "prompt": ["Well?", "And?"], "max_tokens": 3, "ignore_eos": True}
     assert httpx.post(f"{server.endpoint}/completions", json=body, timeout=60).status_code == 200
-    assert value(server, "locum_completion_tokens_total", domain="medical") == before + 6
+    assert server.metric("locum_completion_tokens_total", domain="medical") == before + 6
 
 
 def test_names_that_do_not_exist_make_no_series(server: LiveServer) -> None:
-    before = value(server, "locum_requests_total", domain="none", outcome="refused")
+    before = server.metric("locum_requests_total", domain="none", outcome="refused")
     names = [f"nobody-{number}" for number in range(5)]
     assert {ask(server, name).status_code for name in names} == {404}
-    assert value(server, "locum_requests_total", domain="none", outcome="refused") == before + 5
+    assert server.metric("locum_requests_total", domain="none", outcome="refused") == before + 5
     assert "nobody" not in httpx.get(f"{server.url}/metrics", follow_redirects=True).text
 
 
 def test_a_request_that_vllm_refuses_is_counted_as_refused(server: LiveServer) -> None:
-    before = value(server, "locum_requests_total", domain="medical", outcome="refused")
+    before = server.metric("locum_requests_total", domain="medical", outcome="refused")
     assert ask(server, "medical", max_tokens=-1).status_code == 400
-    assert value(server, "locum_requests_total", domain="medical", outcome="refused") == before + 1
+    assert server.metric("locum_requests_total", domain="medical", outcome="refused") == before + 1
 
 
 def test_the_life_of_a_version_can_be_followed_and_leaves_no_series(
     server: LiveServer, tiny_adapter: Callable[..., Path]
 ) -> None:
-    assert value(server, "locum_registry_up") == 1
-    before = value(server, "locum_swaps_total", outcome="ok")
+    assert server.metric("locum_registry_up") == 1
+    before = server.metric("locum_swaps_total", outcome="ok")
     manifest = server.registry.register(
         "finance",
         tiny_adapter(rank=4, seed=77),
@@ -104,16 +92,16 @@ def test_the_life_of_a_version_can_be_followed_and_leaves_no_series(
         created_by="test",
     )
     of = {"domain": "finance", "version": str(manifest.number)}
-    server.until(lambda: value(server, "locum_registry_revision") == server.registry.revision())
-    server.until(lambda: value(server, "locum_swaps_total", outcome="ok") > before)
-    assert value(server, "locum_adapter_loads_total", source="alias", outcome="ok", **of) == 1
-    assert value(server, "locum_adapters_held") > 0
-    assert value(server, "locum_adapter_slots") == 8
-    assert value(server, "locum_aliases_not_converged") == 0
+    server.until(lambda: server.metric("locum_registry_revision") == server.registry.revision())
+    server.until(lambda: server.metric("locum_swaps_total", outcome="ok") > before)
+    assert server.metric("locum_adapter_loads_total", source="alias", outcome="ok", **of) == 1
+    assert server.metric("locum_adapters_held") > 0
+    assert server.metric("locum_adapter_slots") == 8
+    assert server.metric("locum_aliases_not_converged") == 0
     assert ask(server, manifest.name).status_code == 200
     server.registry.delete(manifest.name)
-    server.until(lambda: value(server, "locum_requests_total", **of) == 0)
-    assert value(server, "locum_adapter_loads_total", **of) == 0
+    server.until(lambda: server.metric("locum_requests_total", **of) == 0)
+    assert server.metric("locum_adapter_loads_total", **of) == 0
 
 
 def test_each_answer_names_its_request_and_keeps_the_name_that_a_client_gives(server: LiveServer) -> None:
