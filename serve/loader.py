@@ -64,7 +64,7 @@ class Loader:
         self._published: set[str] = set()
         self._kept = Kept()
         self._drops: set[asyncio.Task[None]] = set()
-        self._loads: dict[str, asyncio.Task[Failure | None]] = {}
+        self._loads: dict[str, asyncio.Task[None]] = {}
         self._fetching = ThreadPoolExecutor(FETCHES, "locum-fetch")
 
     def state(self, name: str) -> str:
@@ -85,15 +85,19 @@ class Loader:
         if name in self._ready:
             self._ready[name] = self._ready.pop(name)
             return
-        failed = self.failed.get(name)
-        if failed is None or time.monotonic() - failed.at > RETRY_SECONDS:
+        if self.may_try(name):
             load = self._loads.get(name) or self._begin(entry, source)
             await asyncio.wait({load}, timeout=LOAD_SECONDS)
             if not load.done():
                 raise UnavailableError(f"{name} cannot be served yet: it is still being loaded")
-            failed = load.result()
-        if failed is not None:
-            raise UnavailableError(f"{name} cannot be served: {failed.reason}")
+            load.result()
+        if name in self.failed:
+            raise UnavailableError(f"{name} cannot be served: {self.failed[name].reason}")
+
+    def may_try(self, name: str) -> bool:
+        """Whether the version has not failed, or so long ago that it may be otherwise now."""
+        failed = self.failed.get(name)
+        return failed is None or time.monotonic() - failed.at > RETRY_SECONDS
 
     def forget(self, known: set[str]) -> None:
         """Let nobody ask for versions that are not known any more."""
@@ -114,14 +118,14 @@ class Loader:
             await asyncio.sleep(DROP_SECONDS)
         await asyncio.get_running_loop().run_in_executor(self._fetching, self._kept.drop, name)
 
-    def _begin(self, entry: VersionEntry, source: metrics.Source) -> asyncio.Task[Failure | None]:
+    def _begin(self, entry: VersionEntry, source: metrics.Source) -> asyncio.Task[None]:
         name = entry.manifest.name
         load = asyncio.get_running_loop().create_task(self._load(entry, source))
         self._loads[name] = load
         load.add_done_callback(lambda _: self._loads.pop(name))
         return load
 
-    async def _load(self, entry: VersionEntry, source: metrics.Source) -> Failure | None:
+    async def _load(self, entry: VersionEntry, source: metrics.Source) -> None:
         name = entry.manifest.name
         count = partial(metrics.count_load, name, source=source, started=time.perf_counter())
         try:
@@ -131,7 +135,7 @@ class Loader:
             self.failed[name] = failure
             count(outcome=failure.kind)
             logger.exception("version_failed name=%s kind=%s", name, failure.kind)
-            return failure
+            return
         count(outcome="ok")
         self.failed.pop(name, None)
         self._ready[name] = None
@@ -141,7 +145,6 @@ class Loader:
             self._ready.pop(next(iter(self._ready)))
             metrics.EVICTIONS.inc()
         metrics.HELD.set(len(self._ready))
-        return None
 
     async def _make_ready(self, entry: VersionEntry) -> None:
         manifest = entry.manifest

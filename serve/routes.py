@@ -8,6 +8,9 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +19,16 @@ from fastapi import APIRouter, Depends, File, Form, Header, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from locum.adapters.records import Release
 from locum.adapters.refs import parse_ref
 from locum.errors import BadInputError, CheckFailedError, LocumError, UnavailableError
 from locum.serve.auth import require_token
 from locum.serve.plugin import ServerState
 
+CHANGE_SECONDS = 15.0
+
 router = APIRouter()
+changes = ThreadPoolExecutor(2, "locum-changes")
 
 
 def server_state(request: Request) -> ServerState:
@@ -124,9 +131,8 @@ async def release(domain: str, body: ReleaseRequest, state: State) -> JSONRespon
     ref = parse_ref(version if "@" in version else f"{domain}@{version}")
     if ref.domain != domain:
         raise BadInputError(f"version: expected one of {domain}, found {ref}")
-    released = await asyncio.to_thread(
-        state.swap.registry.release, ref, by=body.by or state.settings.user, reason=body.reason, force=body.force
-    )
+    by = body.by or state.settings.user
+    released = await _change(partial(state.swap.registry.release, ref, by=by, reason=body.reason, force=body.force))
     return await _converge(state, domain, released.model_dump(mode="json"))
 
 
@@ -134,10 +140,21 @@ async def release(domain: str, body: ReleaseRequest, state: State) -> JSONRespon
 async def rollback(domain: str, state: State, body: RollbackRequest | None = None) -> JSONResponse:
     """Put the version back that was in production before."""
     body = body or RollbackRequest()
-    released = await asyncio.to_thread(
-        state.swap.registry.rollback, domain, by=body.by or state.settings.user, reason=body.reason
-    )
+    by = body.by or state.settings.user
+    released = await _change(partial(state.swap.registry.rollback, domain, by=by, reason=body.reason))
     return await _converge(state, domain, released.model_dump(mode="json"))
+
+
+async def _change(change: Callable[[], Release]) -> Release:
+    """Do it in a thread; a database that has stopped to answer keeps the thread, but not the one who asks."""
+    changing = asyncio.get_running_loop().run_in_executor(changes, change)
+    await asyncio.wait({changing}, timeout=CHANGE_SECONDS)
+    if not changing.done():
+        raise UnavailableError(
+            f"the registry has not answered for {CHANGE_SECONDS:.0f} seconds",
+            hint="whether it has happened, `locum history` tells when the registry answers again",
+        )
+    return await changing
 
 
 async def _converge(state: ServerState, domain: str, released: dict[str, Any]) -> JSONResponse:

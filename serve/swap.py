@@ -27,7 +27,7 @@ from locum.adapters.registry import Registry
 from locum.errors import LocumError, NotFoundError, UnavailableError
 from locum.serve import metrics
 from locum.serve.engine import Engine
-from locum.serve.loader import RETRY_SECONDS, Failure, Loader
+from locum.serve.loader import Failure, Loader
 
 logger = logging.getLogger("vllm.locum.swap")
 
@@ -173,15 +173,11 @@ class Swap:
         await self.loader.ensure_ready(entry, source=source)
 
     async def _watch(self) -> None:
-        tried = 0.0
         while True:
             heard, self._heard = self._heard, asyncio.get_running_loop().create_future()
             self._wanted.clear()
             self._judge(await self._read())
-            overdue = bool(self.problems) and time.monotonic() - tried > RETRY_SECONDS
-            if overdue:
-                tried = time.monotonic()
-            self._follow(retry=overdue)
+            self._follow()
             metrics.NOT_CONVERGED.set(self._not_converged())
             heard.set_result(None)
             with contextlib.suppress(TimeoutError):
@@ -234,12 +230,13 @@ class Swap:
         self.loader.forget(set(self._entries))
         metrics.know({self.engine.base_name, *self._entries})
 
-    def _follow(self, *, retry: bool) -> None:
-        """Begin to load what an alias newly means; `retry` tries again what has failed before."""
+    def _follow(self) -> None:
+        """Begin to load what an alias newly means, and try again what has failed a while ago."""
         for alias, name in self._snapshot.aliases.items() if self._snapshot else ():
             if self.aliases.get(alias) == name:
                 self.problems.pop(alias, None)
-            elif alias not in self._flips and (retry or self._refused.get(alias) != name):
+                self._refused.pop(alias, None)
+            elif alias not in self._flips and (self._refused.get(alias) != name or self.loader.may_try(name)):
                 flip = asyncio.get_running_loop().create_task(self._flip(alias))
                 self._flips[alias] = flip
                 flip.add_done_callback(partial(self._flipped, alias))

@@ -25,7 +25,7 @@ from locum.errors import ConflictError
 from locum.settings import load_settings
 
 DOMAINS = ("medical", "legal", "tax")
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.1
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 
     while not ended.wait(PAUSE_SECONDS):
         domain = chance.choice(DOMAINS)
-        action = chance.choice(("register", "register", "release", "release", "rollback", "delete"))
+        action = chance.choice(("register", "release", "rollback", "delete", "delete"))
         done: dict[str, object] = {"action": action, "domain": domain}
         try:
             if action == "register":

@@ -23,7 +23,7 @@ from locum.settings import Settings
 from tests.conftest import LiveServer, free_port, serving
 
 CLIENTS = 16
-CALM, CHURNED = 400, 2000
+CALM, CHURNED = 800, 2000
 TOKENS = 10
 SHARED_PREFIX = list(range(3, 43))  # fills a cache block, which must not be shared between adapters
 CANDIDATES = 192
@@ -204,7 +204,7 @@ def test_no_answer_is_wrong_or_fails_or_waits_while_versions_come_and_go(
 
     assert not failed, f"{len(failed)} failed: {failed[:3]}"
     assert len(churned) >= CHURNED
-    assert min(counts[action] for action in ("register", "release", "rollback", "delete")) >= 5
+    assert min(counts[action] for action in ("register", "release", "rollback", "delete")) >= 3
     assert scene.server.metric("locum_adapter_evictions_total") - evicted >= 100
     assert longest["churn"] <= longest["calm"] + PATIENCE_SECONDS
 
