@@ -26,11 +26,17 @@ class Kept:
         self._folders: dict[str, Path] = {}
 
     def hold(self, name: str, artifact: Path) -> Path:
-        """A folder with the files that are in `artifact` now, which stay when that is removed."""
+        """A folder with the files that are in `artifact` now, which stay when that is removed.
+
+        Where this server may not write beside the artifact, it is `artifact` itself, which somebody can remove.
+        """
         beside = artifact.parent
         _sweep(beside)
         folder = beside / f".serving-{HOST}-{os.getpid()}" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return artifact
         for file in FILES:
             new = folder / f"{file}.new"
             new.unlink(missing_ok=True)

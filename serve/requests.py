@@ -35,12 +35,11 @@ class Asked:
 
     @property
     def outcome(self) -> str:
-        """`ok`, `refused` (4xx), `failed` (5xx, or no answer), or `aborted`: the answer broke off, the client left."""
-        if self.status is None or self.status >= 500:
-            return "failed"
-        if self.status >= 400:
-            return "refused"
-        return "ok" if self.finished else "aborted"
+        """`ok`, `refused` (4xx), `failed` (5xx), or `aborted`: the client left before the answer's end."""
+        if not self.finished:
+            return "aborted" if self.status in {None, 200} else "failed"
+        assert self.status is not None
+        return "failed" if self.status >= 500 else "refused" if self.status >= 400 else "ok"
 
 
 @contextmanager
@@ -55,6 +54,9 @@ def accounted(wanted_id: str | None, name: str, *, path: str, log: bool) -> Iter
     started = time.perf_counter()
     try:
         yield request
+    except Exception:
+        request.status = 500
+        raise
     finally:
         del _in_flight[request.id]
         metrics.count_request(name, request.outcome)

@@ -62,3 +62,9 @@ def test_what_a_dead_server_of_this_host_held_goes_and_what_a_living_one_holds_s
     Kept().hold("legal@1", store.fetch(digest))
     assert not left.exists()
     assert living.exists()
+
+
+def test_a_store_that_a_server_may_not_write_to_is_served_in_place(store: ArtifactStore, digest: str) -> None:
+    artifact = store.fetch(digest)
+    (artifact.parent / f".serving-{HOST}-{os.getpid()}").write_text("in the way of a folder")
+    assert Kept().hold("legal@1", artifact) == artifact
