@@ -42,7 +42,7 @@ def test_the_loop_from_a_wheel_of_weights_to_a_release_with_evidence(tmp_path: P
     locum("adapters", "verify", "finance@1", "--offline")
     locum("adapters", "verify", "finance@1", code=3)  # no server yet
 
-    with serving(settings, load_base(settings.bases, settings.base), "--", "--enforce-eager"):
+    with serving(settings, load_base(settings.bases, settings.base), "--", "--enforce-eager", "--dtype", "float32"):
         verified = json.loads(locum("adapters", "verify", "finance@1", "--json").stdout)
         assert verified["passed"] is True
         assert verified["worst"] < 0.02 < verified["from_base"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import resource
 import shutil
@@ -75,6 +76,8 @@ def _train(
     train: list[Tokens],
     validation: list[Tokens],
 ) -> TrainingResult:
+    # else TRL, when it is imported, silences vLLM for this process and the servers that it starts
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
     import torch
     from transformers import AutoModelForCausalLM, PrinterCallback, set_seed
 

@@ -65,7 +65,7 @@ class Scene:
 def scene(
     tiny_base: Path, tiny_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
-    """A server with two slots and room for six adapters, and nine of them: three domains of two versions, and more."""
+    """A server with two slots and room for five adapters, and nine of them: three domains of two versions, and more."""
     root = tmp_path_factory.mktemp("churn")
     settings = Settings(home=root / "home", domains=root, user="tester", base="tiny-llama", port=free_port())
     base = pull(str(tiny_base), settings.bases)
@@ -92,7 +92,7 @@ def scene(
         weights[manifest.name] = name
         if manifest.number == 1:
             registry.release(manifest.name, by="t", force=True, reason="first")
-    arguments = ["--dtype", "float32", "--enforce-eager", "--max-loras", "2", "--max-cpu-loras", "6"]
+    arguments = ["--dtype", "float32", "--enforce-eager", "--max-loras", "2", "--max-cpu-loras", "5"]
     with serving(settings, base, "--", *arguments) as server:
         yield Scene(server, known, weights, root / "pool.json")
 
@@ -205,7 +205,7 @@ def test_no_answer_is_wrong_or_fails_or_waits_while_versions_come_and_go(
     assert not failed, f"{len(failed)} failed: {failed[:3]}"
     assert len(churned) >= CHURNED
     assert min(counts[action] for action in ("register", "release", "rollback", "delete")) >= 3
-    assert scene.server.metric("locum_adapter_evictions_total") - evicted >= 100
+    assert scene.server.metric("locum_adapter_evictions_total") - evicted >= 30
     assert longest["churn"] <= longest["calm"] + PATIENCE_SECONDS
 
     weights = {**scene.weights, "tiny-llama": "base"}
@@ -227,9 +227,10 @@ def test_no_answer_is_wrong_or_fails_or_waits_while_versions_come_and_go(
 def in_production(moves: list[tuple[float, str]], answer: Answer) -> set[str]:
     """The versions that the alias meant from `SETTLE_SECONDS` before the answer began until it ended."""
     names = [f"{answer.asked}@1", *(name for _, name in moves)]
-    times = [0.0, *(at for at, _ in moves), float("inf")]
+    since_when = [0.0, *(at for at, _ in moves)]
+    until_when = [*since_when[1:], float("inf")]
     return {
         name
-        for name, since, until in zip(names, times, times[1:], strict=True)
+        for name, since, until in zip(names, since_when, until_when, strict=True)
         if since <= answer.ended and until >= answer.began - SETTLE_SECONDS
     }
