@@ -122,6 +122,7 @@ def test_a_killed_engine_is_started_again_while_the_port_answers_503_and_the_ali
         time.sleep(0.2)
     assert (503, True) in answers
     assert answers <= {(503, True), (200, False)}
+    own_server.until(lambda: "Ready again after" in (own_server.settings.home / "serve.out").read_text())
     assert own_server.who_answers("legal") == "legal@1"
     assert own_server.who_answers("legal@candidate") == "legal@2"
     for thread in threads:
@@ -129,7 +130,6 @@ def test_a_killed_engine_is_started_again_while_the_port_answers_503_and_the_ali
     assert said["plain"] == "503 retry-after 10"
     assert '"error"' in said["stream"]
     assert max(ended.values()) < killed + 20, "requests that ran must end, even one that stalls"
-    own_server.until(lambda: "Ready again after" in (own_server.settings.home / "serve.out").read_text())
 
     engine_of(own_server).kill()
     own_server.until(lambda: ready(own_server).headers["server"].startswith("locum"))
