@@ -60,7 +60,7 @@ class ArtifactStore:
             DiskFullError: there is no room.
             StoreError: the store does not answer.
         """
-        part = f"{self._root}/{_part_name()}"
+        part = f"{self._root}/{part_name()}"
 
         def place() -> None:
             with self._explained():
@@ -170,7 +170,7 @@ class ArtifactStore:
                 self._fs.rm(target, recursive=True)
             self._fs.mv(part, target, recursive=True)
             return
-        damaged = Path(self._root) / _part_name()
+        damaged = Path(self._root) / part_name()
         if Path(target).exists():
             Path(target).rename(damaged)
         Path(part).rename(target)
@@ -178,7 +178,7 @@ class ArtifactStore:
             shutil.rmtree(damaged)
 
     def _download(self, digest: str, folder: Path) -> None:
-        part = self._cache / _part_name()
+        part = self._cache / part_name()
         part.mkdir(parents=True)
         try:
             for name in (*FILES, SUMS):
@@ -197,7 +197,8 @@ class ArtifactStore:
                     shutil.rmtree(left, ignore_errors=True)
 
 
-def _part_name() -> str:
+def part_name() -> str:
+    """A name for what is not whole yet; what is still called so when it is old is swept."""
     return f"{PART}{int(time.time())}-{uuid.uuid4().hex}"
 
 

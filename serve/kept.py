@@ -9,32 +9,36 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
+import uuid
 from pathlib import Path
 
-import psutil
+from filelock import FileLock, Timeout
 
-from locum.adapters.store import FILES, artifact_digest
+from locum.adapters.store import FILES, artifact_digest, part_name
 
-HOST = socket.gethostname()
+PREFIX = ".serving-"
+LOCK = "lock"
 
 
 class Kept:
-    """Links to the files of versions, for as long as this process serves them."""
+    """Links to the files of versions, for as long as this process serves them.
+
+    They lie in a folder that this process has locked: one that nobody has locked was left by a server that is no more.
+    """
 
     def __init__(self) -> None:
         self._folders: dict[str, Path] = {}
+        self._homes: dict[Path, Path] = {}
+        self._locks: list[FileLock] = []
 
     def hold(self, name: str, artifact: Path) -> Path:
         """A folder with the files that are in `artifact` now, which stay when that is removed.
 
         Where this server may not write beside the artifact, it is `artifact` itself, which somebody can remove.
         """
-        beside = artifact.parent
-        _sweep(beside)
-        folder = beside / f".serving-{HOST}-{os.getpid()}" / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder = self._home(artifact.parent) / name
+            folder.mkdir(exist_ok=True)
         except OSError:
             return artifact
         for file in FILES:
@@ -59,10 +63,23 @@ class Kept:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _home(self, beside: Path) -> Path:
+        if beside not in self._homes:
+            _sweep(beside)
+            part = beside / part_name()
+            part.mkdir()
+            lock = FileLock(part / LOCK)
+            lock.acquire(timeout=0)
+            self._locks.append(lock)
+            self._homes[beside] = part.rename(beside / f"{PREFIX}{uuid.uuid4().hex}")
+        return self._homes[beside]
+
 
 def _sweep(beside: Path) -> None:
-    """Remove what servers of this host left that are no more."""
-    for left in beside.glob(f".serving-{HOST}-*"):
-        pid = left.name.rpartition("-")[2]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove what servers left that are no more."""
+    for left in beside.glob(f"{PREFIX}*"):
+        try:
+            with FileLock(left / LOCK, timeout=0):
+                shutil.rmtree(left, ignore_errors=True)
+        except (Timeout, OSError):  # it is in use, or another server sweeps it
+            continue

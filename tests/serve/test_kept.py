@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from locum.adapters.store import ArtifactStore, artifact_digest
-from locum.serve.kept import HOST, Kept
+from locum.serve.kept import Kept
 
 
 @pytest.fixture
@@ -50,21 +49,22 @@ def test_an_artifact_that_was_mended_takes_the_place_of_the_damaged_one(
     assert kept.held("legal@1", digest) is not None
 
 
-def test_what_a_dead_server_of_this_host_held_goes_and_what_a_living_one_holds_stays(
-    store: ArtifactStore, digest: str
-) -> None:
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    beside = store.fetch(digest).parent
-    left, living = (beside / f".serving-{HOST}-{pid}" for pid in (dead.pid, os.getppid()))
-    for folder in (left, living):
-        shutil.copytree(store.fetch(digest), folder / "legal@9")
-    Kept().hold("legal@1", store.fetch(digest))
-    assert not left.exists()
-    assert living.exists()
-
-
-def test_a_store_that_a_server_may_not_write_to_is_served_in_place(store: ArtifactStore, digest: str) -> None:
+def test_what_a_dead_server_held_goes_and_what_a_living_one_holds_stays(store: ArtifactStore, digest: str) -> None:
     artifact = store.fetch(digest)
-    (artifact.parent / f".serving-{HOST}-{os.getpid()}").write_text("in the way of a folder")
+    script = (
+        "import os; from pathlib import Path; from locum.serve.kept import Kept\n"
+        f"kept = Kept(); print(kept.hold('legal@9', Path({str(artifact)!r}))); os.kill(os.getpid(), 9)"
+    )
+    died = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=False)
+    left = Path(died.stdout.strip())
+    assert artifact_digest(left) == digest
+    living = Kept()
+    held = living.hold("legal@1", artifact)
+    assert not left.parent.exists()
+    Kept().hold("legal@1", artifact)
+    assert artifact_digest(held) == digest
+
+
+def test_a_store_that_a_server_may_not_write_to_is_served_in_place() -> None:
+    artifact = Path("/proc/self")  # nobody may make a folder in /proc
     assert Kept().hold("legal@1", artifact) == artifact
