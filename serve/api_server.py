@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 LISTENER = "LOCUM_LISTENER"  # names the descriptor of the socket
+STANDBY = "LOCUM_STANDBY"  # names the descriptor by which the launcher's standby is told to leave it
 
 
 def main() -> None:

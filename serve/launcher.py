@@ -21,7 +21,7 @@ import httpx
 
 from locum.adapters.base import Base
 from locum.errors import BadInputError, UnavailableError
-from locum.serve.api_server import LISTENER
+from locum.serve.api_server import LISTENER, STANDBY
 from locum.serve.host import HostPlan
 from locum.serve.standby import NAME, Standby
 from locum.settings import Settings
@@ -89,34 +89,34 @@ def start(
     token = settings.admin_token.get_secret_value() or secrets.token_urlsafe(32)
     log = None if verbose else settings.logs / f"serve-{settings.port}.log"
     command = [sys.executable, "-m", SERVER_MODULE, *arguments(settings, base, plan, max_rank), *(vllm_args or [])]
-    environment = {**os.environ, **variables(settings, plan, token), LISTENER: str(listener.fileno())}
+    environment = {**os.environ, **variables(settings, plan, token)}
     host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
     url = f"http://{host}:{settings.port}"
     standby = Standby(listener)
-    standby.start("starting")
-    process = _spawn(command, environment, listener, log)
+    process = _spawn(command, environment, listener, standby.start("starting"), log)
     return Server(command, environment, listener, standby, process, url, log, token)
 
 
 def restart(server: Server) -> None:
     """Start a server again that ended; returns at once."""
     _kill_rest(server)
-    server.standby.start("starting again")
-    server.process = _spawn(server.command, server.environment, server.listener, server.log)
+    line = server.standby.start("starting again")
+    server.process = _spawn(server.command, server.environment, server.listener, line, server.log)
 
 
 def _spawn(
-    command: list[str], environment: dict[str, str], listener: socket.socket, log: Path | None
+    command: list[str], environment: dict[str, str], listener: socket.socket, line: socket.socket, log: Path | None
 ) -> subprocess.Popen[bytes]:
-    with _output(log) as output:
+    passed = {LISTENER: listener.fileno(), STANDBY: line.fileno()}
+    with line, _output(log) as output:
         return subprocess.Popen(
             command,
-            env=environment,
+            env={**environment, **{name: str(descriptor) for name, descriptor in passed.items()}},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            pass_fds=[listener.fileno()],
+            pass_fds=list(passed.values()),
         )
 
 
@@ -229,7 +229,6 @@ def _waiting_for(server: Server) -> str | None:
         return _stage(server.log)
     if answer.headers.get("server", "").startswith(NAME):
         return _stage(server.log)
-    server.standby.stop()  # vLLM has begun to answer
     if answer.status_code == 200:
         return None
     try:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 from argparse import Namespace
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -80,8 +81,10 @@ class LocumEndpoints:
         from locum.adapters.base import load_base
         from locum.adapters.registry import Registry
         from locum.errors import UnavailableError
+        from locum.serve.api_server import STANDBY
         from locum.serve.engine import Engine
         from locum.serve.listing import Listing
+        from locum.serve.standby import take_over
         from locum.serve.swap import Swap
         from locum.serve.traces import Traces
         from locum.settings import load_settings
@@ -104,3 +107,5 @@ class LocumEndpoints:
         )
         swap.start()
         self._end = asyncio.create_task(_end_with(engine, state))
+        if descriptor := os.environ.pop(STANDBY, None):
+            take_over(socket.socket(fileno=int(descriptor)))  # vLLM accepts connections next

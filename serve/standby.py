@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -20,20 +21,52 @@ class Standby:
         self.reason = "starting"
         self._listener = listener
         self._server: ThreadingHTTPServer | None = None
+        self._line: socket.socket | None = None
+        self._change = threading.Lock()
 
-    def start(self, reason: str) -> None:
+    def start(self, reason: str) -> socket.socket:
+        """Answer until `take_over` is called with the returned socket, by whom it has been passed on to."""
         self.reason = reason
-        if self._server is None:
-            self._server = _server(self)
-            self._server.socket.close()
-            self._server.socket = self._listener
-            threading.Thread(target=self._server.serve_forever, args=(0.05,), name=NAME, daemon=True).start()
+        mine, theirs = socket.socketpair()
+        with self._change:
+            self._line = mine
+            if self._server is None:
+                self._server = _server(self)
+                self._server.socket.close()
+                self._server.socket = self._listener
+                threading.Thread(target=self._server.serve_forever, args=(0.05,), name=NAME, daemon=True).start()
+        threading.Thread(target=self._hand_over, args=(mine,), name=f"{NAME}-line", daemon=True).start()
+        return theirs
 
     def stop(self) -> None:
         """Accept no more connections; those that are there get their answer."""
+        with self._change:
+            self._stop()
+
+    def _hand_over(self, line: socket.socket) -> None:
+        with line:
+            if not line.recv(1):
+                return  # that process has ended
+            with self._change:
+                if self._line is line:  # else the next process is starting already
+                    self._stop()
+            with contextlib.suppress(BrokenPipeError):
+                line.send(b".")
+
+    def _stop(self) -> None:
         if self._server is not None:
             self._server.shutdown()
             self._server = None
+
+
+def take_over(line: socket.socket) -> None:
+    """Ask the standby to leave the port; returns when it has, so that whoever is told "ready" is answered from then on.
+
+    Connections that come before anybody else accepts them wait.
+    """
+    with line, contextlib.suppress(ConnectionError):  # the launcher was killed
+        line.send(b".")
+        line.recv(1)
 
 
 def _server(standby: Standby) -> ThreadingHTTPServer:

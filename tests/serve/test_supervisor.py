@@ -20,7 +20,6 @@ from locum.adapters.base import pull
 from locum.adapters.registry import Registry
 from locum.errors import UnavailableError
 from locum.serve import launcher, supervisor
-from locum.serve.api_server import LISTENER
 from locum.serve.standby import Standby
 from locum.settings import Settings
 from tests.conftest import LiveServer, free_port, serving
@@ -122,6 +121,9 @@ def test_a_killed_engine_is_started_again_while_the_port_answers_503_and_the_ali
         time.sleep(0.2)
     assert (503, True) in answers
     assert answers <= {(503, True), (200, False)}
+    assert {own_server.chat("legal").status_code for _ in range(50)} == {200}, (
+        "once ready, it must not answer 503 again"
+    )
     own_server.until(lambda: "Ready again after" in (own_server.settings.home / "serve.out").read_text())
     assert own_server.who_answers("legal") == "legal@1"
     assert own_server.who_answers("legal@candidate") == "legal@2"
@@ -166,9 +168,8 @@ def test_a_server_that_keeps_ending_is_given_up_with_its_last_complaint(
     command = [sys.executable, "-c", "raise MemoryError('no room for the model')"]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stderr=output, start_new_session=True)
-    environment = {**os.environ, LISTENER: str(listener.fileno())}
     url = f"http://127.0.0.1:{port}"
-    server = launcher.Server(command, environment, listener, Standby(listener), process, url, log, "token")
+    server = launcher.Server(command, {**os.environ}, listener, Standby(listener), process, url, log, "token")
     said: list[str] = []
     with pytest.raises(UnavailableError, match=r"ended 6 times within 30 minutes .*MemoryError: no room for the model"):
         supervisor.supervise(server, said.append)
