@@ -20,6 +20,7 @@ NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Format = Literal["conversations", "messages", "sharegpt", "alpaca", "completion", "preference"]
 
 
 class _Strict(BaseModel):
@@ -27,10 +28,16 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """Where a domain's conversations come from: exactly one of `recipe` and `files`."""
+    """Where a domain's rows come from: a `recipe` or `files`, and what was accepted in review, with them or alone."""
 
     recipe: str | None = Field(None, description="a Python file beside the card with a function rows()")
-    files: list[str] = Field([], description="JSON Lines files of conversations, relative to the card")
+    files: list[str] = Field([], description="files, relative to the card, patterns such as logs/*.jsonl, or URLs")
+    format: Format | None = Field(None, description="the format of the files' rows; recognised and told when not given")
+    columns: dict[str, str] = Field(
+        {}, description="names of our fields to those in the files, such as question: Frage or group: patient"
+    )
+    reviewed: bool = Field(False, description="take what was accepted in `locum data review` too")
+    max_rejects: Fraction = Field(0.01, description="a larger share of rows that do not fit fails the build")
     packages: list[str] = Field(
         [], description="pinned packages that the recipe reads, such as simple-icd-10-cm==1.5.0"
     )
@@ -38,8 +45,10 @@ class Source(_Strict):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
-        if bool(self.recipe) == bool(self.files):
-            raise ValueError("give either `recipe` or `files`, not both and not neither")
+        if self.recipe and self.files:
+            raise ValueError("give either `recipe` or `files`, not both")
+        if not (self.recipe or self.files or self.reviewed):
+            raise ValueError("give `recipe`, `files` or `reviewed: true`, found none of them")
         return self
 
 
@@ -114,6 +123,7 @@ class DomainCard(_Strict):
     description: str = Field(min_length=1)
     system_prompt: str = Field(min_length=1)
     source: Source
+    preferences: Source | None = Field(None, description="preference pairs, for the methods dpo, orpo and kto")
     recipe: TrainingRecipe = TrainingRecipe()
     suites: list[SuiteCard] = Field(min_length=1)
     gate: GateCard = GateCard()

@@ -1,7 +1,9 @@
 """Conversations in JSON Lines: the format that domain teams already have, and what all parts read.
 
-One row is `{"conversations": [{"role": "system|user|assistant", "content": "…"}]}`. An optional `group` names
-what the row belongs to (a document, a patient, a code): rows of one group never fall into two splits.
+One row is `{"conversations": [{"role": "system|user|assistant", "content": "…"}]}`, or, for alignment, a preference:
+`{"prompt": [{"role": "user", "content": "…"}], "chosen": "…", "rejected": "…"}`. An optional `group` names what the row
+belongs to (a document, a patient, a code): rows of one group never fall into two splits. An optional `topic` names what
+it is about.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -33,24 +35,17 @@ class Conversation(BaseModel):
 
     conversations: list[Message] = Field(min_length=2)
     group: str | None = Field(None, min_length=1)
+    topic: str | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _turns_alternate(self) -> Conversation:
-        turns = self.conversations[1:] if self.conversations[0].role == "system" else self.conversations
-        expected = ["user", "assistant"] * (len(turns) // 2)
-        found = [message.role for message in turns]
-        if not turns or found != expected:
-            raise ValueError(
-                "expected an optional system message, then user and assistant in turn, ending with assistant; "
-                f"found {', '.join(message.role for message in self.conversations)}"
-            )
+        _check_turns(self.conversations, last="assistant")
         return self
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the messages; the group is not part of it."""
-        content = [[message.role, message.content] for message in self.conversations]
-        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+        """SHA-256 over the messages; group and topic are not part of it."""
+        return _digest([[message.role, message.content] for message in self.conversations])
 
     @property
     def prompt(self) -> list[Message]:
@@ -65,7 +60,55 @@ class Conversation(BaseModel):
     @property
     def question(self) -> str:
         """What the user said, all turns joined."""
-        return "\n".join(message.content for message in self.conversations if message.role == "user")
+        return _said_by_user(self.conversations)
+
+
+class Preference(BaseModel):
+    """Two answers to one prompt, of which people prefer one: what `dpo`, `orpo` and `kto` learn from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: list[Message] = Field(min_length=1)
+    chosen: str = Field(min_length=1)
+    rejected: str = Field(min_length=1)
+    group: str | None = Field(None, min_length=1)
+    topic: str | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _asks_and_differs(self) -> Preference:
+        _check_turns(self.prompt, last="user")
+        if self.chosen == self.rejected:
+            raise ValueError("expected two different answers; found the same one as chosen and rejected")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over prompt and answers; group and topic are not part of it."""
+        return _digest([[[message.role, message.content] for message in self.prompt], self.chosen, self.rejected])
+
+    @property
+    def question(self) -> str:
+        """What the user said, all turns joined."""
+        return _said_by_user(self.prompt)
+
+
+def _check_turns(messages: list[Message], *, last: Literal["user", "assistant"]) -> None:
+    turns = messages[1:] if messages[0].role == "system" else messages
+    found = [message.role for message in turns]
+    expected = [("user", "assistant")[turn % 2] for turn in range(len(found))]
+    if not found or found != expected or found[-1] != last:
+        raise ValueError(
+            f"expected an optional system message, then user and assistant in turn, ending with {last}; "
+            f"found {', '.join(message.role for message in messages)}"
+        )
+
+
+def _digest(content: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+def _said_by_user(messages: list[Message]) -> str:
+    return "\n".join(message.content for message in messages if message.role == "user")
 
 
 def normalise(text: str) -> str:

@@ -37,7 +37,7 @@ from locum.adapters.domains import load_domain
 from locum.commands.common import table
 from locum.settings import load_settings
 from locum.train.batch import Collator
-from locum.train.build import build_data, split_file
+from locum.train.data.build import build_data, split_file
 from locum.train.rows import load_rows
 from locum.train.sft import selected_loss
 from locum.train.template import Template

@@ -63,7 +63,7 @@ def test_the_loop_from_a_wheel_of_weights_to_a_release_with_evidence(tmp_path: P
 @pytest.mark.parametrize("domain", ["medical", "legal", "finance"])
 def test_a_shipped_domain_has_enough_held_out_items_and_none_of_them_in_training(domain: str, tmp_path: Path) -> None:
     from locum.adapters.domains import load_domain
-    from locum.train.build import build_data, load_data
+    from locum.train.data.build import build_data, load_data
 
     built = build_data(load_domain(ROOT / "domains", domain), tmp_path / domain)
     assert built.leak.startswith("0 of ")

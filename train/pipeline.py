@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locum.adapters.domains import Domain
-from locum.train.build import DataBuild, build_data
+from locum.train.data.build import DataBuild, build_data
 from locum.train.recipe import with_overrides
 from locum.train.result import TrainingResult
 

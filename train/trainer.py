@@ -20,8 +20,8 @@ from locum.adapters.base import Base
 from locum.adapters.card import TrainingRecipe
 from locum.adapters.manifest import DataRecord
 from locum.errors import BadInputError, OutOfMemoryError, UnavailableError
-from locum.train.build import split_file
 from locum.train.curve import draw_losses
+from locum.train.data.build import split_file
 from locum.train.result import RESULT_FILE, Losses, TrainingResult
 from locum.train.rows import load_rows
 from locum.train.run import ADAPTER_FILES, finished, last_checkpoint, run_digest, run_folder

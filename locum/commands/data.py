@@ -20,7 +20,7 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
     Example: locum data build medical
     """
     from locum.adapters.domains import load_domain
-    from locum.train.build import build_data
+    from locum.train.data.build import build_data
 
     in_force = settings()
     folder = in_force.data_path(domain)
@@ -51,7 +51,7 @@ def check(
     Example: locum data check conversations.jsonl
     """
     from locum.errors import BadInputError, CheckFailedError
-    from locum.train.check import check_file
+    from locum.train.data.check import check_file
 
     found = check_file(file)
     if as_json:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from locum.adapters.conversations import Conversation, Message, normalise, read_conversations
+from locum.adapters.conversations import Conversation, Message, Preference, normalise, read_conversations
 from locum.errors import BadInputError, NotFoundError
 
 USER, ANSWER = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}
@@ -104,3 +105,24 @@ def test_a_conversation_knows_its_question_its_prompt_and_its_answer() -> None:
     row = conversation([("One?", "1"), ("Two?", "2")], "Count.")
     assert (row.question, row.answer) == ("One?\nTwo?", "2")
     assert [message.role for message in row.prompt] == ["system", "user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expectation"),
+    [
+        ({"prompt": [USER, ANSWER], "chosen": "A", "rejected": "B"}, "ending with user; found user, assistant"),
+        ({"prompt": [SYSTEM], "chosen": "A", "rejected": "B"}, "ending with user; found system"),
+        ({"prompt": [USER], "chosen": "A", "rejected": "A"}, "expected two different answers"),
+        ({"prompt": [USER], "chosen": "", "rejected": "B"}, "at least 1 character"),
+    ],
+)
+def test_a_wrong_preference_is_refused_and_says_what_was_expected(row: dict[str, object], expectation: str) -> None:
+    with pytest.raises(ValidationError, match=expectation):
+        Preference.model_validate(row)
+
+
+def test_preferences_differ_by_prompt_and_answers_and_not_by_group_or_topic() -> None:
+    row = Preference.model_validate({"prompt": [SYSTEM, USER], "chosen": "A", "rejected": "B"})
+    assert row.question == "Q"
+    assert row.model_copy(update={"group": "g", "topic": "t"}).digest == row.digest
+    assert row.model_copy(update={"chosen": "B", "rejected": "A"}).digest != row.digest

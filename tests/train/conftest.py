@@ -12,7 +12,7 @@ from locum.adapters.base import Base
 from locum.adapters.card import TrainingRecipe
 from locum.adapters.domains import load_domain
 from locum.settings import Settings
-from locum.train.build import DataBuild, build_data
+from locum.train.data.build import DataBuild, build_data
 from locum.train.result import TrainingResult
 
 # The tiny base's own weights are strong noise: a small rank and a few steps show what a fit does.

@@ -11,8 +11,8 @@ from locum.adapters.conversations import read_conversations
 from locum.adapters.domains import Domain, load_domain
 from locum.errors import BadInputError, NotFoundError, UnavailableError
 from locum.settings import Settings
-from locum.train.build import build_data, load_data, split_file
-from locum.train.check import check_file
+from locum.train.data.build import build_data, load_data, split_file
+from locum.train.data.check import check_file
 from locum.train.recipe import with_overrides
 
 ROW = '{"conversations": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'

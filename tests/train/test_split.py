@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from locum.adapters.conversations import Conversation, normalise
 from locum.errors import CheckFailedError
-from locum.train.split import NAMES, Splits, check_leaks, data_record, split
+from locum.train.data.split import NAMES, Splits, check_leaks, data_record, split
 
 
 def row(question: str, answer: str = "yes", group: str | None = None) -> Conversation:

@@ -17,7 +17,7 @@ from locum.adapters.artifact import inspect_artifact
 from locum.adapters.base import Base
 from locum.errors import BadInputError, CheckFailedError, ConflictError, OutOfMemoryError
 from locum.settings import Settings
-from locum.train.build import DataBuild
+from locum.train.data.build import DataBuild
 from locum.train.result import TrainingResult
 from locum.train.run import run_folder
 from locum.train.trainer import _explained
@@ -142,7 +142,7 @@ def _in_process(settings: Settings, runs: Path, **fields: int) -> subprocess.Pop
 from pathlib import Path
 from locum.adapters.base import load_base
 from locum.adapters.card import TrainingRecipe
-from locum.train.build import load_data
+from locum.train.data.build import load_data
 from locum.train.trainer import fit
 recipe = TrainingRecipe(**{recipe})
 data = Path({str(settings.data_path("legal"))!r})

@@ -12,8 +12,8 @@ from locum.adapters.conversations import Conversation
 from locum.adapters.domains import Domain
 from locum.adapters.manifest import DataRecord
 from locum.errors import BadInputError, NotFoundError
-from locum.train.source import read_source, with_system
-from locum.train.split import NAMES, SplitName, Splits, check_leaks, data_record, split
+from locum.train.data.source import read_source, with_system
+from locum.train.data.split import NAMES, SplitName, Splits, check_leaks, data_record, split
 
 RECORD_FILE = "data.json"
 

@@ -35,7 +35,7 @@ def with_system(conversation: Conversation, prompt: str) -> Conversation:
     if conversation.conversations[0].role == "system":
         return conversation
     messages = [Message(role="system", content=prompt), *conversation.conversations]
-    return Conversation(conversations=messages, group=conversation.group)
+    return conversation.model_copy(update={"conversations": messages})
 
 
 def _read_recipe(domain: Domain, path: Path) -> Iterator[Conversation]:

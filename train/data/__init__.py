@@ -1,0 +1,1 @@
+"""Data: read, checked, split and built."""
