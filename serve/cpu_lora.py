@@ -26,7 +26,7 @@ from vllm.lora.punica_wrapper.punica_base import PunicaWrapperBase
 
 from locum.serve import cpu_kernels
 
-LONG_RUN = 32  # from so many rows of one adapter on, matrix products of their own are faster
+LONG_RUN = 16  # rows of one adapter from which on matrix products of their own are faster (benchmarks/layers.py)
 MIXED = -2
 
 Weights = tuple[torch.Tensor, ...]
