@@ -10,7 +10,7 @@ The fused query, key and value projection of SmolLM2-135M, rank 16, float32, fou
     rows       Locum's kernel, each row with its own slot (decode, and what lies between long runs)
     run        Locum's kernel where it hands a long run of one adapter to matrix products
 
-Each is compared with `grouped` before it is measured. Bars for --check: with fewer than LONG_RUN rows no other way beats
+Each is compared with `grouped` first. Bars for --check: with fewer than LONG_RUN rows no other way beats
 `rows` by more than a tenth; from LONG_RUN rows on, `run` is faster than `rows`.
 """
 
