@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from locum.commands.common import JsonOption, err, out, print_json, settings, table
+
+if TYPE_CHECKING:
+    from locum.adapters.card import Format
 
 app = typer.Typer(help="Data: conversations, checked and split.", no_args_is_help=True)
 SHOWN = 20
@@ -44,18 +49,31 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
 
 @app.command("check")
 def check(
-    file: Annotated[Path, typer.Argument(help="A JSON Lines file of conversations.")], as_json: JsonOption = False
+    file: Annotated[str, typer.Argument(help="A file of rows, or its URL: JSON, JSONL, CSV, Parquet or Excel.")],
+    format: Annotated[str | None, typer.Option(help="The format of its rows, when it cannot be told.")] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="OURS=THEIRS", help="What the file calls a field of ours; repeatable."),
+    ] = None,
+    rejects: Annotated[Path | None, typer.Option(help="Write the rows that do not fit to this file.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Check a file of conversations and say what is wrong in which line; exits 1 when something is.
+    """Check a file of conversations or preferences: what it is, and what is wrong in which row; exits 1 then.
 
-    Example: locum data check conversations.jsonl
+    Example: locum data check spreadsheet.xlsx --column question=Frage --column answer=Antwort
     """
     from locum.errors import BadInputError, CheckFailedError
     from locum.train.data.check import check_file
 
-    found = check_file(file)
+    with err.status(f"checking {file}"):
+        found = check_file(file, format=_format(format), columns=_columns(columns or []))
     if as_json:
         print_json(found.model_dump(mode="json"))
+    else:
+        out.print(f"{file}: {found.format}, by {found.why}.", highlight=False, markup=False, soft_wrap=True)
+    if rejects is not None:
+        lines = [json.dumps(dataclasses.asdict(reject), ensure_ascii=False) + "\n" for reject in found.rejects]
+        rejects.write_text("".join(lines), encoding="utf-8")
     if found.problems:
         if not as_json:
             for problem in found.problems[:SHOWN]:
@@ -64,14 +82,34 @@ def check(
                 out.print(f"… and {len(found.problems) - SHOWN:,} more", highlight=False)
         raise CheckFailedError(
             f"{file}: {found.wrong:,} of {found.rows:,} rows are wrong",
-            hint='a row is {"conversations": [{"role": "system|user|assistant", "content": "…"}]}, '
-            "ending with the assistant",
+            hint="docs/training.md shows each format" if rejects else "--rejects FILE writes them to a file",
         )
     if not found.rows:
-        raise BadInputError(f"{file} holds no row, expected conversations, one JSON object a line")
+        raise BadInputError(f"{file} holds no row, expected conversations or preferences")
     if not as_json:
         out.print(
-            f"{found.rows:,} conversations, all right: {found.turns:,} answers, {found.characters:,} characters, "
-            f"{found.groups:,} groups.",
+            f"{found.rows:,} rows, all right: {found.turns:,} answers, {found.characters:,} characters, "
+            f"{found.groups:,} groups, {len(found.topics):,} topics.",
             highlight=False,
         )
+
+
+def _format(name: str | None) -> Format | None:
+    from typing import get_args
+
+    from locum.adapters.card import Format
+    from locum.errors import BadInputError
+
+    if name is not None and name not in get_args(Format):
+        raise BadInputError(f"--format {name}: expected one of {', '.join(get_args(Format))}")
+    return cast("Format | None", name)
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    from locum.errors import BadInputError
+
+    pairs = [each.partition("=") for each in given]
+    for pair, whole in zip(pairs, given, strict=True):
+        if not (pair[0] and pair[2]):
+            raise BadInputError(f"--column {whole}: expected OURS=THEIRS, such as --column question=Frage")
+    return {ours: theirs for ours, _, theirs in pairs}

@@ -33,10 +33,10 @@ def test_check_lists_wrong_rows_and_fails(runner: CliRunner, domain_folder: Path
     good = domain_folder / "conversations.jsonl"
     assert runner.invoke(app, ["data", "check", str(good)]).exit_code == 0
     bad = domain_folder / "bad.jsonl"
-    bad.write_text("nonsense\n" * 30)
+    bad.write_text(good.read_text().splitlines()[0] + "\n" + "nonsense\n" * 30)
     result = runner.invoke(app, ["data", "check", str(bad)])
     assert isinstance(result.exception, CheckFailedError)
-    assert "30 of 30 rows" in str(result.exception)
+    assert "30 of 31 rows" in str(result.exception)
     assert result.output.count("bad.jsonl:") == 20
     assert "10 more" in result.output
     found = json.loads(runner.invoke(app, ["data", "check", str(bad), "--json"]).stdout)

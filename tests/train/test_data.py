@@ -95,7 +95,7 @@ def test_every_wrong_row_of_a_file_is_named(tmp_path: Path) -> None:
     file.write_bytes(
         ROW.encode() + b"\nnot json\n" + b'{"conversations": [{"role": "bot"}]}\n\xff\xfe\n' + ROW.encode()
     )
-    found = check_file(file)
+    found = check_file(str(file))
     assert (found.rows, found.wrong) == (5, 3)
     assert [problem.split(": ")[0] for problem in found.problems] == [f"{file}:{line}" for line in (3, 4, 5)]
 

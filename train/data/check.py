@@ -1,65 +1,78 @@
-"""Check a file of conversations row by row, and count what it holds."""
+"""Check a file row by row, and count what it holds."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from locum.adapters.conversations import Conversation
-from locum.errors import NotFoundError
+from locum.adapters.card import Format
+from locum.adapters.conversations import Preference
+from locum.train.data.reading import Reject, read_file, recognise
 
 
 class FileCheck(BaseModel):
-    """What was found in a file of conversations."""
+    """What was found in a file of rows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
+    format: Format
+    why: str = Field(description="what says that it is this format")
     rows: int = Field(description="rows, right or wrong; blank lines do not count")
-    wrong: int = Field(description="rows that are not conversations")
-    problems: list[str] = Field(description="the first problem of each wrong row: `file:line: field: expectation`")
-    roles: dict[str, int] = Field(description="messages of each role")
+    wrong: int = Field(description="rows that do not fit")
+    problems: list[str] = Field(description="the first problem of each wrong row: `file:row: field: reason`")
+    rejects: list[Reject] = Field(exclude=True)
+    roles: dict[str, int] = Field(description="messages of each role; both answers of a preference count")
     turns: int = Field(description="answers of the assistant")
     characters: int = Field(description="characters of all messages")
     groups: int = Field(description="different groups")
+    topics: dict[str, int] = Field(description="rows of each topic")
 
 
-def check_file(path: Path) -> FileCheck:
-    """Check every row of a JSON Lines file of conversations.
+def check_file(location: str, *, format: Format | None = None, columns: Mapping[str, str] | None = None) -> FileCheck:
+    """Check every row of a file; its format is recognised when it is not given.
 
     Raises:
         NotFoundError: there is no such file.
+        BadInputError: it is of no kind that can be read, has no row, or its format cannot be told.
     """
-    if not path.is_file():
-        raise NotFoundError(f"there is no file {path}")
-    rows, problems = 0, []
+    columns = columns or {}
+    why = "as asked for"
+    if format is None:
+        recognised = recognise(location, columns=columns)
+        format, why = recognised.format, recognised.why
+    rows = characters = 0
+    rejects: list[Reject] = []
     roles: Counter[str] = Counter()
-    characters = 0
-    groups = set()
-    with path.open("rb") as lines:  # bytes: a line that is not UTF-8 is one wrong row, not the end of the check
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            rows += 1
-            try:
-                conversation = Conversation.model_validate_json(line)
-            except ValidationError as error:
-                problem = error.errors()[0]
-                field = ".".join(str(part) for part in problem["loc"]) or "row"
-                problems.append(f"{path}:{number}: {field}: {problem['msg']}")
-                continue
-            roles.update(message.role for message in conversation.conversations)
-            characters += sum(len(message.content) for message in conversation.conversations)
-            groups.add(conversation.group)
+    topics: Counter[str] = Counter()
+    groups: set[str | None] = set()
+    for item in read_file(location, format=format, columns=columns):
+        rows += 1
+        if isinstance(item, Reject):
+            rejects.append(item)
+            continue
+        row = item.row
+        messages = row.prompt if isinstance(row, Preference) else row.conversations
+        said = [(message.role, message.content) for message in messages]
+        if isinstance(row, Preference):
+            said += [("assistant", row.chosen), ("assistant", row.rejected)]
+        roles.update(role for role, _ in said)
+        characters += sum(len(content) for _, content in said)
+        groups.add(row.group)
+        topics.update([row.topic] if row.topic else [])
     return FileCheck(
-        file=str(path),
+        file=location,
+        format=format,
+        why=why,
         rows=rows,
-        wrong=len(problems),
-        problems=problems,
+        wrong=len(rejects),
+        problems=[str(reject) for reject in rejects],
+        rejects=rejects,
         roles=dict(sorted(roles.items())),
         turns=roles["assistant"],
         characters=characters,
         groups=len(groups - {None}),
+        topics=dict(sorted(topics.items())),
     )

@@ -1,0 +1,82 @@
+"""Files of any readable kind and format, row by row: what fits, and what does not and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from locum.adapters.card import Format
+from locum.errors import BadInputError
+from locum.train.data import formats
+from locum.train.data.files import RawRow, read_rows
+from locum.train.data.formats import Row, RowError
+
+RECOGNISED_BY = 20
+RAW_LIMIT = 10_000
+
+
+@dataclass(frozen=True)
+class Read:
+    """A row that fits. `number` is its line or row, from 1."""
+
+    file: str
+    number: int
+    row: Row
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that does not fit; `raw` is how it begins, as JSON or text."""
+
+    file: str
+    number: int
+    field: str
+    reason: str
+    raw: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.number}: {self.field}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a file holds, and what says so."""
+
+    format: Format
+    why: str
+
+
+def recognise(location: str, *, columns: Mapping[str, str]) -> Recognised:
+    """The format of a file, by its first rows.
+
+    Raises:
+        BadInputError: it cannot be told, or the file has no row.
+    """
+    first = list(islice(read_rows(location), RECOGNISED_BY))
+    if not first:
+        raise BadInputError(f"{location} holds no row, expected conversations or preferences")
+    rows = [raw.fields for raw in first if raw.fields is not None]
+    if not rows:
+        raise BadInputError(f"{location}:{first[0].number}: {first[0].problem}, and no row after it is better")
+    try:
+        return Recognised(*formats.recognise(rows, columns))
+    except BadInputError as error:
+        raise BadInputError(f"{location}: {error}", hint=error.hint) from None
+
+
+def read_file(location: str, *, format: Format, columns: Mapping[str, str], start: int = 0) -> Iterator[Read | Reject]:
+    """All rows of a file but the first `start`, in order."""
+    for raw in read_rows(location, start=start):
+        try:
+            if raw.fields is None:
+                raise RowError("row", raw.problem)
+            yield Read(location, raw.number, formats.to_row(raw.fields, format, columns))
+        except RowError as error:
+            yield Reject(location, raw.number, error.field, str(error), _shown(raw))
+
+
+def _shown(raw: RawRow) -> str:
+    text = raw.text if raw.fields is None else json.dumps(raw.fields, ensure_ascii=False, default=str)
+    return text[:RAW_LIMIT]
