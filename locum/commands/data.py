@@ -29,21 +29,33 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
 
     in_force = settings()
     folder = in_force.data_path(domain)
-    with err.status(f"building the data of {domain}"):
-        built = build_data(load_domain(in_force.domains, domain), folder)
+    with err.status(f"building the data of {domain}") as status:
+        built = build_data(
+            load_domain(in_force.domains, domain),
+            folder,
+            lambda text: status.update(f"building the data of {domain}: {text}"),
+        )
     if as_json:
         print_json({**built.model_dump(mode="json"), "path": str(folder)})
         return
+    for origin in built.origins:
+        out.print(f"{origin}.", highlight=False, markup=False, soft_wrap=True)
     splits = built.record.splits
     rows = [(name, splits[name].rows, splits[name].digest[:12]) for name in ("train", "validation", "test")]
     out.print(table(domain, ["split", "rows", "digest"], rows))
-    out.print(f"{built.leak}.", highlight=False)
-    if built.duplicates or built.variants:
-        out.print(
-            f"Left out of {built.rows_read:,} rows: {built.duplicates:,} that are there twice, "
-            f"{built.variants:,} that ask what a held-out row asks.",
-            highlight=False,
-        )
+    if built.topics.before:
+        counts = built.topics
+        topics = [
+            (name, *(each.get(name, 0) for each in (counts.before, counts.train, counts.validation, counts.test)))
+            for name in sorted({*counts.before, *counts.validation, *counts.test})
+        ]
+        out.print(table(None, ["topic", "train, before balancing", "train", "validation", "test"], topics))
+    out.print(f"{built.leak}. {built.sureness}.", highlight=False)
+    left_out = [(step.rows, step.reason) for step in built.steps if step.action == "dropped"]
+    left_out += [(built.rejects, "do not fit (rejects.jsonl)")] if built.rejects else []
+    if left_out:
+        told = ", ".join(f"{rows:,} {reason}" for rows, reason in left_out)
+        out.print(f"Left out of {built.rows_read:,} rows: {told}.", highlight=False, soft_wrap=True)
     out.print(f"In {folder}. Next: locum train {domain}", highlight=False, soft_wrap=True)
 
 

@@ -37,7 +37,7 @@ def test_check_lists_wrong_rows_and_fails(runner: CliRunner, domain_folder: Path
     result = runner.invoke(app, ["data", "check", str(bad)])
     assert isinstance(result.exception, CheckFailedError)
     assert "30 of 31 rows" in str(result.exception)
-    assert result.output.count("bad.jsonl:") == 20
+    assert result.output.count(": row: ") == 20
     assert "10 more" in result.output
     found = json.loads(runner.invoke(app, ["data", "check", str(bad), "--json"]).stdout)
     assert found["wrong"] == 30

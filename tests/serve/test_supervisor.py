@@ -96,7 +96,7 @@ def ask_at_length(server: LiveServer, ended: dict[str, float], said: dict[str, s
     threads = [noting("stream", stream), noting("stalled", stalled)]
     assert began.wait(30)
     threads.append(noting("plain", plain))
-    time.sleep(1)  # enough for it to be in the engine; it takes several
+    server.until(lambda: server.metric("vllm:num_requests_running") > 16)
     return threads
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from locum.adapters.card import TrainingRecipe
-from locum.adapters.conversations import read_conversations
+from locum.adapters.card import Source, TrainingRecipe
+from locum.adapters.conversations import Preference, read_conversations
 from locum.adapters.domains import Domain, load_domain
-from locum.errors import BadInputError, NotFoundError, UnavailableError
+from locum.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
 from locum.settings import Settings
-from locum.train.data.build import build_data, load_data, split_file
+from locum.train.data.build import build_data, load_build, load_data, split_file
 from locum.train.data.check import check_file
+from locum.train.data.work import Work
 from locum.train.recipe import with_overrides
 
 ROW = '{"conversations": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
@@ -67,7 +70,7 @@ def test_a_recipe_is_run(legal: Domain, tmp_path: Path) -> None:
     [
         ("import nonesuch", UnavailableError, "needs the package nonesuch"),
         ("x = 1", BadInputError, "no function rows"),
-        ("def rows(): return [{'conversations': []}]", BadInputError, "row 1: conversations: "),
+        ("def rows(): return [{'conversations': []}]", BadInputError, r"data\.py:1: conversations: "),
         ("def rows(): return [1 / 0]", BadInputError, "ZeroDivisionError"),
         ("def rows(): return []", BadInputError, "is empty"),
     ],
@@ -118,3 +121,95 @@ def test_overrides_are_read_as_in_a_card() -> None:
 def test_wrong_overrides_are_refused(override: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         with_overrides(TrainingRecipe(), [override])
+
+
+def many(path: Path, count: int, *, wrong: int = 0) -> None:
+    lines = [ROW.replace('"q"', f'"question {number}"') for number in range(count)] + ["nonsense\n"] * wrong
+    path.write_text("".join(lines))
+
+
+def test_a_few_rows_that_do_not_fit_are_written_down_and_too_many_fail_the_build(legal: Domain, tmp_path: Path) -> None:
+    many(legal.folder / "conversations.jsonl", 300, wrong=2)
+    built = build_data(legal, tmp_path / "legal")
+    assert (built.rows_read, built.rejects) == (302, 2)
+    rejects = [json.loads(line) for line in (tmp_path / "legal" / "rejects.jsonl").read_text().splitlines()]
+    assert [(each["row"], each["raw"]) for each in rejects] == [(301, "nonsense\n"), (302, "nonsense\n")]
+    many(legal.folder / "conversations.jsonl", 300, wrong=4)
+    with pytest.raises(
+        BadInputError, match=r"(?s)4 of 304 rows do not fit, at most 1% may .*:301: row: not valid JSON"
+    ) as caught:
+        build_data(legal, tmp_path / "legal")
+    assert caught.value.hint is not None
+    assert len((tmp_path / "legal-rejects.jsonl").read_text().splitlines()) == 4
+    assert load_data(tmp_path / "legal") == built.record, "what was built before stays"
+    many(legal.folder / "conversations.jsonl", 300)
+    build_data(legal, tmp_path / "legal")
+    assert not (tmp_path / "legal-rejects.jsonl").exists()
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(
+    legal: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(legal.folder / "conversations.jsonl", 3500)
+    whole = build_data(legal, tmp_path / "whole")
+    read: list[int] = []
+    added = Work.add
+
+    def add(work: Work, row: Any, final: Any) -> None:
+        read.append(1)
+        if len(read) == 2500:
+            raise KeyboardInterrupt
+        added(work, row, final)
+
+    monkeypatch.setattr(Work, "add", add)
+    with pytest.raises(KeyboardInterrupt):
+        build_data(legal, tmp_path / "part")
+    assert not (tmp_path / "part").exists()
+    read.clear()
+    again = build_data(legal, tmp_path / "part")
+    assert len(read) == 1500, "two thousand rows were kept"
+    assert again == whole
+
+
+def test_a_build_that_another_process_is_doing_is_not_done_twice(legal: Domain, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    (tmp_path / ".legal.work").mkdir()
+    with FileLock(tmp_path / ".legal.work" / "lock"), pytest.raises(ConflictError, match="another process is building"):
+        build_data(legal, tmp_path / "legal")
+
+
+def test_files_of_several_formats_make_one_domain(legal: Domain, tmp_path: Path) -> None:
+    many(legal.folder / "logs.jsonl", 100)
+    (legal.folder / "sheet.csv").write_text(
+        "Frage;Antwort;Akte\n" + "".join(f"Was ist {n}?;Nummer {n};A{n}\n" for n in range(100))
+    )
+    files = {"files": ["logs.jsonl", "*.csv"], "columns": {"question": "Frage", "answer": "Antwort", "group": "Akte"}}
+    source = legal.card.source.model_copy(update=files)
+    built = build_data(Domain(legal.card.model_copy(update={"source": source}), legal.folder), tmp_path / "legal")
+    assert built.origins == [
+        "logs.jsonl: conversations, by `conversations` with `role` and `content`",
+        "sheet.csv: completion, by `Frage` and `Antwort`",
+    ]
+    assert built.rows_read == sum(split.rows for split in built.record.splits.values()) == 200
+
+
+def test_preferences_are_built_beside_and_none_asks_what_the_test_split_asks(legal: Domain, tmp_path: Path) -> None:
+    many(legal.folder / "conversations.jsonl", 300)
+    pairs = [{"prompt": f"Question {n}?", "chosen": "yes", "rejected": "no"} for n in range(300)]
+    (legal.folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    card = legal.card.model_copy(update={"preferences": Source(files=["pairs.jsonl"])})
+    build_data(Domain(card, legal.folder), tmp_path / "legal")
+    tested = {row.question for row in read_conversations(split_file(tmp_path / "legal", "test"))}
+    built = load_build(tmp_path / "legal" / "preferences")
+    rows = [
+        Preference.model_validate_json(line)
+        for name in built.record.splits
+        for line in split_file(tmp_path / "legal" / "preferences", name).read_text().splitlines()
+        if name != "test"
+    ]
+    assert len(rows) > 200
+    assert not tested & {row.question.lower().rstrip("?") for row in rows}
+    assert {row.prompt[0].role for row in rows} == {"system"}
+    with pytest.raises(BadInputError, match="rows of the format preference, expected conversations"):
+        build_data(Domain(legal.card.model_copy(update={"source": card.preferences}), legal.folder), tmp_path / "x")

@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from locum.adapters.conversations import Conversation
+from locum.adapters.card import Source
+from locum.adapters.conversations import Conversation, Preference
 from locum.adapters.domains import Domain
-from locum.adapters.manifest import DataRecord
-from locum.errors import BadInputError, NotFoundError
-from locum.train.data.source import read_source, with_system
-from locum.train.data.split import NAMES, SplitName, Splits, check_leaks, data_record, split
+from locum.adapters.manifest import DataRecord, Split
+from locum.errors import BadInputError, CheckFailedError, ConflictError, NotFoundError
+from locum.train.data.reading import Reject
+from locum.train.data.source import Origin, origins, with_system
+from locum.train.data.split import NAMES, SplitName, smallest_difference
+from locum.train.data.work import Work
 
 RECORD_FILE = "data.json"
+REJECTS_FILE = "rejects.jsonl"
+NEAR_FILE = "near-duplicates.jsonl"
+PREFERENCES = "preferences"
+COMMIT_ROWS = 1000
+SHOWN = 3
+
+
+class Step(BaseModel):
+    """What one step did to how many rows, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: str
+    action: str
+    reason: str
+    rows: int
+
+
+class Topics(BaseModel):
+    """Rows of each topic."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    before: dict[str, int] = Field(description="training rows before balancing")
+    train: dict[str, int]
+    validation: dict[str, int]
+    test: dict[str, int]
 
 
 class DataBuild(BaseModel):
@@ -25,46 +60,56 @@ class DataBuild(BaseModel):
 
     domain: str
     record: DataRecord
-    rows_read: int = Field(description="rows that the source gave")
+    rows_read: int = Field(description="rows that the source gave, those that do not fit included")
+    rejects: int = Field(description="rows that do not fit; they are in rejects.jsonl")
     duplicates: int = Field(description="rows dropped because they were there before, word for word")
+    near_duplicates: int = Field(
+        description="rows that are nearly the same as others; they are in near-duplicates.jsonl"
+    )
     variants: int = Field(description="rows dropped from train or validation because a held-out row asks the same")
+    steps: list[Step]
+    topics: Topics
     leak: str = Field(description="the result of the leak check, in a sentence")
+    sureness: str = Field(description="what differences the test split can show, in a sentence")
+    origins: list[str] = Field(description="the recipe or each file, and what says what format it is")
     source: str = Field(description="the recipe or the files that the rows came from")
     packages: list[str] = Field(description="pinned packages that the recipe reads")
     licence: str
 
 
-def build_data(domain: Domain, out: Path) -> DataBuild:
+def build_data(domain: Domain, out: Path, say: Callable[[str], None] = lambda text: None) -> DataBuild:
     """Read a domain's source, split it, check it for leaks and write it to the folder `out`.
 
-    The folder is put in place whole. What was there is replaced.
+    Memory is bounded, however many rows there are. The folder is put in place whole; what was there is replaced. A
+    build that was interrupted is taken up where it stopped. With a card that has `preferences`, these are built too,
+    into the folder `preferences` in it.
+
+    Args:
+        say: is told now and then what is being done.
 
     Raises:
-        BadInputError: the source is wrong, or has too few rows to fill every split.
+        BadInputError: the source is wrong, has too many rows that do not fit, or too few to fill every split.
         NotFoundError: the recipe or a file is not there.
-        UnavailableError: the recipe needs a package that is not installed.
+        UnavailableError: the recipe needs a package that is not installed, or a file's place does not answer.
         CheckFailedError: a held-out item is also in a split that is learnt from.
+        ConflictError: another process is building the same data.
     """
-    rows = list(read_source(domain))
-    splits = split(rows)
-    _check_filled(domain, splits, len(rows))
-    leak = check_leaks(splits)
-    # Split first: editing the card's system prompt must not deal the rows anew.
-    splits = _with_system(splits, domain.card.system_prompt)
-
-    source = domain.card.source
-    build = DataBuild(
-        domain=domain.name,
-        record=data_record(splits),
-        rows_read=len(rows),
-        duplicates=splits.duplicates,
-        variants=splits.variants,
-        leak=leak,
-        source=source.recipe or ", ".join(source.files),
-        packages=source.packages,
-        licence=source.licence,
-    )
-    _write(out, splits, build)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(out), _part(out) as part:
+        with closing(_work(domain, domain.card.source, Conversation, out, say)) as work:
+            build = _build(domain, domain.card.source, work, part)
+            held_out = set(work.questions("test"))
+        if (preferences := domain.card.preferences) is not None:
+            folder = part / PREFERENCES
+            folder.mkdir()
+            with closing(_work(domain, preferences, Preference, out, say, held_out)) as work:
+                _build(domain, preferences, work, folder)
+        part.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+        _rejects_beside(out).unlink(missing_ok=True)
+        shutil.rmtree(_work_folder(out))
     return build
 
 
@@ -74,10 +119,22 @@ def load_data(path: Path) -> DataRecord:
     Raises:
         NotFoundError: there is no built data.
     """
-    build = _read_build(path)
-    if build is None:
+    return load_build(path).record
+
+
+def load_build(path: Path) -> DataBuild:
+    """All that is known of the data in a folder that `build_data` wrote.
+
+    Raises:
+        NotFoundError: there is no built data.
+    """
+    try:
+        build = DataBuild.model_validate_json((path / RECORD_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError):
+        build = None
+    if build is None or not all(split_file(path, name).is_file() for name in NAMES):
         raise NotFoundError(f"there is no built data in {path}", hint=f"locum data build {path.name}")
-    return build.record
+    return build
 
 
 def split_file(path: Path, name: SplitName) -> Path:
@@ -85,51 +142,207 @@ def split_file(path: Path, name: SplitName) -> Path:
     return path / f"{name}.jsonl"
 
 
-def _check_filled(domain: Domain, splits: Splits, read: int) -> None:
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    _work_folder(out).mkdir(exist_ok=True)
+    lock = FileLock(_work_folder(out) / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConflictError(f"another process is building {out}", hint="wait for it") from None
+    with lock:
+        yield
+
+
+@contextmanager
+def _part(out: Path) -> Iterator[Path]:
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _work_folder(out: Path) -> Path:
+    return out.parent / f".{out.name}.work"
+
+
+def _rejects_beside(out: Path) -> Path:
+    return out.parent / f"{out.name}-{REJECTS_FILE}"
+
+
+def _work(
+    domain: Domain,
+    source: Source,
+    kind: type[Conversation] | type[Preference],
+    out: Path,
+    say: Callable[[str], None],
+    held_out: set[bytes] | None = None,
+) -> Work:
+    """The table with all rows of a source, dealt to their splits."""
+    given = origins(domain, source, kind)
+    # what the table depends on: another card, or a file that changed, begins a new one
+    facts = [source.model_dump(mode="json"), domain.card.system_prompt, [_state(each.location) for each in given]]
+    name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    work = Work(_work_folder(out) / f"{kind.__name__.lower()}-{name}.db")
+    try:
+        for number, origin in enumerate(given):
+            _read(work, number, origin, domain.card.system_prompt, say)
+        say("splitting")
+        _check_rejects(work, source, out)
+        work.deal(domain.card.duplicates, domain.card.balance, held_out or ())
+    except BaseException:
+        work.close()
+        raise
+    return work
+
+
+def _state(location: str) -> list[object]:
+    path = Path(location)
+    if "://" in location or not path.is_file():
+        return [location]
+    found = path.stat()
+    return [location, found.st_size, found.st_mtime_ns]
+
+
+def _read(work: Work, number: int, origin: Origin, prompt: str, say: Callable[[str], None]) -> None:
+    rows = work.progress(number)
+    for item in origin.rows(rows):
+        rows += 1
+        if isinstance(item, Reject):
+            work.reject(item.file, item.number, item.field, item.reason, item.raw)
+        else:
+            # Dealt as it was read: editing the card's system prompt must not deal the rows anew.
+            work.add(item.row, with_system(item.row, prompt))
+        if rows % COMMIT_ROWS == 0:
+            work.reached(number, rows)
+            say(f"{rows:,} rows of {Path(origin.location).name}")
+    work.reached(number, rows)
+
+
+def _check_rejects(work: Work, source: Source, out: Path) -> None:
+    rejects, read = list(work.rejects()), work.read()
+    if read == 0 or len(rejects) <= source.max_rejects * read:
+        return
+    beside = _rejects_beside(out)
+    beside.write_text("".join(line + "\n" for line in rejects), encoding="utf-8")
+    first = [json.loads(line) for line in rejects[:SHOWN]]
+    told = "\n".join(f"  {each['file']}:{each['row']}: {each['field']}: {each['reason']}" for each in first)
+    raise BadInputError(
+        f"{len(rejects):,} of {read:,} rows do not fit, at most {source.max_rejects:.0%} may "
+        f"(source.max_rejects):\n{told}",
+        hint=f"all of them are in {beside}",
+    )
+
+
+def _build(domain: Domain, source: Source, work: Work, part: Path) -> DataBuild:
+    counts = {name: work.count(name) for name in NAMES}
+    _check_filled(domain, counts, work.read())
+    leak = _check_leaks(work, counts)
+    splits = {name: Split(rows=counts[name], digest=_write_split(work, name, split_file(part, name))) for name in NAMES}
+    listing = "".join(f"{splits[name].digest}  {name}\n" for name in NAMES)
+    record = DataRecord(digest=hashlib.sha256(listing.encode()).hexdigest(), splits=splits)
+    rejects = _write_lines(part / REJECTS_FILE, work.rejects())
+    pairs = (
+        {"similarity": round(pair.similarity, 3), "row": pair.later, "is_like": pair.earlier}
+        for pair in work.near_pairs()
+    )
+    near = _write_lines(part / NEAR_FILE, (json.dumps(pair, ensure_ascii=False) for pair in pairs))
+    dropped = work.dropped()
+    changes = work.changes()
+    again = sum(rows for step, _, _, rows in changes if step == "duplicates")
+    build = DataBuild(
+        domain=domain.name,
+        record=record,
+        rows_read=work.read(),
+        rejects=rejects,
+        duplicates=again + dropped.get("duplicate", 0),
+        near_duplicates=near,
+        variants=dropped.get("asks what is held out", 0),
+        steps=[
+            *(Step(step=step, action=action, reason=reason, rows=rows) for step, action, reason, rows in changes),
+            *(
+                Step(step="splits", action="dropped", reason=reason, rows=rows)
+                for reason, rows in sorted(dropped.items())
+            ),
+        ],
+        topics=Topics(
+            before=work.topics("train", all_rows=True),
+            **{name: work.topics(name) for name in NAMES},
+        ),
+        leak=leak,
+        sureness=_sureness(work.groups("test")),
+        origins=[
+            origin.told for origin in origins(domain, source, Preference if part.name == PREFERENCES else Conversation)
+        ],
+        source=source.recipe or ", ".join(source.files),
+        packages=source.packages,
+        licence=source.licence,
+    )
+    (part / RECORD_FILE).write_text(build.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return build
+
+
+def _check_filled(domain: Domain, counts: dict[SplitName, int], read: int) -> None:
     if read == 0:
         raise BadInputError(
             f"the data of {domain.name} is empty: its source gave no row",
             hint="the card's `source` names the recipe or the files",
         )
-    empty = [name for name in NAMES if not splits.rows(name)]
+    empty = [name for name in NAMES if not counts[name]]
     if empty:
-        counts = ", ".join(f"{name} {len(splits.rows(name))}" for name in NAMES)
+        told = ", ".join(f"{name} {counts[name]}" for name in NAMES)
         raise BadInputError(
-            f"the {read} rows of {domain.name} leave the {' and '.join(empty)} split empty ({counts})",
+            f"the {read} rows of {domain.name} leave the {' and '.join(empty)} split empty ({told})",
             hint="rows are dealt 80/10/10 by a hash of their group, or of the row where there is none: "
             "add rows, in about a hundred groups or more",
         )
 
 
-def _with_system(splits: Splits, prompt: str) -> Splits:
-    def prompted(rows: list[Conversation]) -> list[Conversation]:
-        return sorted((with_system(row, prompt) for row in rows), key=lambda row: row.digest)
-
-    return Splits(
-        prompted(splits.train), prompted(splits.validation), prompted(splits.test), splits.duplicates, splits.variants
+def _check_leaks(work: Work, counts: dict[SplitName, int]) -> str:
+    """Make sure that no held-out item, nor a trivial variant, is learnt from; returns the result as a sentence."""
+    pairs: tuple[tuple[SplitName, SplitName], ...] = (
+        ("test", "train"),
+        ("test", "validation"),
+        ("validation", "train"),
+    )
+    for held_out, learnt in pairs:
+        leaked = work.leaks(held_out, learnt)
+        if leaked:
+            raise CheckFailedError(
+                f"{len(leaked):,} of {counts[held_out]:,} {held_out} items are among the {learnt} items too, "
+                f"expected none; the first: {leaked[0]}",
+                hint="this is a fault in Locum: it should have dropped them",
+            )
+    return (
+        f"0 of {counts['test']:,} test items, nor a trivial variant of one, "
+        f"are among the {counts['train']:,} training items"
     )
 
 
-def _read_build(path: Path) -> DataBuild | None:
-    """What is there already; nothing when it is incomplete or of another format."""
-    try:
-        build = DataBuild.model_validate_json((path / RECORD_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValidationError):
-        return None
-    return build if all(split_file(path, name).is_file() for name in NAMES) else None
+def _sureness(groups: int) -> str:
+    smallest = smallest_difference(groups)
+    many = f"{groups:,} independent test items"
+    if smallest == 1:
+        return f"{many} can show no difference between two models: hundreds are needed"
+    return f"{many} can show that two models differ by {smallest:.0%} or more of the answers"
 
 
-def _write(out: Path, splits: Splits, build: DataBuild) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        for name in NAMES:
-            lines = [row.model_dump_json(exclude_none=True) + "\n" for row in splits.rows(name)]
-            split_file(part, name).write_text("".join(lines), encoding="utf-8")
-        (part / RECORD_FILE).write_text(build.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        part.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+def _write_split(work: Work, name: SplitName, file: Path) -> str:
+    """Write a split's rows; returns the SHA-256 over their digests."""
+    digest, separator = hashlib.sha256(), ""
+    with file.open("w", encoding="utf-8") as out:
+        for final, text in work.rows(name):
+            out.write(text + "\n")
+            digest.update((separator + final.hex()).encode())
+            separator = "\n"
+    return digest.hexdigest()
+
+
+def _write_lines(file: Path, lines: Iterator[str]) -> int:
+    count = 0
+    with file.open("w", encoding="utf-8") as out:
+        for line in lines:
+            out.write(line + "\n")
+            count += 1
+    return count

@@ -1,52 +1,88 @@
-"""Where a domain's rows come from: a recipe in Python, or JSON Lines files, beside its card."""
+"""Where a domain's rows come from: a recipe in Python, or files, beside its card."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from locum.adapters.conversations import Conversation, Message, read_conversations
+from locum.adapters.card import Format, Source
+from locum.adapters.conversations import Conversation, Message, Preference
 from locum.adapters.domains import Domain
 from locum.errors import BadInputError, LocumError, NotFoundError, UnavailableError
+from locum.train.data.files import expand
+from locum.train.data.formats import Row
+from locum.train.data.reading import Read, Reject, read_file, recognise
 
 
-def read_source(domain: Domain) -> Iterator[Conversation]:
-    """A domain's rows as its source gives them, each checked.
+@dataclass(frozen=True)
+class Origin:
+    """One file or recipe of a source. `told` says what it is, for people."""
+
+    location: str
+    told: str
+    rows: Callable[[int], Iterator[Read | Reject]]
+    """Its rows in order, but so many first ones."""
+
+
+def origins(domain: Domain, source: Source, kind: type[Conversation] | type[Preference]) -> list[Origin]:
+    """The files or the recipe that a source names, each of whose rows are of that kind.
 
     Raises:
         NotFoundError: the recipe or a file is not there.
-        BadInputError: a row is wrong, or the recipe fails.
-        UnavailableError: the recipe needs a package that is not installed; the hint names its pin.
+        BadInputError: a file's format cannot be told, or it holds rows of another kind.
     """
-    source = domain.card.source
     if source.recipe is not None:
-        yield from _read_recipe(domain, domain.folder / source.recipe)
-        return
-    for name in source.files:
-        yield from read_conversations(domain.folder / name)
+        path = domain.folder / source.recipe
+        return [Origin(str(path), f"{source.recipe}: a recipe", lambda start: _read_recipe(domain, path, kind, start))]
+    return [_file(location, source, kind) for location in expand(domain.folder, source.files)]
 
 
-def with_system(conversation: Conversation, prompt: str) -> Conversation:
-    """The conversation with `prompt` as its system message, unless it has one of its own."""
-    if conversation.conversations[0].role == "system":
-        return conversation
-    messages = [Message(role="system", content=prompt), *conversation.conversations]
-    return conversation.model_copy(update={"conversations": messages})
+def _file(location: str, source: Source, kind: type[Conversation] | type[Preference]) -> Origin:
+    format: Format
+    if source.format is None:
+        recognised = recognise(location, columns=source.columns)
+        format, told = recognised.format, f"{recognised.format}, by {recognised.why}"
+    else:
+        format, told = source.format, f"{source.format}, as the card says"
+    if (format == "preference") != (kind is Preference):
+        wanted = "preferences" if kind is Preference else "conversations"
+        raise BadInputError(
+            f"{location} holds rows of the format {format}, expected {wanted}",
+            hint="preference pairs belong under `preferences` in the card, all else under `source`",
+        )
+    return Origin(
+        location,
+        f"{Path(location).name}: {told}",
+        lambda start: read_file(location, format=format, columns=source.columns, start=start),
+    )
 
 
-def _read_recipe(domain: Domain, path: Path) -> Iterator[Conversation]:
+def with_system(row: Row, prompt: str) -> Row:
+    """The row with `prompt` as its system message, unless it has one of its own."""
+    messages = row.prompt if isinstance(row, Preference) else row.conversations
+    if messages[0].role == "system":
+        return row
+    field = "prompt" if isinstance(row, Preference) else "conversations"
+    return row.model_copy(update={field: [Message(role="system", content=prompt), *messages]})
+
+
+def _read_recipe(
+    domain: Domain, path: Path, kind: type[Conversation] | type[Preference], start: int
+) -> Iterator[Read | Reject]:
     try:
-        for number, row in enumerate(_load_rows(path)(), start=1):
+        for number, row in islice(enumerate(_load_rows(path)(), start=1), start, None):
             try:
-                yield Conversation.model_validate(row)
+                yield Read(str(path), number, kind.model_validate(row))
             except ValidationError as error:
                 problem = error.errors()[0]
                 field = ".".join(str(part) for part in problem["loc"]) or "row"
-                raise BadInputError(f"{path}: row {number}: {field}: {problem['msg']}") from None
+                yield Reject(str(path), number, field, problem["msg"], repr(row)[:10_000])
     except LocumError:
         raise
     except ModuleNotFoundError as error:

@@ -1,0 +1,123 @@
+"""Near duplicates, by MinHash and locality-sensitive hashing.
+
+A text is the set of its runs of three words (of Chinese, of three characters); two texts are as similar as these sets
+are, by Jaccard. MinHash signatures find the pairs that may be similar, and the sets decide. Sources: Broder, "On the
+resemblance and containment of documents" (1997); Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from locum.adapters.conversations import normalise
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RUN = 3
+FEWEST = 8  # runs; of a shorter text each word is too large a part of it
+BANDS, BAND = 16, 4  # pairs of similarity 0.8 are missed twice in ten thousand, of 0.5 one in three
+CROWD = 64  # texts in one bucket, of which not all pairs are looked at
+_WORD = re.compile(r"[぀-ヿ㐀-鿿豈-﫿]|[^\W_぀-ヿ㐀-鿿豈-﫿]+")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A text, an earlier one that is kept, and how similar they are."""
+
+    later: int
+    earlier: int
+    similarity: float
+
+
+def runs(text: str) -> frozenset[str]:
+    """All runs of three words of a text, without case and punctuation."""
+    words = _WORD.findall(normalise(text))
+    return frozenset(" ".join(words[start : start + RUN]) for start in range(len(words) - RUN + 1))
+
+
+def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    """Size of the intersection over that of the union; 0 when both are empty."""
+    return len(one & other) / len(one | other) if one or other else 0.0
+
+
+def signature(text: str) -> bytes | None:
+    """What similar texts have in part in common: 16 numbers of 8 bytes. None for a text too short to have one."""
+    found = runs(text)
+    if len(found) < FEWEST:
+        return None
+    import numpy as np
+
+    values = _minhash()([run.encode() for run in found]).astype(np.uint64).reshape(BANDS, BAND)
+    with np.errstate(over="ignore"):
+        mixed: bytes = (values * _odd()).sum(axis=1, dtype=np.uint64).tobytes()
+    return mixed
+
+
+def near_duplicates(
+    signatures: bytes, text_of: Callable[[int], str], threshold: float, *, chains: bool = False
+) -> Iterator[Pair]:
+    """Texts that an earlier one is similar to, in their order, each once.
+
+    Args:
+        signatures: those of all texts, one after the other, in the order in which texts are kept.
+        text_of: the text at a place in that order.
+        chains: also those, and again, that are only similar to one that was found itself.
+    """
+    import numpy as np
+
+    bands = np.frombuffer(signatures, dtype=np.uint64).reshape(-1, BANDS)
+    cached = lru_cache(4096)(lambda place: runs(text_of(place)))
+    dropped: set[int] = set()
+    for later, earlier in _candidates(bands):
+        if not chains and (later in dropped or earlier in dropped):
+            continue
+        similarity = jaccard(cached(later), cached(earlier))
+        if similarity >= threshold:
+            dropped.add(later)
+            yield Pair(later, earlier, similarity)
+
+
+def _candidates(bands: np.ndarray[Any, np.dtype[np.uint64]]) -> Iterator[tuple[int, int]]:
+    """Pairs (later, earlier) that share a bucket, each once, by the later."""
+    import numpy as np
+
+    found = [np.empty((0, 2), dtype=np.int64)]
+    for band in bands.T:
+        order = np.argsort(band, kind="stable")
+        same = np.flatnonzero(band[order][1:] == band[order][:-1])
+        for bucket in np.split(same, np.flatnonzero(np.diff(same) > 1) + 1) if len(same) else []:
+            places = order[bucket[0] : bucket[-1] + 2]
+            if len(places) <= CROWD:
+                later, earlier = np.tril_indices(len(places), -1)
+            else:  # each with the first and with the one before it
+                later = np.concatenate([np.arange(1, len(places))] * 2)
+                earlier = np.concatenate([np.zeros(len(places) - 1, int), np.arange(len(places) - 1)])
+            found.append(np.stack([places[later], places[earlier]], axis=1))
+    for later, earlier in np.unique(np.concatenate(found), axis=0):
+        yield int(later), int(earlier)
+
+
+@lru_cache(1)
+def _minhash() -> Callable[[list[bytes]], Any]:
+    from datasketch import MinHash
+
+    empty = MinHash(num_perm=BANDS * BAND, seed=1)
+
+    def values(parts: list[bytes]) -> Any:
+        sketch = empty.copy()
+        sketch.update_batch(parts)
+        return sketch.hashvalues
+
+    return values
+
+
+@lru_cache(1)
+def _odd() -> Any:
+    import numpy as np
+
+    return np.random.default_rng(0).integers(1, 2**63, BAND, dtype=np.uint64) * np.uint64(2) + np.uint64(1)

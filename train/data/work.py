@@ -1,0 +1,278 @@
+"""The table that a build works on, in SQLite: memory is bounded, and an interrupted build goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from locum.adapters.conversations import Conversation, Preference
+from locum.adapters.dealing import BalanceCard, DuplicatesCard
+from locum.train.data.balance import targets
+from locum.train.data.near import near_duplicates, signature
+from locum.train.data.split import Group, SplitName, key_of, place, question_key, split_of, split_topic
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS row (
+  id INTEGER PRIMARY KEY, digest BLOB NOT NULL, key BLOB NOT NULL, dealt_by BLOB, question BLOB NOT NULL, topic TEXT,
+  bands BLOB, final BLOB NOT NULL, json TEXT NOT NULL, said TEXT NOT NULL, split TEXT, dropped TEXT,
+  UNIQUE (digest, key)
+);
+CREATE TABLE IF NOT EXISTS reject (file TEXT, number INTEGER, field TEXT, reason TEXT, raw TEXT);
+CREATE TABLE IF NOT EXISTS progress (source INTEGER PRIMARY KEY, rows INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS change (
+  step TEXT, action TEXT, reason TEXT, count INTEGER, PRIMARY KEY (step, action, reason)
+);
+CREATE TABLE IF NOT EXISTS held_out (question BLOB PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS near (later INTEGER PRIMARY KEY, earlier INTEGER, similarity REAL);
+CREATE INDEX IF NOT EXISTS by_question ON row (question);
+CREATE INDEX IF NOT EXISTS by_final ON row (final);
+"""
+RANK = "CASE split WHEN 'test' THEN 0 WHEN 'validation' THEN 1 ELSE 2 END"
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """A near duplicate that was found, and the row that it is one of, as they are said."""
+
+    similarity: float
+    later: str
+    earlier: str
+
+
+class Work:
+    """Rows as they were read, and what becomes of each."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.db = sqlite3.connect(path)
+        self.db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + SCHEMA)
+        self.db.create_function("split_of", 1, split_of, deterministic=True)
+        self.db.create_function("place", 1, place, deterministic=True)
+
+    def close(self) -> None:
+        self.db.close()
+
+    def add(self, row: Conversation | Preference, final: Conversation | Preference) -> None:
+        """Take a row as it was read, by which it is dealt, and as it is to be written; unless it is there already."""
+        said = _said(row)
+        values = (
+            bytes.fromhex(row.digest),
+            key_of(row),
+            _hash(question_key(row)),
+            row.topic,
+            signature(said),
+            bytes.fromhex(final.digest),
+            final.model_dump_json(exclude_none=True),
+            said,
+        )
+        there = "SELECT 1 FROM row WHERE digest = ? AND key = ?"
+        if self.db.execute(there, values[:2]).fetchone():
+            self.note("duplicates", "dropped", "there before, word for word")
+        self.db.execute(
+            "INSERT INTO row (digest, key, question, topic, bands, final, json, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            # of rows that differ by their topic alone the same one stays, whichever came first
+            "ON CONFLICT DO UPDATE SET topic = excluded.topic, json = excluded.json "
+            "WHERE excluded.topic < COALESCE(topic, excluded.topic || 'x')",
+            values,
+        )
+
+    def reject(self, file: str, number: int, field: str, reason: str, raw: str) -> None:
+        self.db.execute("INSERT INTO reject VALUES (?, ?, ?, ?, ?)", (file, number, field, reason, raw))
+
+    def note(self, step: str, action: str, reason: str, count: int = 1) -> None:
+        """Count what a step did, and why."""
+        self.db.execute(
+            "INSERT INTO change VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            (step, action, reason, count),
+        )
+
+    def reached(self, source: int, rows: int) -> None:
+        """So many rows of a source are in the table now; whoever goes on begins behind them."""
+        self.db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?)", (source, rows))
+        self.db.commit()
+
+    def progress(self, source: int) -> int:
+        """Rows of a source that are in the table."""
+        found = self.db.execute("SELECT rows FROM progress WHERE source = ?", (source,)).fetchone()
+        return int(found[0]) if found else 0
+
+    def read(self) -> int:
+        """Rows that were read, those that do not fit included."""
+        return int(self.db.execute("SELECT COALESCE(SUM(rows), 0) FROM progress").fetchone()[0])
+
+    def deal(self, duplicates: DuplicatesCard, balance: BalanceCard, held_out: Iterable[bytes] = ()) -> None:
+        """Decide for each row into which split it goes, or why into none.
+
+        Args:
+            held_out: hashes of questions that must not be learnt from, beside those of this table's own test split.
+        """
+        with self.db:
+            self.db.execute("UPDATE row SET split = NULL, dropped = NULL, dealt_by = key")
+            self.db.execute("DELETE FROM near")
+            self.db.execute("DELETE FROM held_out")
+            self.db.executemany("INSERT OR IGNORE INTO held_out VALUES (?)", ((question,) for question in held_out))
+            self._drop_blank_topics()
+            if duplicates.near != "off":
+                self._find_near(duplicates)
+            self._split()
+            self._drop_repeated()
+            self._balance(balance)
+
+    def questions(self, split: SplitName) -> Iterator[bytes]:
+        """Hashes of what the rows of a split ask."""
+        found = self.db.execute("SELECT DISTINCT question FROM row WHERE split = ? AND dropped IS NULL", (split,))
+        return (question for (question,) in found)
+
+    def rows(self, split: SplitName) -> Iterator[tuple[bytes, str]]:
+        """Digest and JSON of the rows to be written, in the order of the digests."""
+        query = "SELECT final, json FROM row WHERE split = ? AND dropped IS NULL ORDER BY final"
+        yield from self.db.execute(query, (split,))
+
+    def count(self, split: SplitName) -> int:
+        query = "SELECT COUNT(*) FROM row WHERE split = ? AND dropped IS NULL"
+        return int(self.db.execute(query, (split,)).fetchone()[0])
+
+    def groups(self, split: SplitName) -> int:
+        """Groups of a split; rows without one are each their own."""
+        query = "SELECT COUNT(DISTINCT key) FROM row WHERE split = ? AND dropped IS NULL"
+        return int(self.db.execute(query, (split,)).fetchone()[0])
+
+    def dropped(self) -> dict[str, int]:
+        """How many rows were dealt to no split, by the reason."""
+        return dict(self.db.execute("SELECT dropped, COUNT(*) FROM row WHERE dropped IS NOT NULL GROUP BY dropped"))
+
+    def changes(self) -> list[tuple[str, str, str, int]]:
+        """What each step of reading did: step, action, reason, rows."""
+        return list(self.db.execute("SELECT step, action, reason, count FROM change ORDER BY step, action, count DESC"))
+
+    def topics(self, split: SplitName, *, all_rows: bool = False) -> dict[str, int]:
+        """Rows of each topic; `all_rows` counts those that balancing took out too."""
+        query = "SELECT topic, COUNT(*) FROM row WHERE split = ? AND topic IS NOT NULL AND "
+        query += "(dropped IS NULL OR dropped = 'balance')" if all_rows else "dropped IS NULL"
+        return dict(self.db.execute(query + " GROUP BY topic ORDER BY topic", (split,)))
+
+    def leaks(self, held_out: SplitName, learnt: SplitName) -> list[str]:
+        """Rows of a held-out split whose question is also learnt, as JSON."""
+        query = (
+            "SELECT json FROM row AS held WHERE split = ? AND dropped IS NULL AND EXISTS "
+            "(SELECT 1 FROM row WHERE question = held.question AND split = ? AND dropped IS NULL)"
+        )
+        return [text for (text,) in self.db.execute(query, (held_out, learnt))]
+
+    def near_pairs(self) -> Iterator[NearPair]:
+        """The near duplicates that were found, the most similar first."""
+        query = (
+            "SELECT similarity, later.said, earlier.said FROM near JOIN row AS later ON later.id = near.later "
+            "JOIN row AS earlier ON earlier.id = near.earlier ORDER BY similarity DESC, later.digest"
+        )
+        return (NearPair(*found) for found in self.db.execute(query))
+
+    def rejects(self) -> Iterator[str]:
+        """The rows that did not fit, as JSON."""
+        query = "SELECT file, number, field, reason, raw FROM reject ORDER BY file, number"
+        names = ("file", "row", "field", "reason", "raw")
+        return (
+            json.dumps(dict(zip(names, found, strict=True)), ensure_ascii=False) for found in self.db.execute(query)
+        )
+
+    def _drop_blank_topics(self) -> None:
+        self.db.execute("UPDATE row SET topic = NULL WHERE TRIM(topic) = ''")
+
+    def _find_near(self, card: DuplicatesCard) -> None:
+        ids, keys, bands = [], [], []
+        for each, key, band in self.db.execute(
+            "SELECT id, key, bands FROM row WHERE bands IS NOT NULL ORDER BY digest, key"
+        ):
+            ids.append(each)
+            keys.append(key)
+            bands.append(band)
+
+        def said(place: int) -> str:
+            return str(self.db.execute("SELECT said FROM row WHERE id = ?", (ids[place],)).fetchone()[0])
+
+        joined: dict[bytes, bytes] = {}
+        for pair in near_duplicates(b"".join(bands), said, card.threshold, chains=card.near == "together"):
+            self.db.execute(
+                "INSERT OR IGNORE INTO near VALUES (?, ?, ?)", (ids[pair.later], ids[pair.earlier], pair.similarity)
+            )
+            if card.near == "drop":
+                self.db.execute("UPDATE row SET dropped = 'near duplicate' WHERE id = ?", (ids[pair.later],))
+            else:
+                _join(joined, keys[pair.later], keys[pair.earlier])
+        for key in joined:
+            self.db.execute("UPDATE row SET dealt_by = ? WHERE key = ?", (_root(joined, key), key))
+
+    def _split(self) -> None:
+        # A group with rows of several topics belongs to the first of them in the alphabet.
+        self.db.execute("DROP TABLE IF EXISTS temp.dealt")
+        self.db.execute(
+            "CREATE TEMP TABLE dealt AS SELECT dealt_by AS key, MIN(topic) AS topic, COUNT(*) AS rows, NULL AS split "
+            "FROM row WHERE dropped IS NULL GROUP BY dealt_by"
+        )
+        self.db.execute("CREATE UNIQUE INDEX temp.dealt_key ON dealt (key)")
+        self.db.execute("UPDATE dealt SET split = split_of(key) WHERE topic IS NULL")
+        topics = self.db.execute("SELECT topic, SUM(rows) FROM dealt WHERE topic IS NOT NULL GROUP BY topic").fetchall()
+        for topic, rows in topics:
+            query = "SELECT key, rows FROM dealt WHERE topic = ? ORDER BY place(key)"
+            groups = [Group(key, count) for key, count in self.db.execute(query, (topic,))]
+            self.db.executemany(
+                "UPDATE dealt SET split = ? WHERE key = ?",
+                ((split, group.key) for group, split in split_topic(groups, rows)),
+            )
+        self.db.execute(
+            "UPDATE row SET split = (SELECT split FROM dealt WHERE dealt.key = row.dealt_by) WHERE dropped IS NULL"
+        )
+
+    def _drop_repeated(self) -> None:
+        """A row that is there under several groups is kept where it is held out; so is what a held-out row asks."""
+        self.db.execute(
+            "UPDATE row SET dropped = 'duplicate' WHERE dropped IS NULL AND id NOT IN "
+            f"(SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY final ORDER BY {RANK}, key) AS place "
+            "FROM row WHERE dropped IS NULL) WHERE place = 1)"
+        )
+        self.db.execute(
+            "UPDATE row SET dropped = 'asks what is held out' WHERE dropped IS NULL AND split <> 'test' "
+            "AND question IN (SELECT question FROM held_out)"
+        )
+        for learnt, held_out in (("validation", "test"), ("train", "test"), ("train", "validation")):
+            self.db.execute(
+                "UPDATE row SET dropped = 'asks what is held out' WHERE dropped IS NULL AND split = ? AND question IN "
+                "(SELECT question FROM row WHERE split = ? AND dropped IS NULL)",
+                (learnt, held_out),
+            )
+
+    def _balance(self, card: BalanceCard) -> None:
+        for topic, wanted in targets(self.topics("train"), card).items():
+            self.db.execute(
+                "UPDATE row SET dropped = 'balance' WHERE id IN (SELECT id FROM row WHERE split = 'train' "
+                "AND topic = ? AND dropped IS NULL ORDER BY digest LIMIT -1 OFFSET ?)",
+                (topic, wanted),
+            )
+
+
+def _said(row: Conversation | Preference) -> str:
+    """All that is said in a row but by the system."""
+    if isinstance(row, Preference):
+        return "\n".join([row.question, row.chosen, row.rejected])
+    return "\n".join(message.content for message in row.conversations if message.role != "system")
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _root(joined: dict[bytes, bytes], key: bytes) -> bytes:
+    while joined.get(key, key) != key:
+        key = joined[key]
+    return key
+
+
+def _join(joined: dict[bytes, bytes], one: bytes, other: bytes) -> None:
+    low, high = sorted((_root(joined, one), _root(joined, other)))
+    joined[high] = low
+    joined.setdefault(low, low)
+    joined.setdefault(one, low)
+    joined.setdefault(other, low)
