@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from locum.adapters.cleaning import CleaningCard
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
 from locum.errors import BadInputError, NotFoundError
 
@@ -124,6 +125,7 @@ class DomainCard(_Strict):
     description: str = Field(min_length=1)
     system_prompt: str = Field(min_length=1)
     source: Source
+    cleaning: CleaningCard = CleaningCard()
     duplicates: DuplicatesCard = DuplicatesCard()
     balance: BalanceCard = BalanceCard()
     preferences: Source | None = Field(None, description="preference pairs, for the methods dpo, orpo and kto")

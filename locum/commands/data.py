@@ -51,6 +51,9 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
         ]
         out.print(table(None, ["topic", "train, before balancing", "train", "validation", "test"], topics))
     out.print(f"{built.leak}. {built.sureness}.", highlight=False)
+    changed = ", ".join(f"{step.rows:,} {step.reason}" for step in built.steps if step.action == "changed")
+    if changed:
+        out.print(f"Changed: {changed}.", highlight=False, soft_wrap=True)
     left_out = [(step.rows, step.reason) for step in built.steps if step.action == "dropped"]
     left_out += [(built.rejects, "do not fit (rejects.jsonl)")] if built.rejects else []
     if left_out:

@@ -18,6 +18,7 @@ from locum.adapters.conversations import Conversation, Preference
 from locum.adapters.domains import Domain
 from locum.adapters.manifest import DataRecord, Split
 from locum.errors import BadInputError, CheckFailedError, ConflictError, NotFoundError
+from locum.train.data.cleaning import Cleaner
 from locum.train.data.reading import Reject
 from locum.train.data.source import Origin, origins, with_system
 from locum.train.data.split import NAMES, SplitName, smallest_difference
@@ -182,12 +183,18 @@ def _work(
     """The table with all rows of a source, dealt to their splits."""
     given = origins(domain, source, kind)
     # what the table depends on: another card, or a file that changed, begins a new one
-    facts = [source.model_dump(mode="json"), domain.card.system_prompt, [_state(each.location) for each in given]]
+    card = domain.card
+    facts = [
+        source.model_dump(mode="json"),
+        card.cleaning.model_dump(mode="json"),
+        card.system_prompt,
+        [_state(each.location) for each in given],
+    ]
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     work = Work(_work_folder(out) / f"{kind.__name__.lower()}-{name}.db")
     try:
         for number, origin in enumerate(given):
-            _read(work, number, origin, domain.card.system_prompt, say)
+            _read(work, number, origin, Cleaner(domain.card.cleaning), domain.card.system_prompt, say)
         say("splitting")
         _check_rejects(work, source, out)
         work.deal(domain.card.duplicates, domain.card.balance, held_out or ())
@@ -205,15 +212,19 @@ def _state(location: str) -> list[object]:
     return [location, found.st_size, found.st_mtime_ns]
 
 
-def _read(work: Work, number: int, origin: Origin, prompt: str, say: Callable[[str], None]) -> None:
+def _read(work: Work, number: int, origin: Origin, clean: Cleaner, prompt: str, say: Callable[[str], None]) -> None:
     rows = work.progress(number)
     for item in origin.rows(rows):
         rows += 1
         if isinstance(item, Reject):
             work.reject(item.file, item.number, item.field, item.reason, item.raw)
         else:
-            # Dealt as it was read: editing the card's system prompt must not deal the rows anew.
-            work.add(item.row, with_system(item.row, prompt))
+            cleaned = clean(item.row)
+            for change in cleaned.changes:
+                work.note(change.step, change.action, change.reason)
+            if cleaned.row is not None:
+                # Dealt without it: editing the card's system prompt must not deal the rows anew.
+                work.add(cleaned.row, with_system(cleaned.row, prompt))
         if rows % COMMIT_ROWS == 0:
             work.reached(number, rows)
             say(f"{rows:,} rows of {Path(origin.location).name}")

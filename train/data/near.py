@@ -59,7 +59,7 @@ def signature(text: str) -> bytes | None:
 
 
 def near_duplicates(
-    signatures: bytes, text_of: Callable[[int], str], threshold: float, *, chains: bool = False
+    signatures: bytes | bytearray, text_of: Callable[[int], str], threshold: float, *, chains: bool = False
 ) -> Iterator[Pair]:
     """Texts that an earlier one is similar to, in their order, each once.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from locum.adapters.conversations import Conversation, Preference
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
@@ -30,6 +32,7 @@ CREATE TABLE IF NOT EXISTS held_out (question BLOB PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS near (later INTEGER PRIMARY KEY, earlier INTEGER, similarity REAL);
 CREATE INDEX IF NOT EXISTS by_question ON row (question);
 CREATE INDEX IF NOT EXISTS by_final ON row (final);
+CREATE INDEX IF NOT EXISTS by_key ON row (key);
 """
 RANK = "CASE split WHEN 'test' THEN 0 WHEN 'validation' THEN 1 ELSE 2 END"
 
@@ -182,28 +185,27 @@ class Work:
         self.db.execute("UPDATE row SET topic = NULL WHERE TRIM(topic) = ''")
 
     def _find_near(self, card: DuplicatesCard) -> None:
-        ids, keys, bands = [], [], []
-        for each, key, band in self.db.execute(
-            "SELECT id, key, bands FROM row WHERE bands IS NOT NULL ORDER BY digest, key"
-        ):
+        ids, bands = array("q"), bytearray()
+        for each, band in self.db.execute("SELECT id, bands FROM row WHERE bands IS NOT NULL ORDER BY digest, key"):
             ids.append(each)
-            keys.append(key)
-            bands.append(band)
+            bands += band
 
         def said(place: int) -> str:
-            return str(self.db.execute("SELECT said FROM row WHERE id = ?", (ids[place],)).fetchone()[0])
+            return str(self._one("said", ids[place]))
 
         joined: dict[bytes, bytes] = {}
-        for pair in near_duplicates(b"".join(bands), said, card.threshold, chains=card.near == "together"):
-            self.db.execute(
-                "INSERT OR IGNORE INTO near VALUES (?, ?, ?)", (ids[pair.later], ids[pair.earlier], pair.similarity)
-            )
+        for pair in near_duplicates(bands, said, card.threshold, chains=card.near == "together"):
+            later, earlier = ids[pair.later], ids[pair.earlier]
+            self.db.execute("INSERT OR IGNORE INTO near VALUES (?, ?, ?)", (later, earlier, pair.similarity))
             if card.near == "drop":
-                self.db.execute("UPDATE row SET dropped = 'near duplicate' WHERE id = ?", (ids[pair.later],))
+                self.db.execute("UPDATE row SET dropped = 'near duplicate' WHERE id = ?", (later,))
             else:
-                _join(joined, keys[pair.later], keys[pair.earlier])
+                _join(joined, self._one("key", later), self._one("key", earlier))
         for key in joined:
             self.db.execute("UPDATE row SET dealt_by = ? WHERE key = ?", (_root(joined, key), key))
+
+    def _one(self, column: str, row: int) -> Any:
+        return self.db.execute(f"SELECT {column} FROM row WHERE id = ?", (row,)).fetchone()[0]
 
     def _split(self) -> None:
         # A group with rows of several topics belongs to the first of them in the alphabet.

@@ -1,0 +1,169 @@
+"""Rows made clean, step by step; each step says what it did and why."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from locum.adapters.cleaning import CleaningCard
+from locum.adapters.conversations import Message, Preference
+from locum.train.data import personal
+from locum.train.data.formats import Row
+
+FENCE = "```"
+BREAKS_OFF = (",", "，", "、", ";", "；", "(", "（")
+TOLD_LANGUAGE = 40  # characters from which on a language can be told; Chinese needs fewer, and has them
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a step did to a row."""
+
+    step: str
+    action: Literal["changed", "dropped"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A row after all steps; None when one of them dropped it."""
+
+    row: Row | None
+    changes: tuple[Change, ...]
+
+
+class Cleaner:
+    """Takes the steps that a card asks for."""
+
+    def __init__(self, card: CleaningCard) -> None:
+        self.card = card
+        self._unwanted = [re.compile(pattern) for pattern in card.unwanted]
+
+    def __call__(self, row: Row) -> Cleaned:
+        changes: list[Change] = []
+        for step, wanted, change in (
+            ("encoding", self.card.encoding, repaired),
+            ("normalise", self.card.normalise, normalised),
+            ("personal", self.card.personal == "mask", self._masked),
+        ):
+            if wanted:
+                changed = mapped(row, change)
+                if changed is None:
+                    return Cleaned(None, (*changes, Change(step, "dropped", "nothing is left of a message")))
+                if changed != row:
+                    changes.append(Change(step, "changed", WHY[step]))
+                    row = changed
+        for step, reason in (
+            ("personal", self._personal(row)),
+            ("cut_off", self._cut_off(row)),
+            ("length", self._length(row)),
+            ("languages", self._language(row)),
+            ("unwanted", self._found_unwanted(row)),
+        ):
+            if reason:
+                return Cleaned(None, (*changes, Change(step, "dropped", reason)))
+        return Cleaned(row, tuple(changes))
+
+    def _masked(self, text: str) -> str:
+        return personal.mask(text, personal.find(text, self.card.personal_kinds, self.card.phone_regions))
+
+    def _personal(self, row: Row) -> str:
+        if self.card.personal != "drop":
+            return ""
+        kinds = {
+            kind
+            for text in texts(row)
+            for _, _, kind in personal.find(text, self.card.personal_kinds, self.card.phone_regions)
+        }
+        return f"personal data: {', '.join(sorted(kinds))}" if kinds else ""
+
+    def _cut_off(self, row: Row) -> str:
+        if not self.card.cut_off:
+            return ""
+        for answer in answers(row):
+            if answer.rstrip().endswith(BREAKS_OFF):
+                return "an answer breaks off after a comma or an open bracket"
+            if answer.count(FENCE) % 2:
+                return "an answer breaks off in a code block"
+        return ""
+
+    def _length(self, row: Row) -> str:
+        if any(len(answer.strip()) < self.card.shortest for answer in answers(row)):
+            return f"an answer is shorter than {self.card.shortest} characters"
+        if self.card.longest is not None and sum(map(len, texts(row))) > self.card.longest:
+            return f"longer than {self.card.longest} characters"
+        return ""
+
+    def _language(self, row: Row) -> str:
+        text = "\n".join([row.question, *answers(row)])
+        if not self.card.languages or len(text) < TOLD_LANGUAGE:
+            return ""
+        import py3langid
+
+        found, _ = py3langid.classify(text)
+        return "" if found in self.card.languages else f"the language is {found}"
+
+    def _found_unwanted(self, row: Row) -> str:
+        for pattern in self._unwanted:
+            if any(pattern.search(text) for text in texts(row)):
+                return f"unwanted: {pattern.pattern}"
+        return ""
+
+
+WHY = {
+    "encoding": "text that was decoded wrongly",
+    "normalise": "Unicode form, line ends or control characters",
+    "personal": "personal data masked",
+}
+
+
+def repaired(text: str) -> str:
+    """Text with wrongly decoded characters put right, and nothing else changed."""
+    if text.isascii():
+        return text
+    import ftfy
+
+    return str(ftfy.fix_encoding(text))
+
+
+def normalised(text: str) -> str:
+    """Text in Unicode's composed form (NFC), with line feeds, without control characters and blank ends."""
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _CONTROL.sub("", text).strip()
+
+
+def texts(row: Row) -> list[str]:
+    """All that is said in a row, by whomever."""
+    if isinstance(row, Preference):
+        return [*(message.content for message in row.prompt), row.chosen, row.rejected]
+    return [message.content for message in row.conversations]
+
+
+def answers(row: Row) -> list[str]:
+    """What the assistant says."""
+    if isinstance(row, Preference):
+        return [row.chosen, row.rejected]
+    return [message.content for message in row.conversations if message.role == "assistant"]
+
+
+def mapped(row: Row, change: Callable[[str], str]) -> Row | None:
+    """The row with each text changed; None when a text is empty then, or both answers are the same."""
+    if all(change(text) == text for text in texts(row)):
+        return row
+
+    def all_of(messages: list[Message]) -> list[Message]:
+        return [message.model_copy(update={"content": change(message.content)}) for message in messages]
+
+    new: dict[str, Any]
+    if isinstance(row, Preference):
+        new = {"prompt": all_of(row.prompt), "chosen": change(row.chosen), "rejected": change(row.rejected)}
+        if new["chosen"] == new["rejected"]:
+            return None
+    else:
+        new = {"conversations": all_of(row.conversations)}
+    changed = row.model_copy(update=new)
+    return changed if all(texts(changed)) else None
