@@ -62,6 +62,28 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
     out.print(f"In {folder}. Next: locum train {domain}", highlight=False, soft_wrap=True)
 
 
+@app.command("report")
+def report(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_json: JsonOption = False) -> None:
+    """Write a page and a data card that show a domain's built data: lengths, topics, what each step did, samples.
+
+    Example: locum data report medical
+    """
+    from locum.adapters.base import load_base
+    from locum.adapters.domains import load_domain
+    from locum.train.data.report import write_report
+
+    in_force = settings()
+    base = load_base(in_force.bases, in_force.base) if in_force.base_path.is_dir() else None
+    if base is None:
+        err.print("There is no base model yet: lengths are in characters. `locum base pull` gets one.", highlight=False)
+    with err.status(f"reading the data of {domain}"):
+        html, card = write_report(load_domain(in_force.domains, domain), in_force.data_path(domain), base)
+    if as_json:
+        print_json({"report": str(html), "card": str(card)})
+        return
+    out.print(f"{html}\n{card}", highlight=False, soft_wrap=True)
+
+
 @app.command("check")
 def check(
     file: Annotated[str, typer.Argument(help="A file of rows, or its URL: JSON, JSONL, CSV, Parquet or Excel.")],

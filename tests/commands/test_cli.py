@@ -54,7 +54,16 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_the_commands_are_those_that_are_documented() -> None:
-    wanted = {"base pull", "base show", "domain list", "domain show", "domain new", "data build", "data check"}
+    wanted = {
+        "base pull",
+        "base show",
+        "domain list",
+        "domain show",
+        "domain new",
+        "data build",
+        "data check",
+        "data report",
+    }
     wanted |= {"adapters list", "adapters show", "adapters register", "adapters verify", "adapters delete"}
     wanted |= {"serve", "eval", "chat", "release", "rollback", "history", "config"}
     assert wanted <= set(COMMANDS)

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from locum.cli import app
-from locum.errors import CheckFailedError
+from locum.errors import CheckFailedError, NotFoundError
 from locum.settings import Settings
 
 
@@ -41,3 +41,27 @@ def test_check_lists_wrong_rows_and_fails(runner: CliRunner, domain_folder: Path
     assert "10 more" in result.output
     found = json.loads(runner.invoke(app, ["data", "check", str(bad), "--json"]).stdout)
     assert found["wrong"] == 30
+
+
+def test_report_shows_lengths_topics_steps_and_samples_and_needs_built_data(
+    runner: CliRunner, domain_folder: Path, settings: Settings
+) -> None:
+    result = runner.invoke(app, ["data", "report", "legal"])
+    assert isinstance(result.exception, NotFoundError)
+    assert result.exception.hint == "locum data build legal"
+    rows = [
+        {"prompt": f"Wer haftet <b>{n}</b>? +44 20 7946 0958", "completion": f"Niemand {n}.", "topic": "Haftung"}
+        for n in range(200)
+    ]
+    (domain_folder / "conversations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    built = runner.invoke(app, ["data", "build", "legal"])
+    assert built.exit_code == 0, built.exception
+    assert "Changed: 200 personal data masked." in built.output
+    assert "Haftung" in built.output
+    html, card = (Path(line) for line in runner.invoke(app, ["data", "report", "legal"]).stdout.splitlines())
+    page = html.read_text()
+    for shown in ("Lengths in characters", "Haftung", "personal data masked", "Wer haftet &lt;b&gt;", "&lt;PHONE&gt;"):
+        assert shown in page
+    assert "<b>" not in page
+    assert "| train | 160 |" in card.read_text()
+    assert "Names and addresses of people are not looked for" in card.read_text()
