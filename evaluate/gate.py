@@ -75,7 +75,9 @@ def _enough_samples(gate: GateCard, samples: int) -> Check:
 def _good_enough(gate: GateCard, score: Estimate) -> Check:
     met = score.mean >= gate.min_score
     relation = "reaches" if met else "falls short of"
-    return Check(met=met, reason=f"The score {score.mean:.3f} {relation} the minimum of {gate.min_score:.3f}.")
+    digits = 4 if not met and f"{score.mean:.3f}" == f"{gate.min_score:.3f}" else 3
+    reason = f"The score {score.mean:.{digits}f} {relation} the minimum of {gate.min_score:.{digits}f}."
+    return Check(met=met, reason=reason)
 
 
 def _better_than_base(gate: GateCard, gain: Estimate) -> Check:

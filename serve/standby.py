@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from locum.errors import UnavailableError
+
 RETRY_SECONDS = 10
 NAME = "locum-standby"
 CHUNK = 1 << 16
@@ -63,10 +65,16 @@ def take_over(line: socket.socket) -> None:
     """Ask the standby to leave the port; returns when it has, so that whoever is told "ready" is answered from then on.
 
     Connections that come before anybody else accepts them wait.
+
+    Raises:
+        UnavailableError: the launcher has ended, perhaps while it started this very process, which nobody would stop.
     """
-    with line, contextlib.suppress(ConnectionError):  # the launcher was killed
+    left = b""
+    with line, contextlib.suppress(ConnectionError):
         line.send(b".")
-        line.recv(1)
+        left = line.recv(1)
+    if not left:
+        raise UnavailableError("the launcher has ended")
 
 
 def _server(standby: Standby) -> ThreadingHTTPServer:
