@@ -139,7 +139,8 @@ def test_each_format_is_recognised_and_becomes_ours(tmp_path: Path, row: Any, fo
 
 
 def test_columns_of_other_names_are_read_by_the_names_that_are_given(tmp_path: Path) -> None:
-    write_csv(tmp_path / "rows.csv", [{"Frage": "Q", "Antwort": "A", "Patient": "17", "Fach": "Recht"}])
+    rows = [{"Frage": "Q", "Antwort": "A", "Patient": "17", "Fach": "Recht"}]
+    write_csv(tmp_path / "rows.csv", rows)
     columns = {"question": "Frage", "answer": "Antwort", "group": "Patient", "topic": "Fach"}
     [row] = rows_of(str(tmp_path / "rows.csv"), columns)
     assert (row, row.group, row.topic) == (
@@ -255,3 +256,13 @@ def test_another_sheet_of_a_workbook_is_read_by_its_name(tmp_path: Path) -> None
     assert rows_of(f"{tmp_path}/book.xlsx#rows") == [asked("Q", "42")]
     with pytest.raises(NotFoundError, match=r"no sheet 'nope' \(there are: Sheet, rows\)"):
         list(read_rows(f"{tmp_path}/book.xlsx#nope"))
+
+
+def test_a_sheet_with_an_empty_answer_is_recognised_and_that_row_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "fragen.csv"
+    file.write_text("Frage;Antwort\nWas?;Dies\nWer?;\nWo?;Hier\n")
+    columns = {"question": "Frage", "answer": "Antwort"}
+    items = list(read_file(str(file), format=recognise(str(file), columns=columns).format, columns=columns))
+    assert [str(item) for item in items if isinstance(item, Reject)] == [
+        f"{file}:2: Antwort: expected text, found nothing"
+    ]

@@ -42,9 +42,9 @@ def recognise(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> 
         BadInputError: they fit none, or not one and the same.
     """
     seen = list(rows)
-    found = {_format_of(row, columns) for row in seen}
+    found = {_format_of(row, columns) for row in seen} - {None}  # a row that fits none will be told of
     fields = sorted({name for row in seen for name in row})
-    if len(found) != 1 or None in found:
+    if len(found) != 1:
         raise BadInputError(
             f"the format cannot be told from the fields {', '.join(fields) or 'none'}: expected conversations (role "
             "and content, or from and value), messages, instruction and output, prompt and completion (or question and "
