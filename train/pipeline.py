@@ -48,7 +48,9 @@ def train_domain(
     recipe = with_overrides(domain.card.recipe, overrides)
     data_path = settings.data_path(domain.name)
     data = build_data(domain, data_path)
-    result = fit(domain.name, base, data_path, data.record, recipe, settings.runs, fresh=fresh)
+    result = fit(
+        domain.name, base, data_path, data.record, recipe, settings.runs, fresh=fresh, suites=domain.card.suites
+    )
     if not register:
         return TrainOutcome(result, data, None, new=False)
     there = _registered(settings, domain.name, result.adapter, base)

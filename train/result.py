@@ -50,6 +50,7 @@ class TrainingResult(_Record):
     resumed_at: int = Field(description="the step that an interrupted run was taken up at; 0 when it was not")
     peak_memory: int = Field(description="bytes: of the process on a CPU, of the device on a GPU")
     versions: dict[str, str] = Field(description="of Python and the libraries")
+    advice: list[str] = Field([], description="what the losses say, and what to change")
     folder: Path = Field(Path(), exclude=True)
     reused: bool = Field(False, exclude=True)
 
@@ -72,7 +73,7 @@ class TrainingResult(_Record):
         """What a manifest records of it: not every step."""
         chosen = {
             "run", "steps", "best_step", "train_rows", "device", "dtype", "tokens", "tokens_per_second", "seconds",
-            "resumed_at", "peak_memory", "versions",
+            "resumed_at", "peak_memory", "versions", "advice",
         }  # fmt: skip
         return {
             **self.model_dump(mode="json", include=chosen),

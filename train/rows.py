@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 from locum.adapters.conversations import Conversation, read_conversations
 from locum.errors import BadInputError
-from locum.train.template import Template, Tokens
+from locum.train.template import IGNORED, Template, Tokens
 
 
 def load_rows(file: Path, template: Template, max_length: int) -> list[Tokens]:
@@ -35,3 +36,8 @@ def load_rows(file: Path, template: Template, max_length: int) -> list[Tokens]:
 def tokenise_rows(conversations: Iterable[Conversation], template: Template) -> list[Tokens]:
     """Tokens of conversations, in their order."""
     return [tokens for conversation in conversations for tokens in template.tokenise(conversation)]
+
+
+def longest_answer(row: Tokens) -> int:
+    """Tokens of the longest answer of a row, with its end of turn."""
+    return max(len(list(run)) for learnt, run in groupby(row.labels, lambda label: label != IGNORED) if learnt)

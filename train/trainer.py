@@ -10,20 +10,21 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from locum.adapters.base import Base
-from locum.adapters.card import TrainingRecipe
+from locum.adapters.card import SuiteCard, TrainingRecipe
 from locum.adapters.manifest import DataRecord
 from locum.errors import BadInputError, OutOfMemoryError, UnavailableError
+from locum.train.advice import advice
 from locum.train.curve import draw_losses
 from locum.train.data.build import split_file
 from locum.train.result import RESULT_FILE, Losses, TrainingResult
-from locum.train.rows import load_rows
+from locum.train.rows import load_rows, longest_answer
 from locum.train.run import ADAPTER_FILES, finished, last_checkpoint, run_digest, run_folder
 from locum.train.template import Template, Tokens
 
@@ -31,7 +32,15 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
 
 def fit(
-    domain: str, base: Base, data_path: Path, data: DataRecord, recipe: TrainingRecipe, runs: Path, *, fresh: bool
+    domain: str,
+    base: Base,
+    data_path: Path,
+    data: DataRecord,
+    recipe: TrainingRecipe,
+    runs: Path,
+    *,
+    fresh: bool,
+    suites: Sequence[SuiteCard] = (),
 ) -> TrainingResult:
     """Train, or reuse the run with the same recipe, data and base model, or take it up where it was interrupted.
 
@@ -41,6 +50,7 @@ def fit(
         data_path: folder that `build_data` wrote; `data` is its record.
         runs: where the run's folder lies: adapter/, training.json and loss.png.
         fresh: start over, whatever is there.
+        suites: what will be asked, so that advice can tell of answers that would be cut off.
 
     Raises:
         UnavailableError: a library is not installed.
@@ -59,6 +69,7 @@ def fit(
         validation = load_rows(split_file(data_path, "validation"), template, recipe.max_length)
         with _explained(recipe):
             result = _train(folder, domain, digest, base, data, recipe, template, train, validation)
+        result = result.model_copy(update={"advice": _advice(result, train + validation, suites)})
         draw_losses(result.losses, result.best_step, f"{domain} on {base.name}", folder / "loss.png")
         _write(folder / RESULT_FILE, result.model_dump_json(indent=2))
         shutil.rmtree(folder / "checkpoints")
@@ -144,6 +155,18 @@ def _train(
         peak_memory=torch.cuda.max_memory_allocated() if gpu else _peak_memory(),
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         folder=folder,
+    )
+
+
+def _advice(result: TrainingResult, rows: Sequence[Tokens], suites: Sequence[SuiteCard]) -> list[str]:
+    return advice(
+        result.losses,
+        result.recipe,
+        steps=result.steps,
+        best_step=result.best_step,
+        train_rows=result.train_rows,
+        longest_answer=max(longest_answer(row) for row in rows),
+        suites=suites,
     )
 
 

@@ -76,6 +76,8 @@ def tell_training(outcome: TrainOutcome) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    for sentence in result.advice:
+        out.print(f"[yellow]→[/] {sentence}", highlight=False, soft_wrap=True)
 
 
 def _tell_next(outcome: TrainOutcome) -> None:
