@@ -7,7 +7,7 @@ read from JSON Lines, cleaned of duplicates, split by topic and written, by `bui
 half as many: what is said is the peak of memory of both, and rows a second. The peer is the memory that holding all
 rows at once would take, measured by reading the same file with `read_conversations` into a list.
 
-Bars for --check: the build's memory is at most a quarter of the peer's, and grows by less than 300 bytes a row.
+Bars for --check: the build's memory is at most half of the peer's, and grows by less than 400 bytes a row.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> int:
     console.print(f"{share:.2f} of the memory of a list; {growth:,.0f} bytes more for each row", highlight=False)
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(1), "found": found}, indent=2) + "\n")
-    return int(options.check and (share > 0.25 or growth > 300))
+    return int(options.check and (share > 0.5 or growth > 400))
 
 
 def write(file: Path, count: int) -> None:
