@@ -6,7 +6,7 @@ import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from stdnum.cn import ric
@@ -119,6 +119,8 @@ anything = st.one_of(
 
 
 @given(anything, anything, cards)
+@settings(max_examples=300, deadline=None)
+@example("0", "\x8a\x1f¯", CleaningCard())
 def test_cleaning_again_changes_nothing_more(question: str, answer: str, card: CleaningCard) -> None:
     once = Cleaner(card)(row(question, answer)).row
     if once is not None:

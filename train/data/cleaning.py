@@ -15,6 +15,7 @@ from locum.train.data.formats import Row
 
 FENCE = "```"
 BREAKS_OFF = (",", "，", "、", ";", "；", "(", "（")
+ROUNDS = 20
 TOLD_LANGUAGE = 40  # characters from which on a language can be told; Chinese needs fewer, and has them
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
 
@@ -45,18 +46,22 @@ class Cleaner:
 
     def __call__(self, row: Row) -> Cleaned:
         changes: list[Change] = []
-        for step, wanted, change in (
-            ("encoding", self.card.encoding, repaired),
-            ("normalise", self.card.normalise, normalised),
-            ("personal", self.card.personal == "mask", self._masked),
-        ):
-            if wanted:
-                changed = mapped(row, change)
-                if changed is None:
-                    return Cleaned(None, (*changes, Change(step, "dropped", "nothing is left of a message")))
-                if changed != row:
-                    changes.append(Change(step, "changed", WHY[step]))
-                    row = changed
+        before = None
+        while row != before and len(changes) < ROUNDS:  # what one step takes away can show the other something to mend
+            before = row
+            for step, wanted, change in (
+                ("encoding", self.card.encoding, repaired),
+                ("normalise", self.card.normalise, normalised),
+                ("personal", self.card.personal == "mask", self._masked),
+            ):
+                if wanted:
+                    changed = mapped(row, change)
+                    if changed is None:
+                        return Cleaned(None, (*changes, Change(step, "dropped", "nothing is left of a message")))
+                    if changed != row:
+                        changes.append(Change(step, "changed", WHY[step]))
+                        row = changed
+        changes = list(dict.fromkeys(changes))
         for step, reason in (
             ("personal", self._personal(row)),
             ("cut_off", self._cut_off(row)),
