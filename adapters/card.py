@@ -22,6 +22,7 @@ NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Column = Literal["question", "answer", "system", "group", "topic", "chosen", "rejected"]
 Format = Literal["conversations", "messages", "sharegpt", "alpaca", "completion", "preference"]
 
 
@@ -30,15 +31,14 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """Where a domain's rows come from: a `recipe` or `files`, and what was accepted in review, with them or alone."""
+    """Where a domain's rows come from: exactly one of `recipe` and `files`."""
 
     recipe: str | None = Field(None, description="a Python file beside the card with a function rows()")
     files: list[str] = Field([], description="files, relative to the card, patterns such as logs/*.jsonl, or URLs")
     format: Format | None = Field(None, description="the format of the files' rows; recognised and told when not given")
-    columns: dict[str, str] = Field(
+    columns: dict[Column, str] = Field(
         {}, description="names of our fields to those in the files, such as question: Frage or group: patient"
     )
-    reviewed: bool = Field(False, description="take what was accepted in `locum data review` too")
     max_rejects: Fraction = Field(0.01, description="a larger share of rows that do not fit fails the build")
     packages: list[str] = Field(
         [], description="pinned packages that the recipe reads, such as simple-icd-10-cm==1.5.0"
@@ -47,10 +47,8 @@ class Source(_Strict):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
-        if self.recipe and self.files:
-            raise ValueError("give either `recipe` or `files`, not both")
-        if not (self.recipe or self.files or self.reviewed):
-            raise ValueError("give `recipe`, `files` or `reviewed: true`, found none of them")
+        if bool(self.recipe) == bool(self.files):
+            raise ValueError("give either `recipe` or `files`, not both and not neither")
         return self
 
 

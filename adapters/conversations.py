@@ -117,6 +117,12 @@ def normalise(text: str) -> str:
     return re.sub(r"[\W_]+", " ", text).strip()
 
 
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The field of a row that is wrong, `row` where it is the whole, and why."""
+    problem = error.errors()[0]
+    return ".".join(str(part) for part in problem["loc"]) or "row", problem["msg"]
+
+
 def read_conversations(path: Path) -> Iterator[Conversation]:
     """Conversations of a JSON Lines file, in order. Blank lines are passed over.
 
@@ -133,6 +139,5 @@ def read_conversations(path: Path) -> Iterator[Conversation]:
             try:
                 yield Conversation.model_validate_json(line)
             except ValidationError as error:
-                problem = error.errors()[0]
-                field = ".".join(str(part) for part in problem["loc"]) or "row"
-                raise BadInputError(f"{path}:{number}: {field}: {problem['msg']}") from None
+                field, reason = first_problem(error)
+                raise BadInputError(f"{path}:{number}: {field}: {reason}") from None

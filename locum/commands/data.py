@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -12,7 +10,7 @@ import typer
 from locum.commands.common import JsonOption, err, out, print_json, settings, table
 
 if TYPE_CHECKING:
-    from locum.adapters.card import Format
+    from locum.adapters.card import Column, Format
 
 app = typer.Typer(help="Data: conversations, checked and split.", no_args_is_help=True)
 SHOWN = 20
@@ -29,12 +27,7 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
 
     in_force = settings()
     folder = in_force.data_path(domain)
-    with err.status(f"building the data of {domain}") as status:
-        built = build_data(
-            load_domain(in_force.domains, domain),
-            folder,
-            lambda text: status.update(f"building the data of {domain}: {text}"),
-        )
+    built = build_data(load_domain(in_force.domains, domain), folder)
     if as_json:
         print_json({**built.model_dump(mode="json"), "path": str(folder)})
         return
@@ -44,12 +37,8 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
     rows = [(name, splits[name].rows, splits[name].digest[:12]) for name in ("train", "validation", "test")]
     out.print(table(domain, ["split", "rows", "digest"], rows))
     if built.topics.before:
-        counts = built.topics
-        topics = [
-            (name, *(each.get(name, 0) for each in (counts.before, counts.train, counts.validation, counts.test)))
-            for name in sorted({*counts.before, *counts.validation, *counts.test})
-        ]
-        out.print(table(None, ["topic", "train, before balancing", "train", "validation", "test"], topics))
+        heads = ["topic", "train, before balancing", "train", "validation", "test"]
+        out.print(table(None, heads, built.topics.table()))
     out.print(f"{built.leak}. {built.sureness}.", highlight=False)
     changed = ", ".join(f"{step.rows:,} {step.reason}" for step in built.steps if step.action == "changed")
     if changed:
@@ -109,8 +98,7 @@ def check(
     else:
         out.print(f"{file}: {found.format}, by {found.why}.", highlight=False, markup=False, soft_wrap=True)
     if rejects is not None:
-        lines = [json.dumps(dataclasses.asdict(reject), ensure_ascii=False) + "\n" for reject in found.rejects]
-        rejects.write_text("".join(lines), encoding="utf-8")
+        rejects.write_text("".join(reject.as_json() + "\n" for reject in found.rejects), encoding="utf-8")
     if found.problems:
         if not as_json:
             for problem in found.problems[:SHOWN]:
@@ -132,21 +120,29 @@ def check(
 
 
 def _format(name: str | None) -> Format | None:
+    from locum.adapters.card import Format
+
+    return None if name is None else cast("Format", _one_of(name, Format, "--format"))
+
+
+def _columns(given: list[str]) -> dict[Column, str]:
+    from locum.adapters.card import Column
+    from locum.errors import BadInputError
+
+    found = {}
+    for each in given:
+        ours, equals, theirs = each.partition("=")
+        if not (equals and theirs):
+            raise BadInputError(f"--column {each}: expected OURS=THEIRS, such as --column question=Frage")
+        found[cast("Column", _one_of(ours, Column, "--column"))] = theirs
+    return found
+
+
+def _one_of(name: str, allowed: object, option: str) -> str:
     from typing import get_args
 
-    from locum.adapters.card import Format
     from locum.errors import BadInputError
 
-    if name is not None and name not in get_args(Format):
-        raise BadInputError(f"--format {name}: expected one of {', '.join(get_args(Format))}")
-    return cast("Format | None", name)
-
-
-def _columns(given: list[str]) -> dict[str, str]:
-    from locum.errors import BadInputError
-
-    pairs = [each.partition("=") for each in given]
-    for pair, whole in zip(pairs, given, strict=True):
-        if not (pair[0] and pair[2]):
-            raise BadInputError(f"--column {whole}: expected OURS=THEIRS, such as --column question=Frage")
-    return {ours: theirs for ours, _, theirs in pairs}
+    if name not in get_args(allowed):
+        raise BadInputError(f"{option} {name}: expected one of {', '.join(get_args(allowed))}")
+    return name

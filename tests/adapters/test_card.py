@@ -59,7 +59,7 @@ def test_a_good_card_loads_and_what_it_leaves_out_has_a_default(tmp_path: Path) 
         ("name: legal", "name: Legal", 1, "name", r"should match pattern.*\(found 'Legal'\)"),
         ("name: legal", "name: base", 1, "name", "`base` always means the base model"),
         ("  licence: ours", "  recipe: data.py", 4, "source", "either `recipe` or `files`, not both"),
-        ("  files: [conversations.jsonl]\n", "", 4, "source", "give `recipe`, `files` or `reviewed: true`"),
+        ("  files: [conversations.jsonl]\n", "", 4, "source", "either `recipe` or `files`.*not neither"),
         ("    primary: exact_match", "    metrics: [rouge_l]", 10, "suites[0]", "primary metric 'exact_match' is not"),
         ("    primary: exact_match", "    metrics: [bleu]", 11, "suites[0].metrics[0]", r"\(found 'bleu'\)"),
         ("name: spelling", "name: held-out", 9, "suites", r"suite names must differ, found \['held-out', 'held-out'\]"),

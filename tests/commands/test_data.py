@@ -41,6 +41,14 @@ def test_check_lists_wrong_rows_and_fails(runner: CliRunner, domain_folder: Path
     assert "10 more" in result.output
     found = json.loads(runner.invoke(app, ["data", "check", str(bad), "--json"]).stdout)
     assert found["wrong"] == 30
+    runner.invoke(app, ["data", "check", str(bad), "--rejects", str(domain_folder / "rejects.jsonl")])
+    rejects = [json.loads(line) for line in (domain_folder / "rejects.jsonl").read_text().splitlines()]
+    assert [each["number"] for each in rejects] == list(range(2, 32))
+    for wrong, expected in (
+        (["--column", "queston=Frage"], "expected one of question"),
+        (["--format", "xml"], "sharegpt"),
+    ):
+        assert expected in str(runner.invoke(app, ["data", "check", str(good), *wrong]).exception)
 
 
 def test_report_shows_lengths_topics_steps_and_samples_and_needs_built_data(

@@ -44,6 +44,7 @@ def test_a_version_that_meets_every_threshold_passes_with_every_reason_told() ->
     [
         ({"samples": 99}, "99 samples are too few: the card asks for at least 100."),
         ({"score": Estimate(0.49, 0.4, 0.6)}, "The score 0.490 falls short of the minimum of 0.500."),
+        ({"score": Estimate(0.4996, 0.4, 0.6)}, "The score 0.4996 falls short of the minimum of 0.5000."),
         ({"gain": Estimate(0.3, 0.1, 0.4)}, "its lower end does not exceed +0.100."),
         ({"change": Estimate(-0.1, -0.2, -0.001)}, "a significant loss."),
     ],

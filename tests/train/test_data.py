@@ -133,7 +133,7 @@ def test_a_few_rows_that_do_not_fit_are_written_down_and_too_many_fail_the_build
     built = build_data(legal, tmp_path / "legal")
     assert (built.rows_read, built.rejects) == (302, 2)
     rejects = [json.loads(line) for line in (tmp_path / "legal" / "rejects.jsonl").read_text().splitlines()]
-    assert [(each["row"], each["raw"]) for each in rejects] == [(301, "nonsense\n"), (302, "nonsense\n")]
+    assert [(each["number"], each["raw"]) for each in rejects] == [(301, "nonsense\n"), (302, "nonsense\n")]
     many(legal.folder / "conversations.jsonl", 300, wrong=4)
     with pytest.raises(
         BadInputError, match=r"(?s)4 of 304 rows do not fit, at most 1% may .*:301: row: not valid JSON"

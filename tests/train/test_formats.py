@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from locum.adapters.card import Format
+from locum.adapters.card import Format, Source
 from locum.adapters.conversations import Conversation, Preference
 from locum.errors import BadInputError, NotFoundError, UnavailableError
 from locum.train.data.files import expand, read_rows
+from locum.train.data.formats import RowError, to_row
 from locum.train.data.reading import Read, Reject, read_file, recognise
 
 QUESTIONS = [("What is a lien?", "A right over property."), ("什么是留置权？", "对财产的权利。")]
@@ -266,3 +271,29 @@ def test_a_sheet_with_an_empty_answer_is_recognised_and_that_row_is_told(tmp_pat
     assert [str(item) for item in items if isinstance(item, Reject)] == [
         f"{file}:2: Antwort: expected text, found nothing"
     ]
+
+
+values = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.text(max_size=3), st.sampled_from(["user", "assistant", "text"])
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["role", "content", "from", "value", "type", "text", "tool_calls"]), inner),
+    ),
+    max_leaves=8,
+)
+fields = st.sampled_from(
+    ["conversations", "messages", "chosen", "rejected", "group", "topic", "system", "history", "prompt", "completion"]
+)
+
+
+@given(st.dictionaries(fields, values), st.sampled_from(get_args(Format)))
+def test_whatever_a_row_holds_it_fits_or_is_told_of(row: dict[str, Any], format: Format) -> None:
+    with contextlib.suppress(RowError):
+        assert isinstance(to_row(row, format, {}), Conversation | Preference)
+
+
+def test_a_column_that_is_not_ours_is_refused_and_ours_are_named() -> None:
+    with pytest.raises(ValidationError, match="Input should be 'question', 'answer'"):
+        Source.model_validate({"files": ["rows.csv"], "columns": {"queston": "Frage"}})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
+from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,7 @@ from locum.adapters.conversations import Conversation, normalise
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
 from locum.train.data.balance import targets
 from locum.train.data.near import jaccard, runs
+from locum.train.data.reading import Reject
 from locum.train.data.split import NAMES, SplitName, smallest_difference
 from locum.train.data.work import Work
 
@@ -67,10 +68,10 @@ def test_rows_never_move_when_others_are_added(some: list[Conversation], more: l
 def test_nothing_leaks_groups_stay_whole_and_every_row_is_accounted_for(some: list[Conversation]) -> None:
     work = worked(some)
     splits = dealt(work)
-    for held_out, learnt in (("test", "train"), ("test", "validation"), ("validation", "train")):
-        asked = [{normalise(found.question) for found in splits[name]} - {""} for name in (held_out, learnt)]  # type: ignore[index]
-        assert not asked[0] & asked[1]
-        assert not work.leaks(held_out, learnt)  # type: ignore[arg-type]
+    asked = {name: {normalise(found.question) for found in splits[name]} - {""} for name in NAMES}
+    for one, other in combinations(NAMES, 2):
+        assert not asked[one] & asked[other]
+        assert not work.leaks(one, other)
     homes = defaultdict(set)
     for name in NAMES:
         for found in splits[name]:
@@ -173,13 +174,11 @@ def test_the_smallest_difference_is_that_of_mcnemars_test(samples: int, differen
 
 
 def test_what_did_not_fit_is_kept_with_its_place() -> None:
-    work = Work(":memory:")
-    work.reject("rows.csv", 7, "answer", "expected text", '{"question": "q"}')
-    [found] = map(json.loads, work.rejects())
-    assert found == {
-        "file": "rows.csv",
-        "row": 7,
-        "field": "answer",
-        "reason": "expected text",
-        "raw": '{"question": "q"}',
-    }
+    work, reject = Work(":memory:"), Reject("rows.csv", 7, "answer", "expected text", '{"question": "q"}')
+    work.reject(reject)
+    assert (work.rejected(), list(work.rejects())) == (1, [reject])
+
+
+def test_many_copies_of_nearly_one_text_are_one() -> None:
+    some = [row(f"{LONG} {number}", group=str(number)) for number in range(200)]
+    assert worked(some).dropped() == {"near duplicate": 199}

@@ -6,12 +6,14 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
 
 from locum.adapters.card import Source
 from locum.adapters.conversations import Conversation, Preference
@@ -19,6 +21,7 @@ from locum.adapters.domains import Domain
 from locum.adapters.manifest import DataRecord, Split
 from locum.errors import BadInputError, CheckFailedError, ConflictError, NotFoundError
 from locum.train.data.cleaning import Cleaner
+from locum.train.data.files import state
 from locum.train.data.reading import Reject
 from locum.train.data.source import Origin, origins, with_system
 from locum.train.data.split import NAMES, SplitName, smallest_difference
@@ -32,10 +35,12 @@ COMMIT_ROWS = 1000
 SHOWN = 3
 
 
-class Step(BaseModel):
-    """What one step did to how many rows, and why."""
-
+class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Step(_Record):
+    """What one step did to how many rows, and why."""
 
     step: str
     action: str
@@ -43,31 +48,33 @@ class Step(BaseModel):
     rows: int
 
 
-class Topics(BaseModel):
+class Topics(_Record):
     """Rows of each topic."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     before: dict[str, int] = Field(description="training rows before balancing")
     train: dict[str, int]
     validation: dict[str, int]
     test: dict[str, int]
 
+    def table(self) -> list[tuple[str, int, int, int, int]]:
+        """Name, and rows of training before and after balancing, of validation and of test."""
+        names = sorted({*self.before, *self.validation, *self.test})
+        return [
+            (name, *(found.get(name, 0) for found in (self.before, self.train, self.validation, self.test)))  # type: ignore[misc]
+            for name in names
+        ]
 
-class DataBuild(BaseModel):
+
+class DataBuild(_Record):
     """What data.json holds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     domain: str
     record: DataRecord
     rows_read: int = Field(description="rows that the source gave, those that do not fit included")
     rejects: int = Field(description="rows that do not fit; they are in rejects.jsonl")
-    duplicates: int = Field(description="rows dropped because they were there before, word for word")
     near_duplicates: int = Field(
         description="rows that are nearly the same as others; they are in near-duplicates.jsonl"
     )
-    variants: int = Field(description="rows dropped from train or validation because a held-out row asks the same")
     steps: list[Step]
     topics: Topics
     leak: str = Field(description="the result of the leak check, in a sentence")
@@ -78,15 +85,12 @@ class DataBuild(BaseModel):
     licence: str
 
 
-def build_data(domain: Domain, out: Path, say: Callable[[str], None] = lambda text: None) -> DataBuild:
+def build_data(domain: Domain, out: Path) -> DataBuild:
     """Read a domain's source, split it, check it for leaks and write it to the folder `out`.
 
     Memory is bounded, however many rows there are. The folder is put in place whole; what was there is replaced. A
     build that was interrupted is taken up where it stopped. With a card that has `preferences`, these are built too,
-    into the folder `preferences` in it.
-
-    Args:
-        say: is told now and then what is being done.
+    into the folder `preferences` in it. A line on the terminal says how far it is.
 
     Raises:
         BadInputError: the source is wrong, has too many rows that do not fit, or too few to fill every split.
@@ -96,15 +100,21 @@ def build_data(domain: Domain, out: Path, say: Callable[[str], None] = lambda te
         ConflictError: another process is building the same data.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(out), _part(out) as part:
-        with closing(_work(domain, domain.card.source, Conversation, out, say)) as work:
-            build = _build(domain, domain.card.source, work, part)
+    with _alone(out), _part(out) as part, Console(stderr=True).status(f"building the data of {domain.name}") as status:
+
+        def say(text: str) -> None:
+            status.update(f"building the data of {domain.name}: {text}")
+
+        given = origins(domain, domain.card.source, Conversation)
+        with closing(_work(domain, domain.card.source, given, out, say)) as work:
+            build = _build(domain, domain.card.source, given, work, part)
             held_out = set(work.questions("test"))
         if (preferences := domain.card.preferences) is not None:
             folder = part / PREFERENCES
             folder.mkdir()
-            with closing(_work(domain, preferences, Preference, out, say, held_out)) as work:
-                _build(domain, preferences, work, folder)
+            given = origins(domain, preferences, Preference)
+            with closing(_work(domain, preferences, given, out, say, held_out)) as work:
+                _build(domain, preferences, given, work, folder)
         part.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)
@@ -175,41 +185,32 @@ def _rejects_beside(out: Path) -> Path:
 def _work(
     domain: Domain,
     source: Source,
-    kind: type[Conversation] | type[Preference],
+    given: Sequence[Origin],
     out: Path,
     say: Callable[[str], None],
-    held_out: set[bytes] | None = None,
+    held_out: Collection[bytes] = (),
 ) -> Work:
     """The table with all rows of a source, dealt to their splits."""
-    given = origins(domain, source, kind)
     # what the table depends on: another card, or a file that changed, begins a new one
     card = domain.card
     facts = [
         source.model_dump(mode="json"),
         card.cleaning.model_dump(mode="json"),
         card.system_prompt,
-        [_state(each.location) for each in given],
+        [[each.location, state(each.location)] for each in given],
     ]
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    work = Work(_work_folder(out) / f"{kind.__name__.lower()}-{name}.db")
+    work = Work(_work_folder(out) / f"{name}.db")
     try:
         for number, origin in enumerate(given):
             _read(work, number, origin, Cleaner(domain.card.cleaning), domain.card.system_prompt, say)
         say("splitting")
         _check_rejects(work, source, out)
-        work.deal(domain.card.duplicates, domain.card.balance, held_out or ())
+        work.deal(domain.card.duplicates, domain.card.balance, held_out)
     except BaseException:
         work.close()
         raise
     return work
-
-
-def _state(location: str) -> list[object]:
-    path = Path(location)
-    if "://" in location or not path.is_file():
-        return [location]
-    found = path.stat()
-    return [location, found.st_size, found.st_mtime_ns]
 
 
 def _read(work: Work, number: int, origin: Origin, clean: Cleaner, prompt: str, say: Callable[[str], None]) -> None:
@@ -217,7 +218,7 @@ def _read(work: Work, number: int, origin: Origin, clean: Cleaner, prompt: str, 
     for item in origin.rows(rows):
         rows += 1
         if isinstance(item, Reject):
-            work.reject(item.file, item.number, item.field, item.reason, item.raw)
+            work.reject(item)
         else:
             cleaned = clean(item.row)
             for change in cleaned.changes:
@@ -232,60 +233,46 @@ def _read(work: Work, number: int, origin: Origin, clean: Cleaner, prompt: str, 
 
 
 def _check_rejects(work: Work, source: Source, out: Path) -> None:
-    rejects, read = list(work.rejects()), work.read()
-    if read == 0 or len(rejects) <= source.max_rejects * read:
+    rejected, read = work.rejected(), work.read()
+    if rejected <= source.max_rejects * read:
         return
     beside = _rejects_beside(out)
-    beside.write_text("".join(line + "\n" for line in rejects), encoding="utf-8")
-    first = [json.loads(line) for line in rejects[:SHOWN]]
-    told = "\n".join(f"  {each['file']}:{each['row']}: {each['field']}: {each['reason']}" for each in first)
+    _write_lines(beside, (reject.as_json() for reject in work.rejects()))
+    told = "".join(f"\n  {reject}" for reject in islice(work.rejects(), SHOWN))
     raise BadInputError(
-        f"{len(rejects):,} of {read:,} rows do not fit, at most {source.max_rejects:.0%} may "
-        f"(source.max_rejects):\n{told}",
+        f"{rejected:,} of {read:,} rows do not fit, at most {source.max_rejects:.0%} may (source.max_rejects):{told}",
         hint=f"all of them are in {beside}",
     )
 
 
-def _build(domain: Domain, source: Source, work: Work, part: Path) -> DataBuild:
+def _build(domain: Domain, source: Source, given: Sequence[Origin], work: Work, part: Path) -> DataBuild:
     counts = {name: work.count(name) for name in NAMES}
     _check_filled(domain, counts, work.read())
     leak = _check_leaks(work, counts)
     splits = {name: Split(rows=counts[name], digest=_write_split(work, name, split_file(part, name))) for name in NAMES}
     listing = "".join(f"{splits[name].digest}  {name}\n" for name in NAMES)
     record = DataRecord(digest=hashlib.sha256(listing.encode()).hexdigest(), splits=splits)
-    rejects = _write_lines(part / REJECTS_FILE, work.rejects())
+    rejects = _write_lines(part / REJECTS_FILE, (reject.as_json() for reject in work.rejects()))
     pairs = (
         {"similarity": round(pair.similarity, 3), "row": pair.later, "is_like": pair.earlier}
         for pair in work.near_pairs()
     )
     near = _write_lines(part / NEAR_FILE, (json.dumps(pair, ensure_ascii=False) for pair in pairs))
-    dropped = work.dropped()
-    changes = work.changes()
-    again = sum(rows for step, _, _, rows in changes if step == "duplicates")
+    steps = [*work.changes(), *(("splits", "dropped", reason, rows) for reason, rows in work.dropped().items())]
     build = DataBuild(
         domain=domain.name,
         record=record,
         rows_read=work.read(),
         rejects=rejects,
-        duplicates=again + dropped.get("duplicate", 0),
         near_duplicates=near,
-        variants=dropped.get("asks what is held out", 0),
-        steps=[
-            *(Step(step=step, action=action, reason=reason, rows=rows) for step, action, reason, rows in changes),
-            *(
-                Step(step="splits", action="dropped", reason=reason, rows=rows)
-                for reason, rows in sorted(dropped.items())
-            ),
-        ],
+        steps=[Step(step=step, action=action, reason=reason, rows=rows) for step, action, reason, rows in steps],
         topics=Topics(
             before=work.topics("train", all_rows=True),
             **{name: work.topics(name) for name in NAMES},
         ),
         leak=leak,
         sureness=_sureness(work.groups("test")),
-        origins=[
-            origin.told for origin in origins(domain, source, Preference if part.name == PREFERENCES else Conversation)
-        ],
+        origins=[origin.told for origin in given],
         source=source.recipe or ", ".join(source.files),
         packages=source.packages,
         licence=source.licence,
@@ -350,7 +337,7 @@ def _write_split(work: Work, name: SplitName, file: Path) -> str:
     return digest.hexdigest()
 
 
-def _write_lines(file: Path, lines: Iterator[str]) -> int:
+def _write_lines(file: Path, lines: Iterable[str]) -> int:
     count = 0
     with file.open("w", encoding="utf-8") as out:
         for line in lines:

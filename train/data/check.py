@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.card import Format
 from locum.adapters.conversations import Preference
+from locum.train.data.formats import Columns
 from locum.train.data.reading import Reject, read_file, recognise
 
 
@@ -31,7 +31,7 @@ class FileCheck(BaseModel):
     topics: dict[str, int] = Field(description="rows of each topic")
 
 
-def check_file(location: str, *, format: Format | None = None, columns: Mapping[str, str] | None = None) -> FileCheck:
+def check_file(location: str, *, format: Format | None = None, columns: Columns | None = None) -> FileCheck:
     """Check every row of a file; its format is recognised when it is not given.
 
     Raises:

@@ -14,7 +14,7 @@ from locum.train.data import personal
 from locum.train.data.formats import Row
 
 FENCE = "```"
-BREAKS_OFF = (",", "，", "、", ";", "；", "(", "（")
+BREAKS_OFF = (",", "，", "、", "(", "（")
 ROUNDS = 20
 TOLD_LANGUAGE = 40  # characters from which on a language can be told; Chinese needs fewer, and has them
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
@@ -46,8 +46,10 @@ class Cleaner:
 
     def __call__(self, row: Row) -> Cleaned:
         changes: list[Change] = []
-        before = None
-        while row != before and len(changes) < ROUNDS:  # what one step takes away can show the other something to mend
+        before: Row | None = None
+        while (
+            row is not before and len(changes) < ROUNDS
+        ):  # what one step takes away can show the other something to mend
             before = row
             for step, wanted, change in (
                 ("encoding", self.card.encoding, repaired),
@@ -58,7 +60,7 @@ class Cleaner:
                     changed = mapped(row, change)
                     if changed is None:
                         return Cleaned(None, (*changes, Change(step, "dropped", "nothing is left of a message")))
-                    if changed != row:
+                    if changed is not row:
                         changes.append(Change(step, "changed", WHY[step]))
                         row = changed
         changes = list(dict.fromkeys(changes))
@@ -156,9 +158,7 @@ def answers(row: Row) -> list[str]:
 
 
 def mapped(row: Row, change: Callable[[str], str]) -> Row | None:
-    """The row with each text changed; None when a text is empty then, or both answers are the same."""
-    if all(change(text) == text for text in texts(row)):
-        return row
+    """The row with each text changed, itself when none is; None when a text is empty then, or both answers are one."""
 
     def all_of(messages: list[Message]) -> list[Message]:
         return [message.model_copy(update={"content": change(message.content)}) for message in messages]
@@ -171,4 +171,6 @@ def mapped(row: Row, change: Callable[[str], str]) -> Row | None:
     else:
         new = {"conversations": all_of(row.conversations)}
     changed = row.model_copy(update=new)
+    if changed == row:
+        return row
     return changed if all(texts(changed)) else None

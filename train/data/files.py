@@ -19,9 +19,8 @@ CONTAINERS: dict[str, Container] = {
     ".xlsx": "excel",
 }  # fmt: skip
 TEXTS = ("utf-8-sig", "gb18030")
-SNIFFED = 1 << 16
 BATCH = 1000
-csv.field_size_limit(1 << 27)
+LONGEST_CELL = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,14 @@ def container_of(location: str) -> Container:
             f"{location} is of no kind that can be read (expected {', '.join(CONTAINERS)}, the texts also with .gz)"
         )
     return container
+
+
+def state(location: str) -> str:
+    """What is different when a file has changed, as far as the place that it lies in can tell."""
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(_without_sheet(location)[0])
+    return str(system.ukey(path))
 
 
 def read_rows(location: str, *, start: int = 0) -> Iterator[RawRow]:
@@ -149,10 +156,10 @@ def _array_of(file: IO[bytes], path: str) -> str:
 
 
 def _csv(file: IO[bytes], path: str, sheet: str, start: int) -> Iterator[RawRow]:
+    csv.field_size_limit(LONGEST_CELL)
     text = io.TextIOWrapper(file, _encoding(file, path), newline="")
-    sample = text.read(SNIFFED)
+    first_line = text.readline()
     text.seek(0)
-    first_line = sample.partition("\n")[0]
     delimiter = max(",;\t|", key=first_line.count)
     reader = csv.DictReader(text, delimiter=delimiter, strict=True)
     if not reader.fieldnames or len(set(reader.fieldnames)) != len(reader.fieldnames):
@@ -170,27 +177,16 @@ def _csv(file: IO[bytes], path: str, sheet: str, start: int) -> Iterator[RawRow]
 def _encoding(file: IO[bytes], path: str) -> str:
     """UTF-8, or else what Chinese spreadsheets write."""
     for encoding in TEXTS:
-        file.seek(0)
+        text = io.TextIOWrapper(file, encoding)
         try:
-            for _ in io.TextIOWrapper(_Unclosed(file), encoding):
+            for _ in text:
                 pass
         except UnicodeDecodeError:
             continue
         finally:
-            file.seek(0)
+            text.detach().seek(0)  # else the file is closed with it
         return encoding
     raise BadInputError(f"{path}: expected text in UTF-8 or GB 18030", hint="save it as UTF-8")
-
-
-class _Unclosed(io.BufferedReader):
-    """A view of a file that does not close it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        if not self.closed:
-            self.detach()
 
 
 def _parquet(file: IO[bytes], path: str, sheet: str, start: int) -> Iterator[RawRow]:

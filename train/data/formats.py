@@ -7,19 +7,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from locum.adapters.card import Format
-from locum.adapters.conversations import Conversation, Preference
+from locum.adapters.card import Column, Format
+from locum.adapters.conversations import Conversation, Preference, first_problem
 from locum.errors import BadInputError
 
 Row = Conversation | Preference
+Columns = Mapping[Column, str]
 
 # Our names, and what others call the same; the card's `columns` come first.
-NAMES: dict[str, tuple[str, ...]] = {
+NAMES: dict[Column, tuple[str, ...]] = {
     "question": ("question", "prompt", "query", "input", "问题", "问", "提问"),
     "answer": ("answer", "completion", "response", "output", "答案", "答", "回答"),
     "system": ("system", "system_prompt"),
     "group": ("group",),
     "topic": ("topic", "category", "主题", "分类"),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
 }
 ROLES = {
     "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant",
@@ -35,7 +38,7 @@ class RowError(ValueError):
         self.field = field
 
 
-def recognise(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> tuple[Format, str]:
+def recognise(rows: Iterable[Mapping[str, Any]], columns: Columns) -> tuple[Format, str]:
     """The format of a file by its first rows, and why, in a sentence.
 
     Raises:
@@ -55,45 +58,43 @@ def recognise(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> 
     return format, why
 
 
-def _format_of(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[Format, str] | None:
+def _format_of(row: Mapping[str, Any], columns: Columns) -> tuple[Format, str] | None:
     if (turns := row.get("conversations")) and isinstance(turns, list) and isinstance(turns[0], dict):
         if "from" in turns[0]:
             return "sharegpt", "`conversations` with `from` and `value`"
         return "conversations", "`conversations` with `role` and `content`"
     if isinstance(row.get("messages"), list):
         return "messages", "a list of `messages`"
-    if _has(row, columns, "chosen", ("chosen",)) and _has(row, columns, "rejected", ("rejected",)):
+    if _has(row, columns, "chosen") and _has(row, columns, "rejected"):
         return "preference", "`chosen` and `rejected`"
     if "instruction" in row and "output" in row:
         return "alpaca", "`instruction` and `output`"
-    question, answer = (_has(row, columns, name, NAMES[name]) for name in ("question", "answer"))
+    question, answer = (_has(row, columns, "question"), _has(row, columns, "answer"))
     return ("completion", f"`{question}` and `{answer}`") if question and answer else None
 
 
-def _has(row: Mapping[str, Any], columns: Mapping[str, str], name: str, others: tuple[str, ...]) -> str | None:
+def _has(row: Mapping[str, Any], columns: Columns, name: Column) -> str | None:
     """What a row calls a field of ours."""
-    if name in columns:
-        return columns[name] if columns[name] in row else None
-    return next((other for other in others if other in row), None)
+    names = (columns[name],) if name in columns else NAMES[name]
+    return next((each for each in names if each in row), None)
 
 
-def to_row(fields: Mapping[str, Any], format: Format, columns: Mapping[str, str]) -> Row:
+def to_row(fields: Mapping[str, Any], format: Format, columns: Columns) -> Row:
     """A row of that format in ours.
 
     Raises:
         RowError: it does not fit.
     """
-    about = {name: _text(fields, columns, name) for name in ("group", "topic")}
-    about = {name: value for name, value in about.items() if value}
+    given = (("group", _text(fields, columns, "group")), ("topic", _text(fields, columns, "topic")))
+    about = {name: value for name, value in given if value}
     try:
         return _CONVERTERS[format](fields, columns, about)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise RowError(".".join(str(part) for part in problem["loc"]) or "row", problem["msg"]) from None
+        raise RowError(*first_problem(error)) from None
 
 
-def _text(fields: Mapping[str, Any], columns: Mapping[str, str], name: str) -> str:
-    called = _has(fields, columns, name, NAMES.get(name, (name,)))
+def _text(fields: Mapping[str, Any], columns: Columns, name: Column) -> str:
+    called = _has(fields, columns, name)
     value = fields.get(called) if called else None
     if value is None or isinstance(value, str):
         return (value or "").strip()
@@ -102,33 +103,36 @@ def _text(fields: Mapping[str, Any], columns: Mapping[str, str], name: str) -> s
     raise RowError(called or name, f"expected text, found {type(value).__name__}")
 
 
-def _ours(fields: Mapping[str, Any], columns: Mapping[str, str], about: dict[str, str]) -> Row:
+def _ours(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
     known = {name: value for name, value in fields.items() if name not in columns.values()}
     return Conversation.model_validate({**known, **about})
 
 
-def _messages(fields: Mapping[str, Any], columns: Mapping[str, str], about: dict[str, str]) -> Row:
+def _messages(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
     return Conversation.model_validate({"conversations": _turns(fields.get("messages"), "messages"), **about})
 
 
-def _sharegpt(fields: Mapping[str, Any], columns: Mapping[str, str], about: dict[str, str]) -> Row:
+def _sharegpt(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
     turns = []
-    for number, turn in enumerate(fields.get("conversations") or []):
+    for number, turn in enumerate(_objects(fields.get("conversations"), "conversations")):
         role = ROLES.get(str(turn.get("from", "")).lower())
         if role is None:
             raise RowError(
                 f"conversations.{number}.from", f"expected one of {', '.join(ROLES)}, found {turn.get('from')!r}"
             )
         turns.append({"role": role, "content": turn.get("value")})
-    if fields.get("system") and (not turns or turns[0]["role"] != "system"):
-        turns.insert(0, {"role": "system", "content": fields["system"]})
+    if not turns or turns[0]["role"] != "system":
+        turns = [*_system(fields, columns), *turns]
     return Conversation.model_validate({"conversations": turns, **about})
 
 
-def _alpaca(fields: Mapping[str, Any], columns: Mapping[str, str], about: dict[str, str]) -> Row:
+def _alpaca(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
     parts = [str(fields.get(name) or "").strip() for name in ("instruction", "input")]
     turns = _system(fields, columns)
-    for asked, said in fields.get("history") or []:
+    history = fields.get("history") or []
+    if not isinstance(history, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in history):
+        raise RowError("history", "expected a list of pairs of question and answer")
+    for asked, said in history:
         turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
     turns += [
         {"role": "user", "content": "\n\n".join(filter(None, parts))},
@@ -137,9 +141,10 @@ def _alpaca(fields: Mapping[str, Any], columns: Mapping[str, str], about: dict[s
     return Conversation.model_validate({"conversations": turns, **about})
 
 
-def _completion(fields: Mapping[str, Any], columns: Mapping[str, str], about: dict[str, str]) -> Row:
+def _completion(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
     turns = _system(fields, columns)
-    for name, role in (("question", "user"), ("answer", "assistant")):
+    asked: tuple[tuple[Column, str], ...] = (("question", "user"), ("answer", "assistant"))
+    for name, role in asked:
         value = _text(fields, columns, name)
         if not value:
             raise RowError(columns.get(name, name), "expected text, found nothing")
@@ -147,12 +152,13 @@ def _completion(fields: Mapping[str, Any], columns: Mapping[str, str], about: di
     return Conversation.model_validate({"conversations": turns, **about})
 
 
-def _preference(fields: Mapping[str, Any], columns: Mapping[str, str], about: dict[str, str]) -> Row:
-    given = {name: fields.get(columns.get(name, name)) for name in ("prompt", "chosen", "rejected")}
-    answers = {}
-    prompt = _turns(given["prompt"], "prompt") if isinstance(given["prompt"], list) else None
-    for name in ("chosen", "rejected"):
-        value = given[name]
+def _preference(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
+    asked = fields.get(_has(fields, columns, "question") or "")
+    prompt = _turns(asked, "prompt") if isinstance(asked, list) else None
+    answers: dict[str, Any] = {}
+    both: tuple[Column, Column] = ("chosen", "rejected")
+    for name in both:
+        value = fields.get(_has(fields, columns, name) or "")
         if isinstance(value, list):  # a whole conversation, or the last turn alone
             turns = _turns(value, name)
             if not turns or turns[-1]["role"] != "assistant":
@@ -164,36 +170,42 @@ def _preference(fields: Mapping[str, Any], columns: Mapping[str, str], about: di
             value = turns[-1]["content"]
         answers[name] = value
     if prompt is None:
-        asked = given["prompt"] if given["prompt"] is not None else _text(fields, columns, "question")
         prompt = [*_system(fields, columns), {"role": "user", "content": asked}]
     return Preference.model_validate({"prompt": prompt, **answers, **about})
 
 
-def _system(fields: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str, Any]]:
+def _system(fields: Mapping[str, Any], columns: Columns) -> list[dict[str, Any]]:
     text = _text(fields, columns, "system")
     return [{"role": "system", "content": text}] if text else []
 
 
 def _turns(value: Any, field: str) -> list[dict[str, Any]]:
     """OpenAI's messages, each reduced to role and text."""
-    if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
-        raise RowError(field, f"expected a list of messages, found {type(value).__name__}")
     found = []
-    for number, turn in enumerate(value):
-        if turn.get("tool_calls") or turn.get("role") in {"tool", "function"}:
+    for number, turn in enumerate(_objects(value, field)):
+        if turn.get("tool_calls") or turn.get("role") in ("tool", "function"):
             raise RowError(f"{field}.{number}", "tool calls cannot be learnt from; expected text")
         content = turn.get("content")
         if isinstance(content, list):
-            kinds = {part.get("type") for part in content}
-            if kinds != {"text"}:
-                raise RowError(f"{field}.{number}.content", f"expected text, found {', '.join(map(str, kinds))}")
-            content = "".join(part["text"] for part in content)
+            parts = _objects(content, f"{field}.{number}.content")
+            other = [str(part.get("type")) for part in parts if not isinstance(part.get("text"), str)]
+            if other:
+                raise RowError(f"{field}.{number}.content", f"expected text, found {', '.join(other)}")
+            content = "".join(part["text"] for part in parts)
         role = turn.get("role")
         found.append({"role": "system" if role == "developer" else role, "content": content})
     return found
 
 
-_CONVERTERS: dict[Format, Callable[[Mapping[str, Any], Mapping[str, str], dict[str, str]], Row]] = {
+def _objects(value: Any, field: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        raise RowError(field, f"expected a list of messages, found {type(value).__name__}")
+    if wrong := [type(each).__name__ for each in value if not isinstance(each, dict)]:
+        raise RowError(field, f"expected a list of objects, found {wrong[0]} in it")
+    return value
+
+
+_CONVERTERS: dict[Format, Callable[[Mapping[str, Any], Columns, dict[str, str]], Row]] = {
     "conversations": _ours, "messages": _messages, "sharegpt": _sharegpt, "alpaca": _alpaca, "completion": _completion,
     "preference": _preference,
 }  # fmt: skip

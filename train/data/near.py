@@ -1,7 +1,8 @@
 """Near duplicates, by MinHash and locality-sensitive hashing.
 
 A text is the set of its runs of three words (of Chinese, of three characters); two texts are as similar as these sets
-are, by Jaccard. MinHash signatures find the pairs that may be similar, and the sets decide. Sources: Broder, "On the
+are, by Jaccard. MinHash signatures find the pairs that may be similar, and the sets decide. (datasketch makes the
+signatures; its index of them is a table of Python objects, too large for a million rows.) Sources: Broder, "On the
 resemblance and containment of documents" (1997); Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.
 """
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 RUN = 3
 FEWEST = 8  # runs; of a shorter text each word is too large a part of it
 BANDS, BAND = 16, 4  # pairs of similarity 0.8 are missed twice in ten thousand, of 0.5 one in three
-CROWD = 64  # texts in one bucket, of which not all pairs are looked at
+CROWD = 16  # texts in one bucket, of which not all pairs are looked at
 _WORD = re.compile(r"[぀-ヿ㐀-鿿豈-﫿]|[^\W_぀-ヿ㐀-鿿豈-﫿]+")
 
 
@@ -86,8 +87,9 @@ def _candidates(bands: np.ndarray[Any, np.dtype[np.uint64]]) -> Iterator[tuple[i
     """Pairs (later, earlier) that share a bucket, each once, by the later."""
     import numpy as np
 
-    found = [np.empty((0, 2), dtype=np.int64)]
+    found = np.empty((0, 2), dtype=np.int64)
     for band in bands.T:
+        pairs = []
         order = np.argsort(band, kind="stable")
         same = np.flatnonzero(band[order][1:] == band[order][:-1])
         for bucket in np.split(same, np.flatnonzero(np.diff(same) > 1) + 1) if len(same) else []:
@@ -97,8 +99,9 @@ def _candidates(bands: np.ndarray[Any, np.dtype[np.uint64]]) -> Iterator[tuple[i
             else:  # each with the first and with the one before it
                 later = np.concatenate([np.arange(1, len(places))] * 2)
                 earlier = np.concatenate([np.zeros(len(places) - 1, int), np.arange(len(places) - 1)])
-            found.append(np.stack([places[later], places[earlier]], axis=1))
-    for later, earlier in np.unique(np.concatenate(found), axis=0):
+            pairs.append(np.stack([places[later], places[earlier]], axis=1))
+        found = np.unique(np.concatenate([found, *pairs]), axis=0)  # mostly those of the bands before
+    for later, earlier in found:
         yield int(later), int(earlier)
 
 

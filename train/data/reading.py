@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from itertools import islice
 
 from locum.adapters.card import Format
 from locum.errors import BadInputError
 from locum.train.data import formats
 from locum.train.data.files import RawRow, read_rows
-from locum.train.data.formats import Row, RowError
+from locum.train.data.formats import Columns, Row, RowError
 
 RECOGNISED_BY = 20
 RAW_LIMIT = 10_000
@@ -36,6 +36,10 @@ class Reject:
     reason: str
     raw: str
 
+    def as_json(self) -> str:
+        """One line of a file of rejects."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
     def __str__(self) -> str:
         return f"{self.file}:{self.number}: {self.field}: {self.reason}"
 
@@ -48,7 +52,7 @@ class Recognised:
     why: str
 
 
-def recognise(location: str, *, columns: Mapping[str, str]) -> Recognised:
+def recognise(location: str, *, columns: Columns) -> Recognised:
     """The format of a file, by its first rows.
 
     Raises:
@@ -66,7 +70,7 @@ def recognise(location: str, *, columns: Mapping[str, str]) -> Recognised:
         raise BadInputError(f"{location}: {error}", hint=error.hint) from None
 
 
-def read_file(location: str, *, format: Format, columns: Mapping[str, str], start: int = 0) -> Iterator[Read | Reject]:
+def read_file(location: str, *, format: Format, columns: Columns, start: int = 0) -> Iterator[Read | Reject]:
     """All rows of a file but the first `start`, in order."""
     for raw in read_rows(location, start=start):
         try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locum.adapters.conversations import Conversation
+from locum.adapters.conversations import Conversation, read_conversations
 from locum.adapters.domains import Domain
 from locum.train.data.build import NEAR_FILE, DataBuild, load_build, split_file
 from locum.train.data.split import NAMES, SplitName
@@ -64,7 +64,7 @@ def write_report(domain: Domain, path: Path, base: Base | None) -> tuple[Path, P
         found = Lengths(unit)
         every = max(1, build.record.splits[name].rows // SAMPLES)
         samples[name] = []
-        for number, row in enumerate(_rows(split_file(path, name))):
+        for number, row in enumerate(read_conversations(split_file(path, name))):
             found.add(measure(row))
             if number % every == 0 and len(samples[name]) < SAMPLES:
                 samples[name].append(row)
@@ -72,7 +72,7 @@ def write_report(domain: Domain, path: Path, base: Base | None) -> tuple[Path, P
     html = (
         _environment()
         .get_template("data.html.j2")
-        .render(domain=domain, build=build, lengths=lengths, samples=samples, pairs=_pairs(path), topics=_topics(build))
+        .render(domain=domain, build=build, lengths=lengths, samples=samples, pairs=_pairs(path))
     )
     card = data_card(domain, build, lengths)
     for file, text in ((HTML_FILE, html), (CARD_FILE, card)):
@@ -90,7 +90,7 @@ def data_card(domain: Domain, build: DataBuild, lengths: dict[SplitName, Lengths
         "",
         domain.card.description,
         "",
-        f"- Source: {build.source or 'reviewed rows'}",
+        f"- Source: {build.source}",
         *(f"  - {origin}" for origin in build.origins),
         *([f"- Packages: {', '.join(build.packages)}"] if build.packages else []),
         f"- Licence: {build.licence or 'not stated'}",
@@ -125,12 +125,6 @@ PERSONAL = {
 }
 
 
-def _rows(file: Path) -> Iterator[Conversation]:
-    with file.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield Conversation.model_validate_json(line)
-
-
 def _measure(base: Base | None) -> tuple[Callable[[Conversation], int], str]:
     if base is None:
         return lambda row: sum(len(message.content) for message in row.conversations), "character"
@@ -148,14 +142,6 @@ def _measure(base: Base | None) -> tuple[Callable[[Conversation], int], str]:
 def _pairs(path: Path) -> list[dict[str, Any]]:
     with (path / NEAR_FILE).open(encoding="utf-8") as lines:
         return [json.loads(line) for line in islice(lines, PAIRS)]
-
-
-def _topics(build: DataBuild) -> list[tuple[str, int, int, int, int]]:
-    """Name, and rows of training before and after balancing, of validation and of test."""
-    counts = build.topics
-    names = sorted({*counts.before, *counts.validation, *counts.test})
-    each = (counts.before, counts.train, counts.validation, counts.test)
-    return [(name, *(found.get(name, 0) for found in each)) for name in names]  # type: ignore[misc]
 
 
 def _environment() -> Any:

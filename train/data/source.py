@@ -12,12 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from locum.adapters.card import Format, Source
-from locum.adapters.conversations import Conversation, Message, Preference
+from locum.adapters.conversations import Conversation, Message, Preference, first_problem
 from locum.adapters.domains import Domain
 from locum.errors import BadInputError, LocumError, NotFoundError, UnavailableError
 from locum.train.data.files import expand
 from locum.train.data.formats import Row
-from locum.train.data.reading import Read, Reject, read_file, recognise
+from locum.train.data.reading import RAW_LIMIT, Read, Reject, read_file, recognise
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ def _read_recipe(
             try:
                 yield Read(str(path), number, kind.model_validate(row))
             except ValidationError as error:
-                problem = error.errors()[0]
-                field = ".".join(str(part) for part in problem["loc"]) or "row"
-                yield Reject(str(path), number, field, problem["msg"], repr(row)[:10_000])
+                yield Reject(str(path), number, *first_problem(error), raw=repr(row)[:RAW_LIMIT])
     except LocumError:
         raise
     except ModuleNotFoundError as error:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from locum.adapters.conversations import Conversation, Preference
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
 from locum.train.data.balance import targets
 from locum.train.data.near import near_duplicates, signature
+from locum.train.data.reading import Reject
 from locum.train.data.split import Group, SplitName, key_of, place, question_key, split_of, split_topic
 
 SCHEMA = """
@@ -82,14 +82,13 @@ class Work:
             values,
         )
 
-    def reject(self, file: str, number: int, field: str, reason: str, raw: str) -> None:
-        self.db.execute("INSERT INTO reject VALUES (?, ?, ?, ?, ?)", (file, number, field, reason, raw))
+    def reject(self, reject: Reject) -> None:
+        self.db.execute("INSERT INTO reject VALUES (?, ?, ?, ?, ?)", astuple(reject))
 
-    def note(self, step: str, action: str, reason: str, count: int = 1) -> None:
-        """Count what a step did, and why."""
+    def note(self, step: str, action: str, reason: str) -> None:
+        """Count a row to which a step did something, and why."""
         self.db.execute(
-            "INSERT INTO change VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
-            (step, action, reason, count),
+            "INSERT INTO change VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1", (step, action, reason)
         )
 
     def reached(self, source: int, rows: int) -> None:
@@ -117,7 +116,6 @@ class Work:
             self.db.execute("DELETE FROM near")
             self.db.execute("DELETE FROM held_out")
             self.db.executemany("INSERT OR IGNORE INTO held_out VALUES (?)", ((question,) for question in held_out))
-            self._drop_blank_topics()
             if duplicates.near != "off":
                 self._find_near(duplicates)
             self._split()
@@ -145,7 +143,11 @@ class Work:
 
     def dropped(self) -> dict[str, int]:
         """How many rows were dealt to no split, by the reason."""
-        return dict(self.db.execute("SELECT dropped, COUNT(*) FROM row WHERE dropped IS NOT NULL GROUP BY dropped"))
+        return dict(
+            self.db.execute(
+                "SELECT dropped, COUNT(*) FROM row WHERE dropped IS NOT NULL GROUP BY dropped ORDER BY dropped"
+            )
+        )
 
     def changes(self) -> list[tuple[str, str, str, int]]:
         """What each step of reading did: step, action, reason, rows."""
@@ -173,16 +175,13 @@ class Work:
         )
         return (NearPair(*found) for found in self.db.execute(query))
 
-    def rejects(self) -> Iterator[str]:
-        """The rows that did not fit, as JSON."""
-        query = "SELECT file, number, field, reason, raw FROM reject ORDER BY file, number"
-        names = ("file", "row", "field", "reason", "raw")
-        return (
-            json.dumps(dict(zip(names, found, strict=True)), ensure_ascii=False) for found in self.db.execute(query)
-        )
+    def rejected(self) -> int:
+        """How many rows did not fit."""
+        return int(self.db.execute("SELECT COUNT(*) FROM reject").fetchone()[0])
 
-    def _drop_blank_topics(self) -> None:
-        self.db.execute("UPDATE row SET topic = NULL WHERE TRIM(topic) = ''")
+    def rejects(self) -> Iterator[Reject]:
+        """The rows that did not fit."""
+        return (Reject(*found) for found in self.db.execute("SELECT * FROM reject ORDER BY file, number"))
 
     def _find_near(self, card: DuplicatesCard) -> None:
         ids, bands = array("q"), bytearray()
