@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from locum.adapters.base import weight_shapes
+from locum.adapters.recipe import check_pattern
 from locum.adapters.store import FILES, artifact_digest
 from locum.errors import BadInputError, NotFoundError
 
@@ -22,7 +23,7 @@ _TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.
 _PLAIN_INITS = (True, False, None, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
 # Settings that change what an adapter computes in ways that vLLM's LoRA layers do not hold.
 _MUST_BE_OFF = (
-    "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication", "auto_mapping", "lora_bias",
+    "use_dora", "modules_to_save", "layer_replication", "auto_mapping", "lora_bias",
     "trainable_token_indices", "target_parameters", "use_qalora", "use_bdlora", "alora_invocation_tokens",
     "arrow_config", "kasa_config", "monteclora_config",
 )  # fmt: skip
@@ -33,6 +34,7 @@ class Artifact:
     """An adapter that was found safe and fitting."""
 
     rank: int
+    """The highest of its modules, which a server must have room for."""
     alpha: float
     target_modules: list[str]
     parameters: int
@@ -49,13 +51,16 @@ def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> A
     """
     _check_files(folder)
     config = _read_config(folder / FILES[0])
-    rank, alpha = config["r"], config.get("lora_alpha")
-    if type(rank) is not int or not 1 <= rank <= max_rank:
-        raise BadInputError(f"{FILES[0]}: r: expected a rank from 1 to {max_rank}, found {rank!r}")
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < float("inf"):
-        raise BadInputError(f"{FILES[0]}: lora_alpha: expected a number above 0, found {alpha!r}")
+    ranks = {"r": config.get("r"), **_pattern(config, "rank_pattern")}
+    for name, rank in ranks.items():
+        if type(rank) is not int or not 1 <= rank <= max_rank:
+            raise BadInputError(f"{FILES[0]}: {name}: expected a rank from 1 to {max_rank}, found {rank!r}")
+    alphas = {"lora_alpha": config.get("lora_alpha"), **_pattern(config, "alpha_pattern")}
+    for name, alpha in alphas.items():
+        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < float("inf"):
+            raise BadInputError(f"{FILES[0]}: {name}: expected a number above 0, found {alpha!r}")
     tensors = _read_tensors(folder / FILES[1])
-    modules = _check_shapes(tensors, weight_shapes(base), rank)
+    modules = _check_shapes(tensors, weight_shapes(base), ranks)
     for name, tensor in tensors.items():
         dtype = str(tensor.dtype).removeprefix("torch.")
         if dtype not in DTYPES:
@@ -63,8 +68,8 @@ def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> A
         if not tensor.isfinite().all():
             raise BadInputError(f"{FILES[1]}: {name}: expected finite values, found NaN or infinity")
     return Artifact(
-        rank=rank,
-        alpha=float(alpha),
+        rank=max(ranks.values()),
+        alpha=float(alphas["lora_alpha"]),
         target_modules=sorted({module.rsplit(".", 1)[-1] for module in modules}),
         parameters=sum(tensor.numel() for tensor in tensors.values()),
         size=sum((folder / name).stat().st_size for name in FILES),
@@ -102,7 +107,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path.name} is not JSON: {error}") from None
-    if not isinstance(config, dict) or "r" not in config:
+    if not isinstance(config, dict) or not {"r", "peft_type"} & set(config):
         raise BadInputError(f"{path.name}: r: expected the rank of a LoRA adapter, found none")
     for field, expected in (("peft_type", "LORA"), ("task_type", "CAUSAL_LM")):
         if config.get(field) != expected:
@@ -123,6 +128,25 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def _pattern(config: dict[str, Any], field: str) -> dict[str, Any]:
+    """Values by patterns of module names, as PEFT and vLLM read them."""
+    found = config.get(field) or {}
+    if not isinstance(found, dict):
+        raise BadInputError(f"{FILES[0]}: {field}: expected values by module names, found {found!r}")
+    for pattern in found:
+        try:
+            check_pattern(pattern)
+        except ValueError as error:
+            raise BadInputError(f"{FILES[0]}: {field}: {error}") from None
+    return found
+
+
+def _rank_of(module: str, ranks: dict[str, int]) -> int:
+    """The rank of a module: that of the first pattern that is the end of its name, else `r`."""
+    matching = (rank for key, rank in ranks.items() if key != "r" and re.match(rf"(.*\.)?({key})$", module))
+    return next(matching, ranks["r"])
+
+
 def _read_tensors(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -136,7 +160,7 @@ def _read_tensors(path: Path) -> dict[str, Any]:
     return tensors
 
 
-def _check_shapes(tensors: dict[str, Any], base: dict[str, list[int]], rank: int) -> list[str]:
+def _check_shapes(tensors: dict[str, Any], base: dict[str, list[int]], ranks: dict[str, int]) -> list[str]:
     """Names of the adapted modules, each with an A and a B that fit its weight."""
     found: dict[str, dict[str, list[int]]] = {}
     for name, tensor in tensors.items():
@@ -150,6 +174,7 @@ def _check_shapes(tensors: dict[str, Any], base: dict[str, list[int]], rank: int
             raise BadInputError(f"{FILES[1]}: {module}: the base model has no linear layer of this name")
         if module.rsplit(".", 1)[-1] in {"embed_tokens", "lm_head"}:
             raise BadInputError(f"{FILES[1]}: {module}: adapters of embeddings and output heads are not served")
+        rank = _rank_of(module, ranks)
         expected = {"A": [rank, weight[1]], "B": [weight[0], rank]}
         for part, shape in expected.items():
             if parts.get(part) != shape:

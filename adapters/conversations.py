@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -92,6 +92,9 @@ class Preference(BaseModel):
         return _said_by_user(self.prompt)
 
 
+Row = TypeVar("Row", Conversation, Preference)
+
+
 def _check_turns(messages: list[Message], *, last: Literal["user", "assistant"]) -> None:
     turns = messages[1:] if messages[0].role == "system" else messages
     found = [message.role for message in turns]
@@ -130,6 +133,15 @@ def read_conversations(path: Path) -> Iterator[Conversation]:
         NotFoundError: there is no such file.
         BadInputError: a row is wrong; the message is `file:line: field: expectation`.
     """
+    return _read(path, Conversation)
+
+
+def read_preferences(path: Path) -> Iterator[Preference]:
+    """Preference pairs of a JSON Lines file, as `read_conversations` reads conversations."""
+    return _read(path, Preference)
+
+
+def _read(path: Path, kind: type[Row]) -> Iterator[Row]:
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}")
     with path.open("rb") as lines:
@@ -137,7 +149,7 @@ def read_conversations(path: Path) -> Iterator[Conversation]:
             if not line.strip():
                 continue
             try:
-                yield Conversation.model_validate_json(line)
+                yield kind.model_validate_json(line)
             except ValidationError as error:
                 field, reason = first_problem(error)
                 raise BadInputError(f"{path}:{number}: {field}: {reason}") from None

@@ -94,10 +94,12 @@ def tiny_adapter(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    def make(*, rank: int = 8, seed: int = 0, modules: tuple[str, ...] = ("q_proj", "v_proj", "down_proj")) -> Path:
+    def make(
+        *, rank: int = 8, seed: int = 0, modules: tuple[str, ...] = ("q_proj", "v_proj", "down_proj"), **options: Any
+    ) -> Path:
         folder = tmp_path_factory.mktemp("adapters") / f"r{rank}-s{seed}"
         torch.manual_seed(seed)
-        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(modules), task_type="CAUSAL_LM")
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(modules), task_type="CAUSAL_LM", **options)
         model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_base), config)
         for name, weight in model.named_parameters():
             if "lora_B" in name:

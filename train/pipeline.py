@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locum.adapters.domains import Domain
-from locum.train.data.build import DataBuild, build_data
+from locum.adapters.recipe import ALIGNMENT, TrainingRecipe
+from locum.errors import BadInputError
+from locum.train.data.build import PREFERENCES, DataBuild, build_data, load_data
 from locum.train.recipe import with_overrides
 from locum.train.result import TrainingResult
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from locum.adapters.base import Base
     from locum.adapters.manifest import Manifest
     from locum.settings import Settings
+    from locum.train.methods import Start
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class TrainOutcome:
     """The version; nothing when it was not to be registered."""
     new: bool
     """Whether the version was made now, and not found registered already."""
+    base: Base | None = None
+    """What came of the method `full`: a base model of its own, where it was to be registered."""
 
 
 def train_domain(
@@ -38,25 +43,73 @@ def train_domain(
     Args:
         overrides: changes to the card's recipe, `key=value`.
         fresh: train anew even if the same run is finished or was interrupted.
-        register: let the adapter into the registry, where it becomes the candidate.
+        register: let the adapter into the registry, where it becomes the candidate; what the method `full` makes
+            becomes a base model.
 
     Raises:
-        LocumError: as `build_data`, `with_overrides`, `fit` and `Registry.register` raise them.
+        LocumError: as `build_data`, `with_overrides`, `fit`, `Registry.register` and `pull` raise them.
+        BadInputError: the recipe asks for what the domain has not, or no server could hold.
     """
+    from locum.train.methods import refuse_unservable
     from locum.train.trainer import fit
 
     recipe = with_overrides(domain.card.recipe, overrides)
+    if register:
+        refuse_unservable(recipe)
+    if recipe.method in ALIGNMENT and domain.card.preferences is None:
+        raise BadInputError(
+            f"method {recipe.method} learns from preference pairs, and the card of {domain.name} names none",
+            hint="give `preferences:` in the card, with the same fields as `source:`",
+        )
+    recipe, start = _start(settings, recipe, base)
     data_path = settings.data_path(domain.name)
     data = build_data(domain, data_path)
+    learnt = data_path / PREFERENCES if recipe.method in ALIGNMENT else data_path
     result = fit(
-        domain.name, base, data_path, data.record, recipe, settings.runs, fresh=fresh, suites=domain.card.suites
+        domain.name,
+        base,
+        learnt,
+        load_data(learnt),
+        recipe,
+        settings.runs,
+        fresh=fresh,
+        start=start,
+        suites=domain.card.suites,
     )
     if not register:
         return TrainOutcome(result, data, None, new=False)
+    if recipe.method == "full":
+        return TrainOutcome(result, data, None, new=not result.reused, base=_as_base(settings, base, result))
     there = _registered(settings, domain.name, result.adapter, base)
     if there is not None:
         return TrainOutcome(result, data, there, new=False)
     return TrainOutcome(result, data, _register(settings, domain, base, result, data_path), new=True)
+
+
+def _start(settings: Settings, recipe: TrainingRecipe, base: Base) -> tuple[TrainingRecipe, Start | None]:
+    """The version that the recipe starts from, by its lasting name."""
+    from locum.adapters.registry import Registry
+    from locum.train.methods import Start
+
+    if recipe.start is None:
+        return recipe, None
+    registry = Registry.open(settings)
+    version = registry.resolve(recipe.start)
+    if version.base_fingerprint != base.fingerprint:
+        raise BadInputError(
+            f"start {version.name} was made for the base model {version.base} with fingerprint "
+            f"{version.base_fingerprint[:12]}, found {base.name} with {base.fingerprint[:12]}",
+            hint="start from a version that was made for the base model in force",
+        )
+    start = Start(version.name, version.digest, registry.artifact_path(version))
+    return recipe.model_copy(update={"start": version.name}), start
+
+
+def _as_base(settings: Settings, base: Base, result: TrainingResult) -> Base:
+    """The trained checkpoint as a base model, named after what it came from."""
+    from locum.adapters.base import pull
+
+    return pull(str(result.adapter), settings.bases, name=f"{base.name}-{result.domain}-{result.run[:8]}")
 
 
 def _registered(settings: Settings, domain: str, adapter: Path, base: Base) -> Manifest | None:
@@ -79,7 +132,7 @@ def _register(settings: Settings, domain: Domain, base: Base, result: TrainingRe
         domain.name,
         result.adapter,
         base=base,
-        recipe=result.recipe.model_dump(mode="json"),
+        recipe=result.recipe.in_force(),
         data=result.data,
         training=result.summary(),
         probes=make_probes(base.path, result.adapter, probe_prompts(domain, data_path)),

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
 from locum.errors import CheckFailedError
-from locum.train.result import Losses
-from locum.train.sft import AnswerTrainer
+from locum.train.measured import Measured
+from locum.train.result import Agreement, Losses
 
 
 class Watcher(TrainerCallback):  # type: ignore[misc]
@@ -24,7 +24,9 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         self.losses = losses
         self.marks = marks
         """Steps after which validation loss is measured and a checkpoint written."""
-        self.trainer: AnswerTrainer | None = None
+        self.trainer: Measured | None = None
+        self.agreement: dict[int, Agreement] = {}
+        """With validation pairs, by the step after which it was measured."""
         columns = ("{task.description}", "step {task.completed:.0f}/{task.total:.0f}", "{task.fields[figures]}")
         self.progress = Progress(
             TextColumn(columns[0]),
@@ -68,6 +70,10 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
                     hint="lower the learning rate, for example --set learning_rate=1e-4",
                 )
             losses[step] = logs[key]
+        if "eval_rewards/margins" in logs:
+            self.agreement[step] = Agreement(
+                margin=logs["eval_rewards/margins"], accuracy=logs.get("eval_rewards/accuracies")
+            )
 
     def _show(self) -> None:
         parts = []

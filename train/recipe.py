@@ -8,12 +8,15 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from locum.adapters.card import TrainingRecipe
+from locum.adapters.recipe import TrainingRecipe, idle_fields
 from locum.errors import BadInputError
 
 
 def with_overrides(recipe: TrainingRecipe, overrides: Sequence[str]) -> TrainingRecipe:
     """The recipe with `key=value` changes; a value is written as in a card (`rank=8`, `target_modules=[q_proj]`).
+
+    With another `method` or a `start`, fields of the recipe that mean nothing any more are left out, and the learning
+    rate is the method's own.
 
     Raises:
         BadInputError: not of that form, an unknown key (lists the keys), or a value that the recipe does not take.
@@ -32,13 +35,22 @@ def with_overrides(recipe: TrainingRecipe, overrides: Sequence[str]) -> Training
         except yaml.YAMLError:
             raise BadInputError(f"--set {override}: {value!r} cannot be read as a value") from None
     try:
-        return TrainingRecipe.model_validate({**recipe.model_dump(), **changes})
+        return TrainingRecipe.model_validate({**_still_meant(recipe, changes), **changes})
     except ValidationError as error:
         wrong = "; ".join(
             f"--set {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']} (found {problem['input']!r})"
             for problem in error.errors()
         )
         raise BadInputError(wrong) from None
+
+
+def _still_meant(recipe: TrainingRecipe, changes: dict[str, Any]) -> dict[str, Any]:
+    """Fields of the recipe that mean the same after the changes."""
+    method = str(changes.get("method", recipe.method))
+    kept = recipe.model_dump(exclude=set(idle_fields(method, changes.get("start", recipe.start))))
+    if method != recipe.method:
+        del kept["learning_rate"]
+    return kept
 
 
 def _number(value: Any) -> Any:

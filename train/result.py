@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from locum.adapters.card import TrainingRecipe
 from locum.adapters.manifest import DataRecord
+from locum.adapters.recipe import TrainingRecipe
 
 RESULT_FILE = "training.json"
 
@@ -18,10 +18,20 @@ class _Record(BaseModel):
 
 
 class Losses(_Record):
-    """Mean cross-entropy of the answers' tokens, in nats, by the step after which it was measured."""
+    """Mean cross-entropy of the answers' tokens, in nats, by the step after which it was measured.
+
+    For dpo, orpo and kto, the loss is that of the method.
+    """
 
     train: dict[int, float] = {}
-    validation: dict[int, float] = Field({}, description="0 is the base model before the first step")
+    validation: dict[int, float] = Field({}, description="0 is the base model, or the start, before the first step")
+
+
+class Agreement(_Record):
+    """How far a model prefers the answers of the validation pairs that people chose."""
+
+    margin: float = Field(description="mean reward of the chosen answers less that of the rejected ones")
+    accuracy: float | None = Field(description="share of pairs whose chosen answer has the higher reward; not of kto")
 
 
 class TrainingResult(_Record):
@@ -33,7 +43,7 @@ class TrainingResult(_Record):
     base_fingerprint: str
     data: DataRecord
     recipe: TrainingRecipe
-    steps: int
+    steps: int = Field(description="steps that were trained: fewer than planned where `patience` ended it")
     best_step: int = Field(description="the step whose adapter is kept: the one with the lowest validation loss")
     losses: Losses
     train_rows: int
@@ -49,6 +59,7 @@ class TrainingResult(_Record):
     )
     resumed_at: int = Field(description="the step that an interrupted run was taken up at; 0 when it was not")
     peak_memory: int = Field(description="bytes: of the process on a CPU, of the device on a GPU")
+    agreement: Agreement | None = Field(None, description="of dpo, orpo and kto: with the validation pairs")
     versions: dict[str, str] = Field(description="of Python and the libraries")
     advice: list[str] = Field([], description="what the losses say, and what to change")
     folder: Path = Field(Path(), exclude=True)
@@ -56,12 +67,12 @@ class TrainingResult(_Record):
 
     @property
     def adapter(self) -> Path:
-        """Folder of the PEFT adapter."""
-        return self.folder / "adapter"
+        """Folder of the PEFT adapter, or with the method `full` of the checkpoint."""
+        return self.folder / ("checkpoint" if self.recipe.method == "full" else "adapter")
 
     @property
     def first_loss(self) -> float:
-        """Validation loss of the base model."""
+        """Validation loss of the base model, or of the start."""
         return self.losses.validation[0]
 
     @property
@@ -73,7 +84,7 @@ class TrainingResult(_Record):
         """What a manifest records of it: not every step."""
         chosen = {
             "run", "steps", "best_step", "train_rows", "device", "dtype", "tokens", "tokens_per_second", "seconds",
-            "resumed_at", "peak_memory", "versions", "advice",
+            "resumed_at", "peak_memory", "versions", "advice", "agreement",
         }  # fmt: skip
         return {
             **self.model_dump(mode="json", include=chosen),

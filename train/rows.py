@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from locum.adapters.conversations import Conversation, read_conversations
+from locum.adapters.conversations import Conversation, read_conversations, read_preferences
 from locum.errors import BadInputError
-from locum.train.template import IGNORED, Template, Tokens
+from locum.train.template import IGNORED, PairTokens, Template, Tokens
 
 
 def load_rows(file: Path, template: Template, max_length: int) -> list[Tokens]:
@@ -22,15 +22,34 @@ def load_rows(file: Path, template: Template, max_length: int) -> list[Tokens]:
         raise BadInputError(
             f"{file} holds no conversation, expected at least one", hint=f"locum data build {file.parent.name}"
         )
-    lengths = [len(row.input_ids) for row in rows]
+    _check_lengths(file, [len(row.input_ids) for row in rows], max_length)
+    return rows
+
+
+def load_pairs(file: Path, template: Template, max_length: int) -> list[PairTokens]:
+    """Tokens of all preference pairs of a split.
+
+    Raises:
+        BadInputError: the split is empty, the template has no place for an answer, or a row is too long.
+    """
+    pairs = [template.tokenise_pair(pair) for pair in read_preferences(file)]
+    if not pairs:
+        raise BadInputError(
+            f"{file} holds no preference pair, expected at least one",
+            hint=f"locum data build {file.parent.parent.name}",
+        )
+    _check_lengths(file, [pair.length for pair in pairs], max_length)
+    return pairs
+
+
+def _check_lengths(file: Path, lengths: Sequence[int], max_length: int) -> None:
     too_long = sum(length > max_length for length in lengths)
     if too_long:
         raise BadInputError(
-            f"{file}: {too_long:,} of {len(rows):,} rows are longer than {max_length} tokens (recipe.max_length); "
+            f"{file}: {too_long:,} of {len(lengths):,} rows are longer than {max_length} tokens (recipe.max_length); "
             f"the longest has {max(lengths):,}",
             hint=f"shorten them, or raise the limit: --set max_length={max(lengths)}",
         )
-    return rows
 
 
 def tokenise_rows(conversations: Iterable[Conversation], template: Template) -> list[Tokens]:
@@ -38,6 +57,8 @@ def tokenise_rows(conversations: Iterable[Conversation], template: Template) -> 
     return [tokens for conversation in conversations for tokens in template.tokenise(conversation)]
 
 
-def longest_answer(row: Tokens) -> int:
+def longest_answer(row: Tokens | PairTokens) -> int:
     """Tokens of the longest answer of a row, with its end of turn."""
+    if isinstance(row, PairTokens):
+        return row.longest_answer
     return max(len(list(run)) for learnt, run in groupby(row.labels, lambda label: label != IGNORED) if learnt)

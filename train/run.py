@@ -13,17 +13,19 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from locum.adapters.base import Base
-from locum.adapters.card import TrainingRecipe
 from locum.adapters.manifest import DataRecord
+from locum.adapters.recipe import TrainingRecipe
 from locum.errors import ConflictError
 from locum.train.result import RESULT_FILE, TrainingResult
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
-def run_digest(recipe: TrainingRecipe, data: DataRecord, base: Base) -> str:
-    """SHA-256 over what a training depends on."""
-    given = {"recipe": recipe.model_dump(mode="json"), "data": data.digest, "base": base.fingerprint}
+def run_digest(recipe: TrainingRecipe, data: DataRecord, base: Base, start: str | None = None) -> str:
+    """SHA-256 over what a training depends on; `start` is the digest of the version that it begins with."""
+    given = {"recipe": recipe.in_force(), "data": data.digest, "base": base.fingerprint}
+    if start is not None:
+        given["start"] = start
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
 
 
@@ -58,8 +60,9 @@ def finished(folder: Path, digest: str) -> TrainingResult | None:
         found = TrainingResult.model_validate_json((folder / RESULT_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValidationError):
         return None
-    whole = all((folder / "adapter" / name).is_file() for name in ADAPTER_FILES)
-    return found.model_copy(update={"folder": folder, "reused": True}) if whole and found.run == digest else None
+    found = found.model_copy(update={"folder": folder, "reused": True})
+    # Each kind is put in place whole.
+    return found if found.run == digest and found.adapter.is_dir() else None
 
 
 def last_checkpoint(folder: Path) -> Path | None:

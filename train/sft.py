@@ -5,13 +5,14 @@ Importing this module imports torch and TRL: do it inside the function that trai
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
+from locum.train.measured import Measured
 from locum.train.template import IGNORED, Tokens
 
 # Settings of models whose logits are more than the output layer's product; TRL knows how to treat each.
@@ -21,20 +22,12 @@ _SCALED_LOGITS = (
 )  # fmt: skip
 
 
-class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
-    """Trains on answers that are short beside their prompts; measures tokens and the seconds that steps take."""
+class AnswerTrainer(Measured, SFTTrainer):  # type: ignore[misc]
+    """Trains on answers that are short beside their prompts."""
 
-    tokens = 0
-    """Tokens that were trained on, prompts included, without padding."""
-    step_seconds = 0.0
-
-    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        started = time.monotonic()
-        tokens = int(inputs["tokens"])
-        loss: torch.Tensor = super().training_step(model, inputs, *args, **kwargs)
-        self.tokens += tokens
-        self.step_seconds += time.monotonic() - started
-        return loss
+    def count(self, inputs: Any) -> int:
+        """Tokens of a batch, as the collator counted them."""
+        return int(inputs["tokens"])
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -42,8 +35,10 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         inputs.pop("tokens")
         # TRL selects the labelled positions by itself on GPUs only: elsewhere it computes the logits of the whole
         # vocabulary for every token of the prompt.
-        plain = self.accelerator.unwrap_model(model).get_base_model()
-        if self.args.device.type != "cpu" or not has_plain_logits(plain.config):
+        whole = self.accelerator.unwrap_model(model)
+        plain = whole.get_base_model() if hasattr(whole, "get_base_model") else whole
+        virtual = getattr(whole, "active_peft_config", None) is not None and whole.active_peft_config.is_prompt_learning
+        if self.args.device.type != "cpu" or virtual or not has_plain_logits(plain.config):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = selected_loss(plain, inputs, num_items_in_batch)
         return (loss, {"loss": loss}) if return_outputs else loss
@@ -66,7 +61,7 @@ def selected_loss(model: Any, inputs: dict[str, torch.Tensor], num_items_in_batc
     return total / count.clamp(min=1)
 
 
-def dataset(rows: list[Tokens]) -> Any:
+def dataset(rows: Sequence[Tokens]) -> Any:
     """Rows as the `datasets` library holds them, in memory."""
     from datasets import Dataset
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from locum.adapters.conversations import Conversation
+from locum.adapters.conversations import Conversation, Preference
 from locum.errors import BadInputError
 
 IGNORED = -100
 THOUGHT, END_OF_THOUGHT = "<think>", "</think>"
+
+Thinking = Literal["keep", "drop", "mask"]
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,40 @@ class Tokens:
     labels: list[int]
 
 
-class Template:
-    """The chat template and tokenizer of a base checkpoint."""
+@dataclass(frozen=True)
+class PairTokens:
+    """Token ids of a prompt, and of two answers to it with their end-of-turn tokens."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt with the longer answer."""
+        return len(self.prompt_ids) + self.longest_answer
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens of the longer answer."""
+        return max(len(self.chosen_ids), len(self.rejected_ids))
+
+
+class Template:
+    """The chat template and tokenizer of a base checkpoint.
+
+    `thinking` says what becomes of what an answer has between <think> and </think>, as models of the DeepSeek-R1
+    family write it: it is learnt (keep), left out (drop), or there but not learnt (mask).
+    """
+
+    def __init__(self, tokenizer: Any, thinking: Thinking = "keep") -> None:
         self.tokenizer = tokenizer
+        self.thinking = thinking
         # What may end a turn: some models end it with another special token than the tokenizer's eos.
         self._stops = {*tokenizer.all_special_ids, tokenizer.eos_token_id}
 
     @classmethod
-    def load(cls, base: Path) -> Template:
+    def load(cls, base: Path, thinking: Thinking = "keep") -> Template:
         """The template of the checkpoint in the folder `base`.
 
         Raises:
@@ -51,7 +78,7 @@ class Template:
                 "tokenizer_config.json",
                 hint="take an instruction-tuned model",
             )
-        return cls(tokenizer)
+        return cls(tokenizer, thinking)
 
     def tokenise(self, conversation: Conversation) -> list[Tokens]:
         """Ids and labels of all answers of a conversation.
@@ -62,28 +89,52 @@ class Template:
         Raises:
             BadInputError: the template has no place for the answer, or does not end it.
         """
-        messages = [message.model_dump() for message in conversation.conversations]
+        messages = [self._message(message.role, message.content) for message in conversation.conversations]
         done: list[Tokens] = []
         for index in (index for index, message in enumerate(messages) if message["role"] == "assistant"):
             prompt = self._render(messages[:index], add_generation_prompt=True)
             prompt_ids = self._encode(prompt)
-            answer_ids = self._answer(prompt, prompt_ids, messages[: index + 1])
+            answer_ids, shown = self._answer(prompt, prompt_ids, messages[: index + 1])
             labels = [IGNORED] * len(prompt_ids)
             if done and prompt_ids[: len(done[-1].input_ids)] == done[-1].input_ids:
                 before = done.pop().labels
                 labels[: len(before)] = before
-            done.append(Tokens(prompt_ids + answer_ids, labels + answer_ids))
+            done.append(Tokens(prompt_ids + answer_ids, labels + [IGNORED] * shown + answer_ids[shown:]))
         return done
 
-    def _answer(self, prompt: str, prompt_ids: list[int], messages: Sequence[dict[str, str]]) -> list[int]:
-        """Ids of the last answer with its end-of-turn token, as they follow the prompt."""
-        answer = messages[-1]["content"].strip()
-        if not answer:
-            raise BadInputError(f"an answer is blank, expected text: {messages[-2]['content']!r}")
+    def tokenise_pair(self, pair: Preference) -> PairTokens:
+        """Ids of a preference pair, each answer as it follows the prompt.
+
+        Raises:
+            BadInputError: as `tokenise` does.
+        """
+        messages = [self._message(message.role, message.content) for message in pair.prompt]
+        prompt = self._render(messages, add_generation_prompt=True)
+        prompt_ids = self._encode(prompt)
+        chosen_ids, rejected_ids = (
+            self._answer(prompt, prompt_ids, [*messages, self._message("assistant", answer)])[0]
+            for answer in (pair.chosen, pair.rejected)
+        )
+        return PairTokens(prompt_ids, chosen_ids, rejected_ids)
+
+    def _message(self, role: str, content: str) -> dict[str, str]:
+        if self.thinking == "drop" and role == "assistant":
+            content = content.rpartition(END_OF_THOUGHT)[2].strip()
+        return {"role": role, "content": content}
+
+    def _answer(self, prompt: str, prompt_ids: list[int], messages: Sequence[dict[str, str]]) -> tuple[list[int], int]:
+        """Ids of the last answer with its end-of-turn token, as they follow the prompt.
+
+        The number is of those at the beginning that are not to be learnt.
+        """
+        before, _, said = (part.strip() for part in messages[-1]["content"].rpartition(END_OF_THOUGHT))
+        thought = before.removeprefix(THOUGHT).strip()
+        if not said:
+            what = "only a thought" if thought else "blank"
+            raise BadInputError(f"an answer is {what}, expected text: {messages[-2]['content']!r}")
         whole = self._render(messages)
-        thinking = prompt.rstrip().endswith(THOUGHT) and not whole.startswith(prompt)
-        said = answer.rsplit(END_OF_THOUGHT, 1)[-1].strip() if thinking else answer
-        if not (whole.startswith(prompt) or thinking) or said not in whole:
+        begun = prompt.rstrip().endswith(THOUGHT)
+        if not (whole.startswith(prompt) or begun) or said not in whole:
             raise BadInputError(
                 "the base model's chat template has no place for the answer: a conversation does not begin with the "
                 f"prompt that a server makes of it ({prompt[-60:]!r}), or leaves out the answer {said[:60]!r}",
@@ -91,7 +142,9 @@ class Template:
             )
         place = whole.rindex(said)
         end = whole[place + len(said) :]
-        begin = self._thought(prompt, answer) if thinking else whole[len(prompt) : place]
+        begin = whole[len(prompt) : place] if whole.startswith(prompt) else ""
+        if thought not in begin or not (begin or whole.startswith(prompt)):
+            begin = self._thought(prompt, thought)  # the template leaves it out; a server's model would say it here
         end_ids = self._encode(end)
         stop = next((position for position, token in enumerate(end_ids, start=1) if token in self._stops), None)
         if stop is None:
@@ -104,14 +157,18 @@ class Template:
         ids = self._encode(prompt + answer_text)
         # Where a token would span the border, a server begins a new one there, and so must we.
         ids = ids[len(prompt_ids) :] if ids[: len(prompt_ids)] == prompt_ids else self._encode(answer_text)
-        return ids[: len(ids) - len(end_ids) + stop]
+        shown = 0
+        if self.thinking == "mask" and END_OF_THOUGHT in begin:
+            # A token that spans the border to what is said is learnt.
+            shown = sum(1 for _ in takewhile(lambda two: two[0] == two[1], zip(self._encode(begin), ids, strict=False)))
+        return ids[: len(ids) - len(end_ids) + stop], shown
 
     @staticmethod
-    def _thought(prompt: str, answer: str) -> str:
-        """What stands between a prompt that has begun a thought and the answer: the row's thought, or an empty one."""
-        thought = answer.rpartition(END_OF_THOUGHT)[0].strip().removeprefix(THOUGHT).strip()
-        newline = "" if prompt.endswith("\n") else "\n"
-        return f"{newline}{thought}\n{END_OF_THOUGHT}\n\n"
+    def _thought(prompt: str, thought: str) -> str:
+        """A thought, or an empty one, from where the prompt ends to where the answer begins."""
+        opening = "" if prompt.rstrip().endswith(THOUGHT) else THOUGHT
+        newline = "" if prompt.endswith("\n") and not opening else "\n"
+        return f"{opening}{newline}{thought}\n{END_OF_THOUGHT}\n\n"
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]

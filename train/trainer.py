@@ -1,8 +1,7 @@
-"""Trains a LoRA adapter over a frozen base model with TRL's SFTTrainer and PEFT."""
+"""Trains a model's adapter, or all of its weights, with TRL's trainers and PEFT."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
@@ -11,24 +10,36 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from locum.adapters.base import Base
-from locum.adapters.card import SuiteCard, TrainingRecipe
+from locum.adapters.card import SuiteCard
 from locum.adapters.manifest import DataRecord
+from locum.adapters.recipe import ALIGNMENT, VIRTUAL, TrainingRecipe
 from locum.errors import BadInputError, OutOfMemoryError, UnavailableError
 from locum.train.advice import advice
+from locum.train.arguments import arguments
 from locum.train.curve import draw_losses
 from locum.train.data.build import split_file
+from locum.train.methods import (
+    Start,
+    load_model,
+    peft_config,
+    save,
+    train_in_full_precision,
+    trained_weights,
+)
 from locum.train.result import RESULT_FILE, Losses, TrainingResult
-from locum.train.rows import load_rows, longest_answer
-from locum.train.run import ADAPTER_FILES, finished, last_checkpoint, run_digest, run_folder
-from locum.train.template import Template, Tokens
+from locum.train.rows import load_pairs, load_rows, longest_answer
+from locum.train.run import finished, last_checkpoint, run_digest, run_folder
+from locum.train.template import PairTokens, Template, Tokens
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+
+Rows = list[Tokens] | list[PairTokens]
 
 
 def fit(
@@ -40,6 +51,7 @@ def fit(
     runs: Path,
     *,
     fresh: bool,
+    start: Start | None = None,
     suites: Sequence[SuiteCard] = (),
 ) -> TrainingResult:
     """Train, or reuse the run with the same recipe, data and base model, or take it up where it was interrupted.
@@ -47,9 +59,10 @@ def fit(
     On one machine's CPU the same seed gives the same weights.
 
     Args:
-        data_path: folder that `build_data` wrote; `data` is its record.
-        runs: where the run's folder lies: adapter/, training.json and loss.png.
+        data_path: folder that `build_data` wrote, of pairs where the method learns from pairs; `data` is its record.
+        runs: where the run's folder lies: adapter/ (with the method `full` checkpoint/), training.json and loss.png.
         fresh: start over, whatever is there.
+        start: the version that `recipe.start` names.
         suites: what will be asked, so that advice can tell of answers that would be cut off.
 
     Raises:
@@ -59,18 +72,20 @@ def fit(
         CheckFailedError: the loss is not finite any more.
         ConflictError: another process is training this very run.
     """
-    digest = run_digest(recipe, data, base)
+    digest = run_digest(recipe, data, base, start.digest if start else None)
     with run_folder(runs, f"{domain}-{digest[:12]}", fresh=fresh) as folder:
         there = finished(folder, digest)
         if there is not None:
             return there
-        template = Template.load(base.path)
-        train = load_rows(split_file(data_path, "train"), template, recipe.max_length)
-        validation = load_rows(split_file(data_path, "validation"), template, recipe.max_length)
+        template = Template.load(base.path, recipe.thinking)
+        load = load_pairs if recipe.method in ALIGNMENT else load_rows
+        train: Rows = load(split_file(data_path, "train"), template, recipe.max_length)
+        validation: Rows = load(split_file(data_path, "validation"), template, recipe.max_length)
         with _explained(recipe):
-            result = _train(folder, domain, digest, base, data, recipe, template, train, validation)
-        result = result.model_copy(update={"advice": _advice(result, train + validation, suites)})
-        draw_losses(result.losses, result.best_step, f"{domain} on {base.name}", folder / "loss.png")
+            result = _train(folder, domain, digest, base, data, recipe, start, template, train, validation)
+        result = result.model_copy(update={"advice": _advice(result, [*train, *validation], suites)})
+        unit = "nats a token" if recipe.method not in ALIGNMENT else recipe.method
+        draw_losses(result.losses, result.best_step, f"{domain} on {base.name}", f"loss ({unit})", folder / "loss.png")
         _write(folder / RESULT_FILE, result.model_dump_json(indent=2))
         shutil.rmtree(folder / "checkpoints")
         return result
@@ -83,18 +98,17 @@ def _train(
     base: Base,
     data: DataRecord,
     recipe: TrainingRecipe,
+    start: Start | None,
     template: Template,
-    train: list[Tokens],
-    validation: list[Tokens],
+    train: Rows,
+    validation: Rows,
 ) -> TrainingResult:
     # else TRL, when it is imported, silences vLLM for this process and the servers that it starts
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
     import torch
-    from transformers import AutoModelForCausalLM, PrinterCallback, set_seed
+    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
-    from locum.train.batch import Collator, can_share
     from locum.train.progress import Watcher
-    from locum.train.sft import AnswerTrainer, dataset, has_plain_logits
 
     started = time.monotonic()
     _silence()
@@ -107,45 +121,42 @@ def _train(
 
     set_seed(recipe.seed)
     losses = Losses()
-    model = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype)
-    collator = Collator(
-        pad_token_id=template.tokenizer.pad_token_id or 0,
-        hidden_size=model.config.get_text_config().hidden_size,
-        # Only where our own loss is in force: TRL's counts tokens by the mask, and kernels of GPUs want no block mask.
-        share=not gpu and has_plain_logits(model.config) and can_share(model.config.get_text_config()),
-    )
     with Watcher(domain, losses, marks, steps) as watcher:
-        trainer = AnswerTrainer(
-            model=model,
-            args=_arguments(recipe, folder / "checkpoints", steps, gpu=gpu),
-            train_dataset=dataset(train),
-            eval_dataset=dataset(validation),
-            processing_class=template.tokenizer,
-            data_collator=collator,
-            peft_config=_lora(recipe),
-            callbacks=[watcher],
-        )
+        given = {
+            "model": load_model(base, recipe, start, dtype),
+            "args": arguments(recipe, folder / "checkpoints", steps, gpu=gpu),
+            "processing_class": template.tokenizer,
+            "peft_config": peft_config(recipe),
+            "callbacks": [watcher],
+        }
+        trainer = _trainer(recipe, template, train, validation, given, gpu=gpu)
         trainer.remove_callback(PrinterCallback)
+        if recipe.patience is not None:
+            trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
+        if recipe.method == "qlora":
+            train_in_full_precision(trainer.model)
         watcher.trainer = trainer
-        trainer.evaluate()  # the base model: LoRA begins as no change at all
+        # Matrices begin as no change at all, virtual tokens do not.
+        with trainer.model.disable_adapter() if recipe.method in VIRTUAL else nullcontext():
+            trainer.evaluate()
         before = losses.validation[0]
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         losses.validation[0] = before
-    _save_adapter(trainer.model, base, folder / "adapter")
-    return TrainingResult(
+    best_step = trainer.state.best_global_step or trainer.state.global_step
+    result = TrainingResult(
         domain=domain,
         run=digest,
         base=base.name,
         base_fingerprint=base.fingerprint,
         data=data,
         recipe=recipe,
-        steps=steps,
-        best_step=trainer.state.best_global_step or steps,
+        steps=trainer.state.global_step,
+        best_step=best_step,
         losses=Losses(train=dict(sorted(losses.train.items())), validation=dict(sorted(losses.validation.items()))),
         train_rows=len(train),
         validation_rows=len(validation),
-        longest=max(len(row.input_ids) for row in (*train, *validation)),
-        parameters=sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
+        longest=max(_length(row) for row in (*train, *validation)),
+        parameters=trained_weights(trainer.model),
         device=torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         dtype=str(dtype).removeprefix("torch."),
         tokens=trainer.tokens,
@@ -153,12 +164,51 @@ def _train(
         seconds=round(time.monotonic() - started, 1),
         resumed_at=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
         peak_memory=torch.cuda.max_memory_allocated() if gpu else _peak_memory(),
+        agreement=watcher.agreement.get(best_step),
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         folder=folder,
     )
+    save(trainer.model, base, result.adapter)
+    return result
 
 
-def _advice(result: TrainingResult, rows: Sequence[Tokens], suites: Sequence[SuiteCard]) -> list[str]:
+def _trainer(
+    recipe: TrainingRecipe,
+    template: Template,
+    train: Sequence[Any],
+    validation: Sequence[Any],
+    given: dict[str, Any],
+    *,
+    gpu: bool,
+) -> Any:
+    """The method's trainer with its rows."""
+    if recipe.method in ALIGNMENT:
+        from locum.train.alignment import TRAINERS, pair_dataset
+
+        rows = [pair_dataset(pairs, recipe.method) for pairs in (train, validation)]
+        return TRAINERS[recipe.method][0](train_dataset=rows[0], eval_dataset=rows[1], **given)
+    from locum.train.batch import Collator, can_share
+    from locum.train.sft import AnswerTrainer, dataset, has_plain_logits
+
+    config = given["model"].config
+    # Only where our own loss is in force: TRL's counts tokens by the mask, and kernels of GPUs want no block mask.
+    # Noise on the embeddings is measured by the length of a row, so that each row must be one conversation.
+    plain = not gpu and recipe.method not in VIRTUAL and recipe.neftune is None and has_plain_logits(config)
+    collator = Collator(
+        pad_token_id=template.tokenizer.pad_token_id or 0,
+        hidden_size=config.get_text_config().hidden_size,
+        share=plain and can_share(config.get_text_config()),
+    )
+    return AnswerTrainer(
+        train_dataset=dataset(train), eval_dataset=dataset(validation), data_collator=collator, **given
+    )
+
+
+def _length(row: Tokens | PairTokens) -> int:
+    return row.length if isinstance(row, PairTokens) else len(row.input_ids)
+
+
+def _advice(result: TrainingResult, rows: Sequence[Tokens | PairTokens], suites: Sequence[SuiteCard]) -> list[str]:
     return advice(
         result.losses,
         result.recipe,
@@ -172,76 +222,6 @@ def _advice(result: TrainingResult, rows: Sequence[Tokens], suites: Sequence[Sui
 
 def _steps_an_epoch(rows: int, recipe: TrainingRecipe) -> int:
     return math.ceil(math.ceil(rows / recipe.batch_size) / recipe.gradient_accumulation)
-
-
-def _arguments(recipe: TrainingRecipe, checkpoints: Path, steps: int, *, gpu: bool) -> Any:
-    from trl import SFTConfig
-
-    return SFTConfig(
-        output_dir=str(checkpoints),
-        max_steps=steps,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.gradient_accumulation,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule,
-        warmup_steps=round(recipe.warmup_ratio * steps),
-        weight_decay=recipe.weight_decay,
-        train_sampling_strategy="group_by_length",
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        use_cpu=not gpu,
-        bf16=gpu,
-        gradient_checkpointing=False,
-        max_length=None,  # rows that are too long were refused; none is cut
-        dataset_kwargs={"skip_prepare_dataset": True},
-        dataloader_pin_memory=gpu,
-        # The watcher says when to measure and save; the trainer must only know that it can.
-        eval_strategy="steps",
-        eval_steps=steps,
-        save_strategy="steps",
-        save_steps=steps,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        logging_strategy="steps",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        prediction_loss_only=True,
-    )
-
-
-def _lora(recipe: TrainingRecipe) -> Any:
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=recipe.target_modules,
-        task_type="CAUSAL_LM",
-    )
-
-
-def _save_adapter(model: Any, base: Base, folder: Path) -> None:
-    """Write what PEFT writes, less what depends on the machine or the run: the same weights have the same digest."""
-    part = folder.with_name(".adapter")
-    shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(part)
-    for path in part.iterdir():
-        if path.name not in ADAPTER_FILES:
-            path.unlink()
-    file = part / ADAPTER_FILES[0]
-    config = json.loads(file.read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = base.name
-    if isinstance(config["target_modules"], list):
-        config["target_modules"].sort()  # a set in PEFT, in another order each time
-    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def train(
 
     A run with the same recipe, data and base model is reused; an interrupted one is taken up where it stopped.
 
-    Example: locum train medical --set max_steps=60
+    Example: locum train medical --set method=dpo --set start=medical@3
     """
     from locum.adapters.base import load_base
     from locum.adapters.domains import load_domain
@@ -55,6 +55,7 @@ def train(
                 "version": outcome.manifest.name if outcome.manifest else None,
                 "new": outcome.new,
                 "reused": outcome.result.reused,
+                "base": outcome.base.model_dump(mode="json") if outcome.base else None,
                 "run": str(outcome.result.folder),
                 "training": outcome.result.summary(),
                 "data": outcome.data.model_dump(mode="json"),
@@ -76,12 +77,34 @@ def tell_training(outcome: TrainOutcome) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if result.agreement is not None:
+        share = "" if result.agreement.accuracy is None else f" {result.agreement.accuracy:.0%} of"
+        out.print(
+            f"It prefers the chosen answers of{share} {result.validation_rows:,} validation pairs, by a margin of "
+            f"{result.agreement.margin:+.3f} on average.",
+            highlight=False,
+            soft_wrap=True,
+        )
     for sentence in result.advice:
         out.print(f"[yellow]→[/] {sentence}", highlight=False, soft_wrap=True)
 
 
 def _tell_next(outcome: TrainOutcome) -> None:
+    from locum.adapters.recipe import UNSERVABLE
+
     result = outcome.result
+    if outcome.base is not None:
+        name = outcome.base.name
+        out.print(
+            f"[bold green]{name}[/] is a base model of its own, fingerprint {outcome.base.fingerprint[:12]}, in "
+            f'{outcome.base.path}. To use it, put base = "{name}" into locum.toml, or set LOCUM_BASE={name}.',
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    if outcome.manifest is None and result.recipe.method in UNSERVABLE | {"full"}:
+        out.print(f"Not registered: it is in {result.adapter}", highlight=False, soft_wrap=True)
+        return
     if outcome.manifest is None:
         out.print(f"Not registered. To do so: locum adapters register {result.adapter} --domain {result.domain}")
         return

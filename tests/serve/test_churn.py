@@ -31,6 +31,10 @@ CANDIDATES = 192
 PROMPTS = 4
 MARGIN = 0.02  # between the best and the second-best logit of each known token: far more than rounding can move
 MODULES = (("q_proj", "v_proj", "down_proj"), ("o_proj", "gate_proj"), ("q_proj", "k_proj", "v_proj", "up_proj"))
+SCALED: dict[int, dict[str, object]] = {  # what legal@1 and tax@1 are scaled by
+    1: {"use_rslora": True},
+    2: {"rank_pattern": {"0.self_attn.q_proj": 4, "down_proj": 8}, "alpha_pattern": {"v_proj": 8}},
+}
 ASKED = ("medical", "legal", "tax", "medical@1", "legal@2", "tax@1", "legal@1", "tiny-llama")
 
 
@@ -69,7 +73,9 @@ def scene(
     settings = Settings(home=root / "home", domains=root, user="tester", base="tiny-llama", port=free_port())
     base = pull(str(tiny_base), settings.bases)
     adapters = {
-        f"w{seed}": tiny_adapter(rank=(4, 8, 16)[seed % 3], seed=200 + seed, modules=MODULES[seed // 3])
+        f"w{seed}": tiny_adapter(
+            rank=(4, 8, 16)[seed % 3], seed=200 + seed, modules=MODULES[seed // 3], **SCALED.get(seed, {})
+        )
         for seed in range(9)
     }
     known = known_answers(base, adapters)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from locum.adapters.base import Base
-from locum.adapters.card import TrainingRecipe
 from locum.adapters.domains import load_domain
+from locum.adapters.recipe import TrainingRecipe
 from locum.settings import Settings
 from locum.train.data.build import DataBuild, build_data
 from locum.train.result import TrainingResult

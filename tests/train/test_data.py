@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from locum.adapters.card import Source, TrainingRecipe
+from locum.adapters.card import Source
 from locum.adapters.conversations import Preference, read_conversations
 from locum.adapters.domains import Domain, load_domain
+from locum.adapters.recipe import TrainingRecipe
 from locum.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
 from locum.settings import Settings
 from locum.train.data.build import build_data, load_build, load_data, split_file
@@ -114,7 +115,7 @@ def test_overrides_are_read_as_in_a_card() -> None:
     ("override", "message"),
     [
         ("rank", "expected key=value"),
-        ("ranks=3", "there is no recipe key 'ranks' .*rank, alpha"),
+        ("ranke=3", "there is no recipe key 'ranke' .*rank, alpha"),
         ("rank=0", "--set rank: .*greater than or equal to 1"),
     ],
 )

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from locum.adapters.conversations import Conversation
+from locum.adapters.conversations import Conversation, Preference
 from locum.errors import BadInputError
-from locum.train.template import IGNORED, Template, Tokens
+from locum.train.template import IGNORED, Template, Thinking, Tokens
 
 DEEPSEEK = (
     "{{ bos_token }}{% for m in messages %}"
@@ -81,6 +81,56 @@ def test_a_thought_of_the_row_is_learnt(template: Template) -> None:
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "<think>\nHm.\n</think>\n\nYes"}]
     [tokens] = template.tokenise(Conversation.model_validate({"conversations": turns}))
     assert learnt(template, tokens) == ["Hm.\n</think>\n\nYes<|im_end|>"]
+
+
+KEEPS_THOUGHTS = DEEPSEEK.replace("m.content.split('</think>')[-1]", "m.content")
+LEAVES_OUT = DEEPSEEK.replace("BEGIN", "")
+
+
+@pytest.mark.parametrize(
+    ("chat_template", "thinking", "expected", "shown"),
+    [
+        (DEEPSEEK.replace("BEGIN", "<think>\n"), "keep", "Hm.\n</think>\n\nYes<|im_end|>", ""),
+        (DEEPSEEK.replace("BEGIN", "<think>\n"), "drop", "\n</think>\n\nYes<|im_end|>", ""),
+        (DEEPSEEK.replace("BEGIN", "<think>\n"), "mask", "Yes<|im_end|>", "Hm.\n</think>\n\n"),
+        (LEAVES_OUT, "keep", "<think>\nHm.\n</think>\n\nYes<|im_end|>", ""),
+        (LEAVES_OUT, "drop", "Yes<|im_end|>", ""),
+        (LEAVES_OUT, "mask", "Yes<|im_end|>", "<think>\nHm.\n</think>\n\n"),
+        (KEEPS_THOUGHTS.replace("BEGIN", ""), "keep", "<think>\nHm.\n</think>\n\nYes<|im_end|>", ""),
+        (KEEPS_THOUGHTS.replace("BEGIN", ""), "drop", "Yes<|im_end|>", ""),
+        (KEEPS_THOUGHTS.replace("BEGIN", ""), "mask", "Yes<|im_end|>", "<think>\nHm.\n</think>\n\n"),
+    ],
+)
+def test_a_thought_is_kept_dropped_or_masked(
+    template: Template, chat_template: str, thinking: Thinking, expected: str, shown: str
+) -> None:
+    template.tokenizer.chat_template = chat_template
+    template.thinking = thinking
+    asked = [{"role": "user", "content": "q"}]
+    turns = [*asked, {"role": "assistant", "content": "<think>\nHm.\n</think>\n\nYes"}]
+    [tokens] = template.tokenise(Conversation.model_validate({"conversations": turns}))
+    assert learnt(template, tokens) == [expected]
+    prompt = template.tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+    assert template.tokenizer.decode(tokens.input_ids) == prompt + shown + expected
+
+
+def test_an_answer_that_is_only_a_thought_is_refused(template: Template) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "<think>\nHm.\n</think>"}]
+    with pytest.raises(BadInputError, match="an answer is only a thought, expected text: 'q'"):
+        template.tokenise(Conversation.model_validate({"conversations": turns}))
+
+
+@pytest.mark.parametrize("begin", ["", "<think>\n"])
+def test_a_pair_is_two_answers_to_the_served_prompt(template: Template, begin: str) -> None:
+    template.tokenizer.chat_template = DEEPSEEK.replace("BEGIN", begin)
+    asked = [{"role": "user", "content": "q"}]
+    pair = template.tokenise_pair(Preference.model_validate({"prompt": asked, "chosen": "Yes", "rejected": "No"}))
+    prompt = template.tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert pair.prompt_ids == prompt
+    for ids, said in ((pair.chosen_ids, "Yes"), (pair.rejected_ids, "No")):
+        turns = [*asked, {"role": "assistant", "content": said}]
+        [alone] = template.tokenise(Conversation.model_validate({"conversations": turns}))
+        assert alone.input_ids == pair.prompt_ids + ids
 
 
 @pytest.mark.parametrize(

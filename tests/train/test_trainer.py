@@ -111,7 +111,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(fit_legal: Fit, base_record: Ba
 
 
 def test_too_little_memory_says_what_to_lower() -> None:
-    from locum.adapters.card import TrainingRecipe
+    from locum.adapters.recipe import TrainingRecipe
 
     with pytest.raises(OutOfMemoryError, match="batch_size 8") as caught, _explained(TrainingRecipe()):
         import torch
@@ -141,7 +141,7 @@ def _in_process(settings: Settings, runs: Path, **fields: int) -> subprocess.Pop
     code = f"""
 from pathlib import Path
 from locum.adapters.base import load_base
-from locum.adapters.card import TrainingRecipe
+from locum.adapters.recipe import TrainingRecipe
 from locum.train.data.build import load_data
 from locum.train.trainer import fit
 recipe = TrainingRecipe(**{recipe})

@@ -1,0 +1,28 @@
+"""How fast a trainer is: the tokens it was shown, and the seconds that its steps took."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+
+class Measured:
+    """Goes before a trainer of transformers in a class's bases."""
+
+    tokens = 0
+    """Tokens that were trained on, prompts included, without padding."""
+    step_seconds = 0.0
+
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """One step of the trainer, with its tokens and seconds counted."""
+        started = time.monotonic()
+        tokens = self.count(inputs)
+        loss = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        self.tokens += tokens
+        self.step_seconds += time.monotonic() - started
+        return loss
+
+    def count(self, inputs: Any) -> int:
+        """Tokens of a batch."""
+        masks = [mask for name, mask in inputs.items() if name.endswith("attention_mask") and "prompt" not in name]
+        return sum(int(mask.sum()) for mask in masks)
