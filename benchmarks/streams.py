@@ -21,6 +21,8 @@ class Answer:
     first: float
     ended: float
     body: bytes
+    named: str
+    """Who answered, by the answer's header."""
 
     @property
     def seconds(self) -> float:
@@ -75,14 +77,17 @@ def chat(model: str, question: str, tokens: int, **more: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-async def ask(client: aiohttp.ClientSession, url: str, body: bytes, *, asked: str = "") -> Answer:
+async def ask(
+    client: aiohttp.ClientSession, url: str, body: bytes, *, asked: str = "", path: str = "/v1/chat/completions"
+) -> Answer:
     """Send one chat and read its stream. `asked` is the caller's name for it."""
     started = time.perf_counter()
     first = 0.0
     parts = []
     headers = {"Content-Type": "application/json"}
-    async with client.post(f"{url}/v1/chat/completions", data=body, headers=headers) as answer:
+    async with client.post(f"{url}{path}", data=body, headers=headers) as answer:
         async for part in answer.content.iter_any():
             first = first or time.perf_counter()
             parts.append(part)
-    return Answer(asked, answer.status, started, first, time.perf_counter(), b"".join(parts))
+    named = answer.headers.get("x-locum-adapter", "")
+    return Answer(asked, answer.status, started, first, time.perf_counter(), b"".join(parts), named)

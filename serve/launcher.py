@@ -128,7 +128,8 @@ def arguments(settings: Settings, base: Base, plan: HostPlan, max_rank: int) -> 
     found = ["--model", str(base.path), "--served-model-name", base.name, "--dtype", plan.dtype]
     found += ["--host", settings.host, "--port", str(settings.port)]
     found += ["--enable-lora", "--max-loras", "8", "--max-cpu-loras", "64", "--max-lora-rank", str(rank)]
-    found += ["--middleware", "locum.serve.door.Door", "--shutdown-timeout", str(DRAIN_SECONDS)]
+    found += ["--middleware", "locum.serve.door.Door", "--scheduler-cls", "locum.serve.scheduler.fair_scheduler"]
+    found += ["--shutdown-timeout", str(DRAIN_SECONDS)]
     if plan.device == "cpu":
         # vLLM's 128 tokens a block on CPUs leave a short system prompt outside the prefix cache.
         found += ["--block-size", str(CPU_BLOCK)]

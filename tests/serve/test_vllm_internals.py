@@ -1,7 +1,7 @@
 """What Locum leans on beyond vLLM's documented interfaces.
 
-A failure here means: look at serve/engine.py, for the start at serve/api_server.py, or for the CPU at
-serve/cpu_platform.py and serve/cpu_worker.py.
+A failure here means: look at serve/engine.py, for the start at serve/api_server.py, for the order of requests at
+serve/scheduler.py, or for the CPU at serve/cpu_platform.py and serve/cpu_worker.py.
 """
 
 from __future__ import annotations
@@ -86,3 +86,25 @@ def test_linear_layers_hold_their_adapters_in_tuples_that_they_write_to_in_place
     assert "self.lora_a_stacked, self.lora_b_stacked, 1.0, self.output_slices" in inspect.getsource(
         BaseLinearLayerWithLoRA._apply_lora_to_output
     )
+
+
+def test_the_scheduler_asks_of_each_waiting_request_whether_it_may_begin_and_passes_over_it_if_not() -> None:
+    from vllm.v1.core.sched.scheduler import Scheduler
+
+    source = inspect.getsource(Scheduler.schedule)
+    asked = source.index("ready_to_schedule = self._handle_blocked_waiting_request(request)")
+    passed_over = source.index("if not ready_to_schedule:\n                    skip_request(request_queue)")
+    assert (
+        asked < passed_over < source.index("# Check that adding the request still respects the max_loras constraint.")
+    )
+    assert list(inspect.signature(Scheduler._handle_blocked_waiting_request).parameters) == ["self", "request"]
+
+
+def test_vllm_takes_a_scheduler_for_each_way_to_schedule() -> None:
+    from vllm.config import SchedulerConfig
+
+    from locum.serve.scheduler import FairAsyncScheduler, FairScheduler
+
+    for ahead, ours in ((False, FairScheduler), (True, FairAsyncScheduler)):
+        plain = SchedulerConfig(max_model_len=8, is_encoder_decoder=False, async_scheduling=ahead)
+        assert plain.get_scheduler_cls() in ours.__bases__
