@@ -22,7 +22,8 @@ VARIANTS: dict[Variant, str] = {
     "answers. Use only facts from the given question and answer.",
     "outside": "Write {count} questions that a user might ask beside the given one, but that lie outside the "
     "assistant's domain or cannot be answered without a professional who knows the case. Each answer says in one or "
-    "two sentences that the assistant does not know or cannot decide this, and whom to ask instead. It gives no advice of its own.",
+    "two sentences that the assistant does not know or cannot decide this, and whom to ask instead. It gives no advice "
+    "of its own.",
 }
 """What each kind of variant is."""
 ANGLES = (
