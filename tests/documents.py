@@ -19,7 +19,7 @@ WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 def write_docx(path: Path, paragraphs: Sequence[tuple[str, str]]) -> Path:
     """A Word document; each paragraph is a style, such as Heading1, and a text."""
     body = "".join(
-        f'<w:p>{f"<w:pPr><w:pStyle w:val={style!r}/></w:pPr>" if style else ""}<w:r><w:t>{text}</w:t></w:r></w:p>'
+        f"<w:p>{f'<w:pPr><w:pStyle w:val={style!r}/></w:pPr>' if style else ''}<w:r><w:t>{text}</w:t></w:r></w:p>"
         for style, text in paragraphs
     )
     with zipfile.ZipFile(path, "w") as file:

@@ -54,9 +54,9 @@ def put(path: Path, drafts: Sequence[Draft], *, accepted: int | None = None, by:
 
 def drafts(count: int, *, file: str = "a.md") -> list[Draft]:
     return [
-        Draft("passage", f"What is said in {file} of {n}?", f"It is {n}.", topic="Top", file=file, heading=f"Top › S {n // 2}")
+        Draft("passage", f"What does {file} say of {n}?", f"It is {n}.", file=file, heading=f"Top › S {n // 2}")
         for n in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def rows_of(out: Path) -> Iterator[tuple[str, Conversation]]:
@@ -172,7 +172,9 @@ def test_an_item_that_is_edited_stays_in_its_split_and_so_do_its_variants(
         assert before["groups"] == found
 
 
-TELLING = "The tenant of the house at the corner asks whether the deposit that was paid three years ago must be returned"
+TELLING = (
+    "The tenant of the house at the corner asks whether the deposit that was paid three years ago must be returned"
+)
 PHONE = "+44 20 7946 0958"
 
 rows = st.lists(

@@ -126,7 +126,7 @@ def fill(file: Path, cells: dict[tuple[int, str], str]) -> None:
 
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
 def test_an_expert_decides_in_a_sheet(queue: Reviews, tmp_path: Path, suffix: str) -> None:
-    tricky = Draft("synthetic", "=HYPERLINK(1)", "- a list\n- of \"two\"; things")
+    tricky = Draft("synthetic", "=HYPERLINK(1)", '- a list\n- of "two"; things')
     queue.add("tricky", [tricky], teacher="t", prompt="1")
     file = tmp_path / f"sheet{suffix}"
     write_sheet(queue.items("pending"), file)

@@ -159,7 +159,9 @@ def test_synthetic_questions_are_written_until_there_are_so_many_and_rejected_on
 def test_a_teacher_that_repeats_itself_is_not_asked_for_ever(
     legal: Domain, teacher: Teacher, fake: FakeTeacher, reviews: Path
 ) -> None:
-    same = json.dumps({"items": [{"question": "Who pays?", "answer": "You."}, {"question": "who pays", "answer": "I."}]})
+    same = json.dumps(
+        {"items": [{"question": "Who pays?", "answer": "You."}, {"question": "who pays", "answer": "I."}]}
+    )
     fake.reply = lambda system, user: same
     written = write_from_card(legal, teacher, reviews, ignore, count=10)
     assert (written.items, written.repeated) == (1, 7)
