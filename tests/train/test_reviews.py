@@ -7,6 +7,7 @@ import multiprocessing
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -81,9 +82,11 @@ def test_a_file_that_is_no_queue_is_refused_by_its_name(tmp_path: Path) -> None:
         Reviews(tmp_path / "legal.db")
 
 
-def _decide_all(path: Path, by: str) -> None:
+def _decide_all(path: Path, by: str, both_have_looked: Any) -> None:
     queue = Reviews(path)
-    for item in queue.items():
+    seen = queue.items()
+    both_have_looked.wait(60)
+    for item in seen:
         try:
             queue.decide([Verdict(item, "accepted", item.question, item.answer)], by=by, how="one by one")
         except ConflictError:
@@ -93,7 +96,8 @@ def _decide_all(path: Path, by: str) -> None:
 
 def test_two_processes_at_once_lose_nothing_and_decide_nothing_twice(queue: Reviews, path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_decide_all, args=(path, by)) for by in ("anna", "ben")]
+    barrier = context.Barrier(2)
+    processes = [context.Process(target=_decide_all, args=(path, by, barrier)) for by in ("anna", "ben")]
     for process in processes:
         process.start()
     for process in processes:
