@@ -130,7 +130,10 @@ def test_what_is_garbage_is_told_with_its_passage_and_asked_again(
     fake.reply = items_for
     assert (again := write_from_documents(legal, teacher, reviews, ignore)).asked == 1
     assert again.items == 2
+    file = legal.folder / "guideline.md"
+    file.write_text(file.read_text().replace("drug 3 below 8", "drug 3 below 9"))
     fake.reply = lambda system, user: "Never."
+    assert len(write_from_documents(legal, teacher, reviews, ignore).problems) == 1  # one passage of many
     with pytest.raises(CheckFailedError, match=r"nothing that teacher-7b said to 12 requests could be used"):
         write_from_documents(with_card(legal, description="Other."), teacher, reviews, ignore)
 

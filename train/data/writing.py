@@ -258,7 +258,7 @@ def _write(tasks: Sequence[Task], teacher: Teacher, queue: Reviews, written: Wri
 
     written.asked += len(remaining)
     teacher.ask(remaining.values(), take)
-    if remaining and not usable:
+    if remaining and not (usable or written.items or written.done_before):
         raise CheckFailedError(
             f"nothing that {teacher.model} said to {len(remaining)} requests could be used, such as "
             f"{written.problems[-1]}",
