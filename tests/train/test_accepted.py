@@ -93,6 +93,8 @@ def test_a_build_notices_that_other_items_are_accepted(legal: Domain, reviews: P
     without = build_data(legal, tmp_path / "out", reviews=reviews)
     assert without.reviews is None
     assert not reviews.exists()
+    put(reviews, [])
+    assert build_data(legal, tmp_path / "out", reviews=reviews) == without
     put(reviews, drafts(1))
     first = build_data(legal, tmp_path / "out", reviews=reviews)
     with closing(Reviews(reviews)) as queue:

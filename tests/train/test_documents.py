@@ -137,7 +137,9 @@ def test_documents_of_which_none_can_be_read_or_is_there_are_refused(domain: Dom
 
 
 def test_personal_data_do_not_reach_a_passage_unless_the_card_keeps_them(domain: Domain) -> None:
-    (domain.folder / "a.md").write_text("Write to anna.muster@example.org when the fever is above 39 degrees.")
+    text = "# Of anna.muster@example.org\nWrite to anna.muster@example.org when the fever is above 39 degrees."
+    (domain.folder / "a.md").write_text(text)
+    assert read(domain, "a.md").passages[0].where == "a.md § Of <EMAIL>"
     assert "Write to <EMAIL> when" in read(domain, "a.md").passages[0].text
     keeping = domain.card.cleaning.model_copy(update={"personal": "keep"})
     kept = Domain(domain.card.model_copy(update={"cleaning": keeping}), domain.folder)

@@ -131,20 +131,21 @@ def fill(file: Path, cells: dict[tuple[int, str], str]) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
 def test_an_expert_decides_in_a_sheet(queue: Reviews, tmp_path: Path, suffix: str) -> None:
     tricky = Draft("synthetic", "=HYPERLINK(1)", '- a list\n- of "two"; things')
-    queue.add("tricky", [tricky], teacher="t", prompt="1")
+    of_a_row = Draft("question", "Blank ends? ", "As in\r\na row. ")
+    queue.add("tricky", [tricky, of_a_row], teacher="t", prompt="1")
     file = tmp_path / f"sheet{suffix}"
     write_sheet(queue.items("pending"), file)
     edited = {(1, "decision"): "accept", (1, "answer"): "Because of that.", (5, "decision"): "Accept"}
     fill(file, {**edited, (2, "decision"): "reject", (2, "reason"): "wrong"})
     verdicts, undecided = read_sheet(file, queue)
-    assert undecided == 2
+    assert undecided == 3
     assert queue.decide(verdicts, by="anna", how="in a sheet") == 3
     states = [(item.state, item.question, item.answer) for item in queue.items()]
     assert states[0] == ("accepted", "Why 0?", "Because of that.")
     assert states[1] == ("rejected", "Why 1?", "Because 1.")
     assert states[4] == ("accepted", tricky.question, tricky.answer)
-    assert [item.edited for item in queue.items()] == [True, False, False, False, False]
-    assert read_sheet(file, queue) == ([], 2)  # the same sheet again is nothing new
+    assert [item.edited for item in queue.items()] == [True, False, False, False, False, False]
+    assert read_sheet(file, queue) == ([], 3)  # the same sheet again is nothing new
 
 
 def test_a_sheet_computes_nothing_that_a_model_wrote(queue: Reviews, tmp_path: Path) -> None:

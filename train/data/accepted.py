@@ -88,11 +88,13 @@ class Accepted:
 
 
 def read_accepted(path: Path | None) -> Accepted | None:
-    """The accepted items in a review queue; nothing where there is no queue."""
+    """The accepted items in a review queue; nothing where no model has written anything."""
     if path is None or not path.is_file():
         return None
     with closing(Reviews(path)) as queue:
         everything = queue.items()
+    if not everything:
+        return None
     items = [item for item in everything if item.state == "accepted"]
     decisions = [item.decision for item in items if item.decision]
     states = Counter(item.state for item in everything)

@@ -78,7 +78,7 @@ def documents_card(domain: Domain) -> DocumentsCard:
     """What a domain's card says of documents.
 
     Raises:
-        BadInputError: nothing.
+        BadInputError: it says nothing of any.
     """
     if domain.card.documents is None:
         raise BadInputError(
@@ -96,31 +96,33 @@ def read_documents(domain: Domain) -> Documents:
         BadInputError: the card names no documents, or none of them can be read.
     """
     card = documents_card(domain)
-    found = Documents([], [], 0)
+    found: list[Passage] = []
+    unreadable: list[str] = []
     short = 0
     locations = [Path(location) for location in expand(domain.folder, card.files)]
-    for path in locations:
-        name = str(path.relative_to(domain.folder)) if path.is_relative_to(domain.folder) else str(path)
+    for file in locations:
+        name = str(file.relative_to(domain.folder)) if file.is_relative_to(domain.folder) else str(file)
         try:
-            sections, missing = _sections(path)
+            sections, missing = _sections(file)
         except _UnreadableError as error:
-            found.unreadable.append(f"{name}: {error}")
+            unreadable.append(f"{name}: {error}")
             continue
-        found.unreadable.extend(f"{name}: {each}" for each in missing)
+        unreadable.extend(f"{name}: {each}" for each in missing)
         for section in sections:
             text = _masked(section.text, domain.card)
             if len(text) < SHORTEST:
                 short += 1
                 continue
-            heading, topic = BETWEEN.join(section.path), section.path[0] if section.path else None
-            found.passages.extend(Passage(name, heading, topic, piece) for piece in passages(text, card.passage_length))
-    if not found.passages:
+            path = [_masked(heading, domain.card) for heading in section.path]
+            heading, topic = BETWEEN.join(path), path[0] if path else None
+            found.extend(Passage(name, heading, topic, piece) for piece in passages(text, card.passage_length))
+    if not found:
         raise BadInputError(
             f"the {len(locations)} documents of {domain.name} hold no passage to read:"
-            + "".join(f"\n  {each}" for each in found.unreadable),
+            + "".join(f"\n  {each}" for each in unreadable),
             hint="a scanned document needs text recognition (OCR) first",
         )
-    return Documents(found.passages, found.unreadable, short)
+    return Documents(found, unreadable, short)
 
 
 def passages(text: str, limit: int) -> Iterator[str]:
@@ -245,8 +247,11 @@ def _to_markdown(html: str | bytes) -> str:
 
 def _pdf(path: Path) -> tuple[list[Section], list[str]]:
     """Each page is a section: a PDF does not say what in it is a heading."""
+    import logging
+
     import pypdf
 
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it warns of in a damaged file, we tell ourselves
     reader = pypdf.PdfReader(path)
     if reader.is_encrypted and not reader.decrypt(""):
         raise _UnreadableError("is locked with a password")

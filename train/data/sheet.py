@@ -94,6 +94,8 @@ def _verdict(raw: RawRow, items: dict[str, Item]) -> Verdict | None:
         raise ValueError(f"there is no item {cells['id']!r}")
     decision = cells.get("decision", "").lower()
     question, answer = cells.get("question", ""), cells.get("answer", "")
+    if (question, answer) == (tidy(item.question), tidy(item.answer)):
+        question, answer = item.question, item.answer
     if not decision:
         if item.state == "pending" and (question, answer) != (item.question, item.answer):
             raise ValueError("question or answer was changed, but no decision taken; expected accept or reject")
