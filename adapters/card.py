@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from locum.adapters.cleaning import CleaningCard
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
+from locum.adapters.documents import DocumentsCard
 from locum.adapters.recipe import TrainingRecipe
 from locum.errors import BadInputError, NotFoundError
 
@@ -100,7 +101,8 @@ class DomainCard(_Strict):
     name: Name
     description: str = Field(min_length=1)
     system_prompt: str = Field(min_length=1)
-    source: Source
+    source: Source | None = Field(None, description="conversations; may be left out where there are `documents`")
+    documents: DocumentsCard | None = Field(None, description="what a teacher writes questions and answers from")
     cleaning: CleaningCard = CleaningCard()
     duplicates: DuplicatesCard = DuplicatesCard()
     balance: BalanceCard = BalanceCard()
@@ -125,6 +127,12 @@ class DomainCard(_Strict):
         if len(set(names)) != len(names):
             raise ValueError(f"suite names must differ, found {names}")
         return suites
+
+    @model_validator(mode="after")
+    def _has_rows(self) -> DomainCard:
+        if self.source is None and self.documents is None:
+            raise ValueError("give `source`, `documents` or both: what the domain learns from")
+        return self
 
 
 def load_card(path: Path) -> DomainCard:

@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         SecretStr(""), description="bearer token for the chat routes, if the server asks for one"
     )
     admin_token: SecretStr = Field(SecretStr(""), description="bearer token of the admin routes")
+    teacher: str = Field(
+        "", description="URL of a model that writes data, such as http://127.0.0.1:8000/v1; empty for none"
+    )
+    teacher_model: str = Field("", description="name of the model that `teacher` is asked for")
+    teacher_key: SecretStr = Field(SecretStr(""), description="bearer token for the teacher, if it asks for one")
     user: str = Field(default_factory=lambda: _login_name(), description="who is recorded as having done things")
 
     @classmethod
@@ -72,6 +77,10 @@ class Settings(BaseSettings):
     def data_path(self, domain: str) -> Path:
         """Folder of a domain's splits: train.jsonl, validation.jsonl, test.jsonl, data.json."""
         return self.home / "data" / domain
+
+    def reviews_path(self, domain: str) -> Path:
+        """The file of what a teacher wrote for a domain, and what people decided on it."""
+        return self.home / "reviews" / f"{domain}.db"
 
     @property
     def runs(self) -> Path:

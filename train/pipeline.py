@@ -63,7 +63,7 @@ def train_domain(
         )
     recipe, start = _start(settings, recipe, base)
     data_path = settings.data_path(domain.name)
-    data = build_data(domain, data_path)
+    data = build_data(domain, data_path, reviews=settings.reviews_path(domain.name))
     learnt = data_path / PREFERENCES if recipe.method in ALIGNMENT else data_path
     result = fit(
         domain.name,

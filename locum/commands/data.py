@@ -27,7 +27,7 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
 
     in_force = settings()
     folder = in_force.data_path(domain)
-    built = build_data(load_domain(in_force.domains, domain), folder)
+    built = build_data(load_domain(in_force.domains, domain), folder, reviews=in_force.reviews_path(domain))
     if as_json:
         print_json({**built.model_dump(mode="json"), "path": str(folder)})
         return
@@ -48,6 +48,8 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
     if left_out:
         told = ", ".join(f"{rows:,} {reason}" for rows, reason in left_out)
         out.print(f"Left out of {built.rows_read:,} rows: {told}.", highlight=False, soft_wrap=True)
+    if built.reviews:
+        out.print(f"Reviewed: {built.reviews}.", highlight=False, markup=False, soft_wrap=True)
     out.print(f"In {folder}. Next: locum train {domain}", highlight=False, soft_wrap=True)
 
 

@@ -63,6 +63,9 @@ def test_the_commands_are_those_that_are_documented() -> None:
         "data build",
         "data check",
         "data report",
+        "data generate",
+        "data augment",
+        "data review",
     }
     wanted |= {"adapters list", "adapters show", "adapters register", "adapters verify", "adapters delete"}
     wanted |= {"serve", "eval", "chat", "release", "rollback", "history", "config"}

@@ -10,16 +10,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 
-from locum.adapters.card import Source
+from locum.adapters.card import DomainCard, Source
 from locum.adapters.conversations import Conversation, Preference
 from locum.adapters.domains import Domain
 from locum.adapters.manifest import DataRecord, Split
 from locum.errors import BadInputError, CheckFailedError, ConflictError, NotFoundError
+from locum.train.data.accepted import Accepted, ReviewRecord, read_accepted
 from locum.train.data.cleaning import Cleaner
 from locum.train.data.files import state
 from locum.train.data.reading import Reject
@@ -83,10 +85,13 @@ class DataBuild(_Record):
     source: str = Field(description="the recipe or the files that the rows came from")
     packages: list[str] = Field(description="pinned packages that the recipe reads")
     licence: str
+    reviews: ReviewRecord | None = Field(None, description="what models wrote and people decided on")
 
 
-def build_data(domain: Domain, out: Path) -> DataBuild:
+def build_data(domain: Domain, out: Path, *, reviews: Path | None = None) -> DataBuild:
     """Read a domain's source, split it, check it for leaks and write it to the folder `out`.
+
+    What people accepted in the queue `reviews` counts as one more source.
 
     Memory is bounded, however many rows there are. The folder is put in place whole; what was there is replaced. A
     build that was interrupted is taken up where it stopped. With a card that has `preferences`, these are built too,
@@ -105,15 +110,16 @@ def build_data(domain: Domain, out: Path) -> DataBuild:
         def say(text: str) -> None:
             status.update(f"building the data of {domain.name}: {text}")
 
-        given = origins(domain, domain.card.source, Conversation)
-        with closing(_work(domain, domain.card.source, given, out, say)) as work:
-            build = _build(domain, domain.card.source, given, work, part)
+        source, accepted = domain.card.source, read_accepted(reviews)
+        given = origins(domain, source, Conversation) if source else []
+        with closing(_work(domain, source, given, out, say, accepted=accepted)) as work:
+            build = _build(domain, source, given, work, part, accepted)
             held_out = set(work.questions("test"))
         if (preferences := domain.card.preferences) is not None:
             folder = part / PREFERENCES
             folder.mkdir()
             given = origins(domain, preferences, Preference)
-            with closing(_work(domain, preferences, given, out, say, held_out)) as work:
+            with closing(_work(domain, preferences, given, out, say, held_out=held_out)) as work:
                 _build(domain, preferences, given, work, folder)
         part.chmod(0o755)
         if out.exists():
@@ -184,28 +190,35 @@ def _rejects_beside(out: Path) -> Path:
 
 def _work(
     domain: Domain,
-    source: Source,
+    source: Source | None,
     given: Sequence[Origin],
     out: Path,
     say: Callable[[str], None],
+    *,
     held_out: Collection[bytes] = (),
+    accepted: Accepted | None = None,
 ) -> Work:
-    """The table with all rows of a source, dealt to their splits."""
+    """The table with all rows of a source, and of what people accepted, dealt to their splits."""
     # what the table depends on: another card, or a file that changed, begins a new one
     card = domain.card
-    facts = [
-        source.model_dump(mode="json"),
+    facts: list[Any] = [
+        source.model_dump(mode="json") if source else None,
         card.cleaning.model_dump(mode="json"),
         card.system_prompt,
         [[each.location, state(each.location)] for each in given],
     ]
+    if accepted:
+        facts += [accepted.state, card.documents and card.documents.group]
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     work = Work(_work_folder(out) / f"{name}.db")
     try:
         for number, origin in enumerate(given):
-            _read(work, number, origin, Cleaner(domain.card.cleaning), domain.card.system_prompt, say)
+            _read(work, number, origin, card, say, kin=accepted.rows if accepted else frozenset())
+        if accepted:
+            _read(work, len(given), accepted.origin(card, work.kin), card, say)
         say("splitting")
-        _check_rejects(work, source, out)
+        if source:
+            _check_rejects(work, source, out)
         work.deal(domain.card.duplicates, domain.card.balance, held_out)
     except BaseException:
         work.close()
@@ -213,8 +226,17 @@ def _work(
     return work
 
 
-def _read(work: Work, number: int, origin: Origin, clean: Cleaner, prompt: str, say: Callable[[str], None]) -> None:
-    rows = work.progress(number)
+def _read(
+    work: Work,
+    number: int,
+    origin: Origin,
+    card: DomainCard,
+    say: Callable[[str], None],
+    *,
+    kin: Collection[str] = (),
+) -> None:
+    """Take the rows of an origin into the table; `kin` are digests of those that others are variants of."""
+    rows, clean = work.progress(number), Cleaner(card.cleaning)
     for item in origin.rows(rows):
         rows += 1
         if isinstance(item, Reject):
@@ -225,7 +247,9 @@ def _read(work: Work, number: int, origin: Origin, clean: Cleaner, prompt: str, 
                 work.note(change.step, change.action, change.reason)
             if cleaned.row is not None:
                 # Dealt without it: editing the card's system prompt must not deal the rows anew.
-                work.add(cleaned.row, with_system(cleaned.row, prompt))
+                work.add(cleaned.row, with_system(cleaned.row, card.system_prompt))
+                if kin and item.row.digest in kin:
+                    work.add_kin(item.row.digest, cleaned.row)
         if rows % COMMIT_ROWS == 0:
             work.reached(number, rows)
             say(f"{rows:,} rows of {Path(origin.location).name}")
@@ -245,9 +269,20 @@ def _check_rejects(work: Work, source: Source, out: Path) -> None:
     )
 
 
-def _build(domain: Domain, source: Source, given: Sequence[Origin], work: Work, part: Path) -> DataBuild:
+def _build(
+    domain: Domain,
+    source: Source | None,
+    given: Sequence[Origin],
+    work: Work,
+    part: Path,
+    accepted: Accepted | None = None,
+) -> DataBuild:
     counts = {name: work.count(name) for name in NAMES}
     _check_filled(domain, counts, work.read())
+    licences = [source.licence if source else ""]
+    if accepted and accepted.items:
+        given = [*given, accepted.origin(domain.card, work.kin)]
+        licences.append(domain.card.documents.licence if domain.card.documents else "")
     leak = _check_leaks(work, counts)
     splits = {name: Split(rows=counts[name], digest=_write_split(work, name, split_file(part, name))) for name in NAMES}
     listing = "".join(f"{splits[name].digest}  {name}\n" for name in NAMES)
@@ -273,15 +308,21 @@ def _build(domain: Domain, source: Source, given: Sequence[Origin], work: Work, 
         leak=leak,
         sureness=_sureness(work.groups("test")),
         origins=[origin.told for origin in given],
-        source=source.recipe or ", ".join(source.files),
-        packages=source.packages,
-        licence=source.licence,
+        source=(source.recipe or ", ".join(source.files)) if source else "what people accepted",
+        packages=source.packages if source else [],
+        licence="; ".join(licence for licence in licences if licence),
+        reviews=accepted.record if accepted else None,
     )
     (part / RECORD_FILE).write_text(build.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return build
 
 
 def _check_filled(domain: Domain, counts: dict[SplitName, int], read: int) -> None:
+    if read == 0 and domain.card.source is None:
+        raise BadInputError(
+            f"the data of {domain.name} is empty: its card has no `source`, and no item is accepted yet",
+            hint=f"locum data generate {domain.name}, then locum data review {domain.name}",
+        )
     if read == 0:
         raise BadInputError(
             f"the data of {domain.name} is empty: its source gave no row",

@@ -92,6 +92,7 @@ def data_card(domain: Domain, build: DataBuild, lengths: dict[SplitName, Lengths
         "",
         f"- Source: {build.source}",
         *(f"  - {origin}" for origin in build.origins),
+        *([f"- Written by models: {build.reviews}"] if build.reviews else []),
         *([f"- Packages: {', '.join(build.packages)}"] if build.packages else []),
         f"- Licence: {build.licence or 'not stated'}",
         f"- Digest: `{build.record.digest}`",

@@ -22,7 +22,7 @@ from locum.train.data.reading import RAW_LIMIT, Read, Reject, read_file, recogni
 
 @dataclass(frozen=True)
 class Origin:
-    """One file or recipe of a source. `told` says what it is, for people."""
+    """One file or recipe of a source, or what people accepted. `told` says what it is, for people."""
 
     location: str
     told: str
@@ -39,7 +39,11 @@ def origins(domain: Domain, source: Source, kind: type[Conversation] | type[Pref
     """
     if source.recipe is not None:
         path = domain.folder / source.recipe
-        return [Origin(str(path), f"{source.recipe}: a recipe", lambda start: _read_recipe(domain, path, kind, start))]
+        return [
+            Origin(
+                str(path), f"{source.recipe}: a recipe", lambda start: _read_recipe(domain, source, path, kind, start)
+            )
+        ]
     return [_file(location, source, kind) for location in expand(domain.folder, source.files)]
 
 
@@ -73,7 +77,7 @@ def with_system(row: Row, prompt: str) -> Row:
 
 
 def _read_recipe(
-    domain: Domain, path: Path, kind: type[Conversation] | type[Preference], start: int
+    domain: Domain, source: Source, path: Path, kind: type[Conversation] | type[Preference], start: int
 ) -> Iterator[Read | Reject]:
     try:
         for number, row in islice(enumerate(_load_rows(path)(), start=1), start, None):
@@ -84,7 +88,7 @@ def _read_recipe(
     except LocumError:
         raise
     except ModuleNotFoundError as error:
-        pins = domain.card.source.packages or [str(error.name)]
+        pins = source.packages or [str(error.name)]
         raise UnavailableError(
             f"the data of {domain.name} needs the package {error.name}, which is not installed",
             hint=f"pip install {' '.join(pins)}",

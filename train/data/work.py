@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS change (
   step TEXT, action TEXT, reason TEXT, count INTEGER, PRIMARY KEY (step, action, reason)
 );
 CREATE TABLE IF NOT EXISTS held_out (question BLOB PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS kin (raw TEXT, dealt TEXT, topic TEXT, UNIQUE (raw, dealt));
 CREATE TABLE IF NOT EXISTS near (later INTEGER PRIMARY KEY, earlier INTEGER, similarity REAL);
 CREATE INDEX IF NOT EXISTS by_question ON row (question);
 CREATE INDEX IF NOT EXISTS by_final ON row (final);
@@ -84,6 +85,14 @@ class Work:
 
     def reject(self, reject: Reject) -> None:
         self.db.execute("INSERT INTO reject VALUES (?, ?, ?, ?, ?)", astuple(reject))
+
+    def add_kin(self, raw: str, row: Conversation | Preference) -> None:
+        """Remember by what a row is dealt, for its variants; `raw` is its digest before it was cleaned."""
+        self.db.execute("INSERT OR IGNORE INTO kin VALUES (?, ?, ?)", (raw, row.group or row.digest, row.topic))
+
+    def kin(self, raw: str) -> list[tuple[str, str | None]]:
+        """The groups, and topics, in which a row and so its variants are dealt; several if it is there in several."""
+        return list(self.db.execute("SELECT dealt, topic FROM kin WHERE raw = ? ORDER BY dealt", (raw,)))
 
     def note(self, step: str, action: str, reason: str) -> None:
         """Count a row to which a step did something, and why."""
@@ -198,10 +207,17 @@ class Work:
             self.db.execute("INSERT OR IGNORE INTO near VALUES (?, ?, ?)", (later, earlier, pair.similarity))
             if card.near == "drop":
                 self.db.execute("UPDATE row SET dropped = 'near duplicate' WHERE id = ?", (later,))
+                self._move_variants(later, earlier)
             else:
                 _join(joined, self._one("key", later), self._one("key", earlier))
         for key in joined:
             self.db.execute("UPDATE row SET dealt_by = ? WHERE key = ?", (_root(joined, key), key))
+
+    def _move_variants(self, dropped: int, kept: int) -> None:
+        """What is dealt by a dropped row itself, as only its variants are, is dealt as the row is that it is like."""
+        key = self._one("key", dropped)
+        if key == _hash(self._one("digest", dropped).hex()):
+            self.db.execute("UPDATE row SET dealt_by = ? WHERE key = ?", (self._one("dealt_by", kept), key))
 
     def _one(self, column: str, row: int) -> Any:
         return self.db.execute(f"SELECT {column} FROM row WHERE id = ?", (row,)).fetchone()[0]
