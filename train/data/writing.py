@@ -270,6 +270,5 @@ def _write(tasks: Sequence[Task], teacher: Teacher, queue: Reviews, written: Wri
 def _about(draft: Draft) -> str:
     if draft.file:
         return where(draft.file, draft.heading)
-    return (
-        " ".join(f"{draft.kind} of {draft.passage}".split())[:80] if draft.passage else f"synthetic {draft.topic or ''}"
-    )
+    told = f"{draft.kind} of {draft.passage}" if draft.passage else f"{draft.kind} {draft.topic or ''}"
+    return " ".join(told.split())[:80]
