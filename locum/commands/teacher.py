@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -113,7 +113,10 @@ def _progress(label: str) -> Iterator[Say]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(compact=True), TextColumn("left"), console=err) as progress:
         task = progress.add_task(label, total=None)
-        say: Callable[[int, int], None] = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
+
+        def say(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
         yield say
 
 
@@ -145,4 +148,5 @@ def _tell(in_force: Settings, domain: str, written: Written, *, as_json: bool) -
                 say(f"  … and {len(lines) - SHOWN:,} more (--json lists them all)")
     if written.problems:
         say("What could not be used is asked again by the next run, unless a part of it could.")
-    say(f"{counts['pending']:,} items are pending. Next: locum data review {domain}")
+    following = f" Next: locum data review {domain}" if counts["pending"] else ""
+    say(f"{counts['pending']:,} items are pending.{following}")

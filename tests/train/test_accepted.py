@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from locum.adapters.base import Base
 from locum.adapters.card import DomainCard, Source
 from locum.adapters.cleaning import CleaningCard
 from locum.adapters.conversations import Conversation, read_conversations
@@ -27,6 +28,7 @@ from locum.train.data.build import build_data, load_build, split_file
 from locum.train.data.report import write_report
 from locum.train.data.reviews import Draft, Reviews, Verdict
 from locum.train.data.split import NAMES
+from locum.train.pipeline import train_domain
 
 
 @pytest.fixture
@@ -135,6 +137,16 @@ def test_a_domain_of_documents_alone_learns_from_accepted_items(legal: Domain, r
     built = build_data(domain, tmp_path / "out", reviews=reviews)
     assert sum(split.rows for split in built.record.splits.values()) == 80
     assert (built.source, built.licence) == ("what people accepted", "ours too")
+
+
+def test_a_training_learns_from_accepted_items(legal: Domain, settings: Settings, base_record: Base) -> None:
+    domain = with_card(legal, source=None, documents=DocumentsCard(files=["a.md"]))
+    put(settings.reviews_path("legal"), drafts(80))
+    overrides = ["max_steps=1", "rank=4", "evaluations=1"]
+    outcome = train_domain(settings, domain, base_record, overrides=overrides, fresh=False, register=False)
+    assert outcome.data.reviews is not None
+    assert outcome.data.reviews.accepted == 80
+    assert outcome.result.data == outcome.data.record
 
 
 @pytest.mark.parametrize("group", ["section", "document"])

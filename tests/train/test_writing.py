@@ -147,8 +147,10 @@ def test_two_processes_do_not_ask_the_same(legal: Domain, teacher: Teacher, revi
 def test_synthetic_questions_are_written_until_there_are_so_many_and_rejected_ones_do_not_count(
     legal: Domain, teacher: Teacher, fake: FakeTeacher, reviews: Path
 ) -> None:
-    written = write_from_card(legal, teacher, reviews, ignore, count=13, topics=["leases", "wills"])
-    assert written.items == 13
+    seen: list[tuple[int, int]] = []
+    topics = ["leases", "wills"]
+    written = write_from_card(legal, teacher, reviews, lambda *said: seen.append(said), count=13, topics=topics)
+    assert (written.items, seen[0], seen[-1]) == (13, (0, 13), (13, 13))
     assert [sum(item.draft.topic == topic for item in items(reviews)) for topic in ("leases", "wills")] == [7, 6]
     assert {item.source for item in items(reviews)} == {"the card alone"}
     assert all("What does the court say?" in told for told in fake.asked)  # the card's example

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,7 +29,7 @@ BATCH = 5  # questions without a document that are asked for at once
 BOTH = ("question", "answer")
 
 Say = Callable[[int, int], None]
-"""Told how many of how many requests are done."""
+"""Told how many of how many requests are done; without documents, how many of how many questions are written."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,11 @@ def write_from_card(
     Those that were rejected do not count. Raises as `write_from_documents`.
     """
     written = Written()
-    wanted: list[str | None] = list(topics) or [None]
+    wanted: list[str | None] = list(dict.fromkeys(topics)) or [None]
+    shares = {topic: count // len(wanted) + (at < count % len(wanted)) for at, topic in enumerate(wanted)}
     with _queue(reviews) as queue:
-        for number, topic in enumerate(wanted):
-            share = count // len(wanted) + (number < count % len(wanted))
+        goal = sum(_missing(queue, topic, share) for topic, share in shares.items())
+        for topic, share in shares.items():
             while missing := _missing(queue, topic, share):
                 before = written.items
                 known = [item.question for item in queue.items() if item.draft.kind == "synthetic"]
@@ -121,9 +123,9 @@ def write_from_card(
                         Draft("synthetic", "", "", topic=topic),
                         once=False,
                     )
-                    for at in range(-(-missing // BATCH))
+                    for at in range(min(len(prompts.ANGLES), -(-missing // BATCH)))
                 ]
-                _write(tasks, teacher, queue, written, say)
+                _write(tasks, teacher, queue, written, lambda *_: say(min(written.items, goal), goal))
                 if written.items == before:
                     written.passed_over.append(
                         f"{missing} questions{f' on {topic}' if topic else ''}: the teacher had no new ones"
@@ -142,7 +144,10 @@ def write_variants(
     """
     written = Written()
     with _queue(reviews) as queue:
-        chosen = {each.digest: each for each in heapq.nsmallest(rows, _models(domain, queue, written), key=_order)}
+        chosen = {
+            each.digest: each
+            for each in heapq.nsmallest(rows, _models(domain, queue, written), key=attrgetter("digest"))
+        }
         if not chosen:
             raise BadInputError(
                 f"{domain.name} has no row to vary" + "".join(f"\n  {each}" for each in written.passed_over),
@@ -161,10 +166,6 @@ class _Model:
     question: str
     answer: str
     draft: Draft
-
-
-def _order(model: _Model) -> str:
-    return model.digest
 
 
 def _models(domain: Domain, queue: Reviews, written: Written) -> Iterator[_Model]:
@@ -269,6 +270,5 @@ def _write(tasks: Sequence[Task], teacher: Teacher, queue: Reviews, written: Wri
 def _about(draft: Draft) -> str:
     if draft.file:
         return where(draft.file, draft.heading)
-    return (
-        " ".join(f"{draft.kind} of {draft.passage}".split())[:80] if draft.passage else f"synthetic {draft.topic or ''}"
-    )
+    told = f"{draft.kind} of {draft.passage}" if draft.passage else f"{draft.kind} {draft.topic or ''}"
+    return " ".join(told.split())[:80]
