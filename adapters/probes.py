@@ -108,6 +108,18 @@ def make_probes(
     return probes
 
 
+def ask_checkpoint(folder: Path, probes: Sequence[Probe]) -> list[list[float]]:
+    """What a checkpoint on disk says of each probe's `token_ids`, by transformers in float32."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        return [_logprobs(model, probe.prompt_ids, probe.token_ids) for probe in probes]
+
+
 def tolerance_for(dtype: str) -> float:
     """The tolerance for a server that computes in this number type, in nats a token."""
     return TOLERANCES.get(dtype, TOLERANCES["bfloat16"])
