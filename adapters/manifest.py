@@ -41,6 +41,10 @@ class Probe(_Record):
     base_own_logprobs: list[float] = Field(description="the base model's log-probability of each of `base_token_ids`")
 
 
+NOT_STATED = "not stated"
+"""What stands for a licence, or for what an adapter learned from, that nobody knows."""
+
+
 class Origin(_Record):
     """Where an adapter came from that was not trained here."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from locum.adapters.artifact import DTYPES
 from locum.adapters.base import TOKENIZER_FILES, Base
 from locum.adapters.manifest import Manifest
+from locum.adapters.probes import ask_checkpoint, compare_probe_logprobs, quiet_libraries, tolerance_for
 from locum.errors import BadInputError, CheckFailedError, DiskFullError, OutOfMemoryError, UnavailableError
 
 SHARD = "5GB"
@@ -51,9 +52,8 @@ def _write(artifact: Path, base: Base, folder: Path) -> None:
         ) from None
     import torch
     from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # the caller says what is going on
+    quiet_libraries()
     model = AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float32)
     merged = PeftModel.from_pretrained(model, artifact).merge_and_unload(safe_merge=True)
     merged.to(getattr(torch, base.dtype)).save_pretrained(folder, max_shard_size=SHARD)
@@ -85,8 +85,6 @@ def _check_room(base: Base, folder: Path) -> None:
 
 
 def _check_answers(manifest: Manifest, base: Base, folder: Path) -> None:
-    from locum.adapters.probes import ask_checkpoint, compare_probe_logprobs, tolerance_for
-
     said = ask_checkpoint(folder, manifest.probes)
     report = compare_probe_logprobs(manifest.probes, said, tolerance=tolerance_for(base.dtype))
     if not report.passed:

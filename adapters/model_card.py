@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from locum.adapters.base import Base
 from locum.adapters.domains import Domain
-from locum.adapters.manifest import EvaluationRecord, Manifest
+from locum.adapters.manifest import NOT_STATED, EvaluationRecord, Manifest
 
 Form = Literal["peft", "merged", "gguf"]
 
@@ -122,7 +122,8 @@ def _result(record: EvaluationRecord) -> dict[str, Any]:
 
 def _licence(facts: Facts) -> str | None:
     origin = facts.manifest.origin
-    return facts.licence or (origin.licence if origin else None)
+    licence = facts.licence or (origin.licence if origin else None)
+    return None if licence == NOT_STATED else licence
 
 
 def _data_card(facts: Facts) -> str | None:

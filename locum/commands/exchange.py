@@ -257,49 +257,54 @@ def _ask(
         BadInputError: something is not known, and there is nobody to ask; says what.
     """
     from locum.adapters.base import load_base
+    from locum.adapters.manifest import NOT_STATED
     from locum.errors import BadInputError
 
     terminal = sys.stdin.isatty() and not quiet
     base = load_base(in_force.bases, in_force.base) if given else _base_it_names(incoming, in_force)
-    if base is None and terminal:
-        question = f"It was made for {incoming.base}, which is not here by that name. Is it for {in_force.base}?"
-        typer.confirm(question, abort=True, err=True)
-        base = load_base(in_force.bases, in_force.base)
     licence = licence or incoming.licence
     trained_on = trained_on or incoming.trained_on
     if terminal:
-        licence = licence or typer.prompt("Its licence", default="not stated", err=True)
-        trained_on = trained_on or typer.prompt("What it learned from, in a sentence", default="not stated", err=True)
-    missing = [
-        *([f"its base model (it names {incoming.base}): --base"] if base is None else []),
-        *(["its licence: --licence"] if not licence else []),
-        *(["what it learned from: --trained-on"] if not trained_on else []),
-    ]
-    if base is None or not licence or not trained_on:
-        hub = incoming.base if incoming.base and incoming.base.count("/") == 1 else "MODEL"
+        if base is None:
+            question = f"It was made for {incoming.base}, which is not here. Was that {in_force.base}?"
+            typer.confirm(question, abort=True, err=True)
+            base = load_base(in_force.bases, in_force.base)
+        licence = licence or typer.prompt("Its licence", default=NOT_STATED, err=True)
+        trained_on = trained_on or typer.prompt("What it learned from, in a sentence", default=NOT_STATED, err=True)
+    if base is None:
+        hub = incoming.base if str(incoming.base).count("/") == 1 else "MODEL"
         raise BadInputError(
-            f"{incoming.source} does not say {'; '.join(missing)}",
-            hint=f"`locum base pull {hub}` gets its base model"
-            if base is None
-            else "what is not known is 'not stated'",
+            f"{incoming.source} was made for {incoming.base}, and no base model here has that name or source",
+            hint=f"`locum base pull {hub}` gets it; --base NAME says which of those here it is",
+        )
+    missing = {"its licence (--licence)": licence, "what it learned from (--trained-on)": trained_on}
+    if not licence or not trained_on:
+        unknown = " and ".join(name for name, value in missing.items() if not value)
+        raise BadInputError(
+            f"{incoming.source} does not say {unknown}", hint=f"--licence {NOT_STATED!r} if nobody knows"
+        )
+    known = incoming.manifest
+    if known is not None and known.base_fingerprint != base.fingerprint:
+        raise BadInputError(
+            f"{known.name} was made for the base model {known.base} with fingerprint {known.base_fingerprint[:12]}, "
+            f"found {base.name} with {base.fingerprint[:12]}"
         )
     return base, licence, trained_on
 
 
 def _base_it_names(incoming: Incoming, in_force: Settings) -> Base | None:
-    """The base model that an adapter was made for, if it is here; the one in force where several or none is named."""
+    """The base model that an adapter was made for, if it is here; the one in force where it names none."""
     from locum.adapters.base import base_names, load_base
     from locum.adapters.incoming import made_for
     from locum.errors import LocumError
 
-    if incoming.base is None:
+    names = base_names(in_force.bases)
+    if incoming.base is None or not names:  # the latter says what is missing, and how to get it
         return load_base(in_force.bases, in_force.base)
     bases = []
-    for name in base_names(in_force.bases):
-        with suppress(LocumError):  # one that is no longer where it was is none of ours
+    for name in names:
+        with suppress(LocumError):  # its folder is gone
             bases.append(load_base(in_force.bases, name))
-    if not bases:
-        return load_base(in_force.bases, in_force.base)  # says what is missing, and how to get it
     found = made_for(incoming, bases)
     return next((base for base in found if base.name == in_force.base), found[0] if found else None)
 
