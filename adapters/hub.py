@@ -106,11 +106,12 @@ def upload(repository: Repository, folder: Path, *, message: str) -> str:
 @contextmanager
 def _explained(failed: str, purpose: str) -> Iterator[None]:
     """Says of the hub's errors what to do about them."""
-    import httpx
+    # `HTTPError` is that of the client which this version of the library uses: requests, httpx or httpx2.
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
+        HTTPError,
         LocalEntryNotFoundError,
         LocalTokenNotFoundError,
         OfflineModeIsEnabled,
@@ -146,7 +147,7 @@ def _explained(failed: str, purpose: str) -> Iterator[None]:
         if error.response is not None and error.response.status_code in (401, 403):
             raise UnauthorizedError(f"{failed}: {_first_line(error)}", hint=token) from None
         raise UnavailableError(f"{failed}: {_first_line(error)}") from None
-    except (LocalEntryNotFoundError, httpx.HTTPError, ConnectionError) as error:
+    except (LocalEntryNotFoundError, HTTPError, ConnectionError) as error:
         raise UnavailableError(f"{failed}: the hub does not answer: {_first_line(error)}", hint="try again") from None
 
 

@@ -207,6 +207,12 @@ GGUF_NAMES = dict(
 )
 
 
+def _gguf_name(module: str) -> str:
+    """What llama.cpp calls the weight of `base_model.model.model.layers.0.self_attn.q_proj`."""
+    *_, layer, _, name = module.split(".")
+    return f"blk.{layer}.{GGUF_NAMES[name]}.weight"
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -242,15 +248,11 @@ def test_llama_cpp_would_add_to_each_weight_what_peft_adds(
     write_gguf("legal@1", tmp_path / "adapter", tmp_path / "base", tmp_path / "adapter.gguf")
     found = products_of_gguf(tmp_path / "adapter.gguf", config.to_dict())
     expected = {
-        f"blk.{number}.{GGUF_NAMES[layer]}.weight": module.get_delta_weight("default").detach().numpy()
-        for number in range(config.num_hidden_layers)
-        for layer in ALL
-        for module in [
-            model.get_submodule(
-                f"base_model.model.model.layers.{number}.{'self_attn' if 'attn' in GGUF_NAMES[layer] else 'mlp'}.{layer}"
-            )
-        ]
+        _gguf_name(name): module.get_delta_weight("default").detach().numpy()
+        for name, module in model.named_modules()
+        if hasattr(module, "get_delta_weight")
     }
+    assert len(expected) == len(ALL) * config.num_hidden_layers
     assert found.keys() == expected.keys()
     for name, product in expected.items():
         np.testing.assert_allclose(found[name], product, rtol=1e-4, atol=1e-4, err_msg=name)
