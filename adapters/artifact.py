@@ -24,11 +24,6 @@ _TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.
 # Ways to begin that leave the base model's weights as they are. Others (PiSSA, OLoRA, CorDA, LoftQ) change them when
 # PEFT loads the adapter, so that it is right only over weights that no server holds.
 _PLAIN_INITS = (True, False, None, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
-PICKLE_HINT = (
-    "a pickle can run code when it is opened; if you trust whoever made it, convert it: "
-    'python -c "import torch, safetensors.torch as s; '
-    f"s.save_file(torch.load('adapter_model.bin', weights_only=True), '{FILES[1]}')\""
-)
 # Settings that change what an adapter computes in ways that vLLM's LoRA layers do not hold.
 _MUST_BE_OFF = (
     "use_dora", "modules_to_save", "layer_replication", "auto_mapping", "lora_bias",
@@ -117,11 +112,20 @@ def check_files(folder: Path) -> None:
     if pickles and not (folder / FILES[1]).is_file():
         raise BadInputError(
             f"{folder}: expected {FILES[1]}, found {pickles[0]}",
-            hint=PICKLE_HINT,
+            hint=pickle_hint(pickles[0]),
         )
     for name in FILES:
         if not (folder / name).is_file():
             raise NotFoundError(f"{folder} has no {name}")
+
+
+def pickle_hint(name: str) -> str:
+    """What to do with weights in a pickle. Locum opens none: it keeps one rule for whoever gives it an adapter."""
+    return (
+        "a pickle can run code when it is opened; if you trust whoever made it, convert it: "
+        f"python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('{name}', weights_only=True), "
+        f"'{FILES[1]}')\""
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:

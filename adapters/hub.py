@@ -54,7 +54,7 @@ def download_adapter(repository: Repository, target: Path) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars
 
-    from locum.adapters.artifact import PICKLE_HINT
+    from locum.adapters.artifact import pickle_hint
 
     disable_progress_bars()  # the caller says what is going on
     api = HfApi()
@@ -62,8 +62,8 @@ def download_adapter(repository: Repository, target: Path) -> str:
         info = api.model_info(repository.name, revision=repository.revision)
         there = {file.rfilename for file in info.siblings or []}
         missing = [name for name in FILES if name not in there]
-        if missing == [FILES[1]] and "adapter_model.bin" in there:
-            raise BadInputError(f"{repository}: expected {FILES[1]}, found adapter_model.bin", hint=PICKLE_HINT)
+        if missing == [FILES[1]] and (pickle := "adapter_model.bin") in there:
+            raise BadInputError(f"{repository}: expected {FILES[1]}, found {pickle}", hint=pickle_hint(pickle))
         if missing:
             whole = "config.json" in there
             raise NotFoundError(

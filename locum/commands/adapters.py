@@ -98,8 +98,8 @@ def register(
 ) -> None:
     """Register an adapter's folder as it is; it becomes the domain's candidate.
 
-    For what `locum train --no-register` left, and for programs: it asks nothing. What others made comes in with
-    `locum adapters import`, which also fetches, mends, and records where it came from.
+    It asks nothing: for programs, and for what `locum train --no-register` left.
+    Adapters that others made: `locum adapters import`, which records where they came from.
 
     Example: locum adapters register ./my-adapter --domain medical
     """

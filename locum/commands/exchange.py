@@ -95,7 +95,7 @@ def export(
 
 def import_(
     source: Annotated[
-        str, typer.Argument(help="A folder that PEFT wrote, or a hub repository: hf://ORG/NAME, or @REVISION after it.")
+        str, typer.Argument(help="A folder that PEFT wrote, or a hub repository: hf://ORG/NAME[@REVISION].")
     ],
     domain: Annotated[str, typer.Option(help="The domain that it becomes a version of.")],
     base: Annotated[

@@ -65,6 +65,7 @@ def test_the_commands_are_those_that_are_documented() -> None:
         "data report",
     }
     wanted |= {"adapters list", "adapters show", "adapters register", "adapters verify", "adapters delete"}
+    wanted |= {"adapters export", "adapters import"}
     wanted |= {"serve", "eval", "chat", "release", "rollback", "history", "config"}
     assert wanted <= set(COMMANDS)
 
