@@ -71,6 +71,7 @@ def _write_peft(manifest: Manifest, artifact: Path, part: Path, base: Base | Non
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
     """A folder beside `target` that gets its name when the block ends well, and is gone when it does not."""
+    target = target.absolute()
     if target.is_dir() and not any(target.iterdir()):
         target.rmdir()
     if target.exists():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from locum.adapters.store import FILES
-from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.errors import BadInputError, ConflictError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
 
 SCHEME = "hf://"
 _REPOSITORY = re.compile(r"(?:hf://)?(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -79,13 +79,20 @@ def create_repository(repository: Repository, *, private: bool) -> None:
     """Make the repository, if it is not there: what may not be written is known before the work is done.
 
     Raises:
+        ConflictError: it is there and public, and was to be private.
         UnauthorizedError: there is no token, or it does not let this user write there.
         UnavailableError: the hub does not answer, or may not be asked.
     """
     from huggingface_hub import HfApi
 
+    api = HfApi()
     with _explained(f"{repository} cannot be written", "write"):
-        HfApi().create_repo(repository.name, private=private, exist_ok=True)
+        api.create_repo(repository.name, private=private, exist_ok=True)
+        if private and not api.model_info(repository.name).private:
+            raise ConflictError(
+                f"{repository} is there already and public, expected a private repository",
+                hint="choose another name, or make it private on its page first",
+            )
 
 
 def upload(repository: Repository, folder: Path, *, message: str) -> str:

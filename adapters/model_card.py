@@ -61,6 +61,7 @@ def model_card(facts: Facts, *, form: Form) -> str:
         base_id=hub_id(facts.base) or facts.manifest.base,
         domain=facts.domain,
         evaluations=[each for each in facts.evaluations if each.version_digest == facts.manifest.digest],
+        losses=_losses(facts.manifest.training),
         data_card=_data_card(facts),
         licence=_licence(facts),
         form=form,
@@ -124,6 +125,14 @@ def _licence(facts: Facts) -> str | None:
     origin = facts.manifest.origin
     licence = facts.licence or (origin.licence if origin else None)
     return None if licence == NOT_STATED else licence
+
+
+def _losses(training: dict[str, Any]) -> str | None:
+    """How validation loss went. What stands in the manifest of an imported version may be anything."""
+    before, after, steps = (training.get(name) for name in ("validation_loss_before", "validation_loss", "steps"))
+    if not isinstance(before, float) or not isinstance(after, float):
+        return None
+    return f"In {steps} steps, validation loss went from {before:.3f} to {after:.3f}."
 
 
 def _data_card(facts: Facts) -> str | None:

@@ -102,7 +102,9 @@ class Hub:
         if rest.startswith("/revision/") and rest.removeprefix("/revision/") not in ("main", self.commit_of(name)):
             return request.json(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
         siblings = [{"rfilename": path} for path in sorted(files)]
-        return request.json(200, {"id": name, "sha": self.commit_of(name), "siblings": siblings, "private": False})
+        return request.json(
+            200, {"id": name, "sha": self.commit_of(name), "siblings": siblings, "private": name in self.private}
+        )
 
 
 class _Handler(BaseHTTPRequestHandler):

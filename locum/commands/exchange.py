@@ -86,8 +86,10 @@ def export(
     if as_json:
         print_json(said)
         return
+    place = said.get("commit", to)
     out.print(
-        f"[bold]{manifest.name}[/] as {kind} is in {said.get('commit', to)}: {', '.join(said['files'])}",
+        f"{manifest.name} as {kind} is in {place}: {', '.join(said['files'])}",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )
@@ -95,7 +97,8 @@ def export(
 
 def import_(
     source: Annotated[
-        str, typer.Argument(help="A folder that PEFT wrote, or a hub repository: hf://ORG/NAME[@REVISION].")
+        str,
+        typer.Argument(help="A folder that PEFT wrote, or a hub repository: hf://ORG/NAME or hf://ORG/NAME@REVISION."),
     ],
     domain: Annotated[str, typer.Option(help="The domain that it becomes a version of.")],
     base: Annotated[
@@ -125,7 +128,7 @@ def import_(
     card = load_domain(in_force.domains, domain)
     steps = _recipe(recipe) if recipe is not None else None
     with _scratch(in_force) as folder:
-        with err.status(f"getting {source}"):
+        with err.status("getting the adapter"):
             incoming = fetch(source, folder / "adapter")
         model, licence, trained_on = _ask(incoming, in_force, base, licence, trained_on, quiet=as_json)
         with err.status("checking the adapter") as status:
@@ -161,7 +164,7 @@ def import_(
         print_json({"version": manifest.name, "new": new, **manifest.model_dump(mode="json", exclude={"probes"})})
         return
     for change in changes:
-        out.print(f"[yellow]→[/] {change}", highlight=False, soft_wrap=True)
+        out.print(f"→ {change}", markup=False, highlight=False, soft_wrap=True)
     if not new:
         out.print(f"[bold]{manifest.name}[/] is this very adapter already. Next: locum eval {domain}", highlight=False)
         return
@@ -318,6 +321,6 @@ def _recipe(file: Path) -> dict[str, Any]:
         steps = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInputError(f"--recipe {file}: expected a YAML file: {error}") from None
-    if not isinstance(steps, dict):
-        raise BadInputError(f"--recipe {file}: expected fields and values, found {type(steps).__name__}")
+    if not isinstance(steps, dict) or not all(isinstance(name, str) for name in steps):
+        raise BadInputError(f"--recipe {file}: expected names of fields and their values, found {steps!r:.100}")
     return steps

@@ -223,7 +223,9 @@ def _gguf_name(module: str) -> str:
     ],
     ids=["plain", "rslora", "ranks", "all at once"],
 )
-@pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"])
+@pytest.mark.parametrize(
+    "architecture", ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
+)
 def test_llama_cpp_would_add_to_each_weight_what_peft_adds(
     tiny_base: Path, tmp_path: Path, architecture: str, options: dict[str, Any]
 ) -> None:

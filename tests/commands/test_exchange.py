@@ -56,6 +56,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     hub = Hub()
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     yield hub
@@ -350,6 +351,18 @@ def test_what_cannot_be_mended_exactly_is_refused_with_the_way_out(
     assert locum("adapters", "list", "--json").json == []
 
 
+def test_two_adapters_in_one_file_are_not_taken_for_one(
+    locum: Callable[..., Ran], domain_folder: Path, base_record: Base, foreign: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    both = load_file(foreign / "adapter_model.safetensors")
+    both |= {name.replace(".weight", ".other.weight"): tensor.clone() for name, tensor in both.items()}
+    save_file(both, foreign / "adapter_model.safetensors")
+    ran = locum("adapters", "import", "foreign", "--domain", "legal", *SAID)
+    assert (ran.code, "expected one adapter" in ran.err) == (2, True), ran.err
+
+
 def test_pickles_checkpoints_and_nothing_at_all_are_told_apart(
     locum: Callable[..., Ran], domain_folder: Path, base_record: Base, foreign: Path, tiny_base: Path
 ) -> None:
@@ -425,6 +438,19 @@ def test_the_hub_refuses_strangers_and_says_how_to_become_known(
     ran = locum("adapters", "export", "legal@1", "--to", "hf://closed/legal")
     assert (ran.code, "token that may write" in ran.err) == (2, True)
     assert hub.repositories == {}
+
+
+def test_what_was_to_be_private_does_not_go_to_a_public_repository(
+    locum: Callable[..., Ran], register: Callable[[], Manifest], hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    hub.repositories["acme/legal"] = {}
+    ran = locum("adapters", "export", "legal@1", "--to", "hf://acme/legal", "--private")
+    assert (ran.code, "is there already and public" in ran.err) == (2, True), ran.err
+    assert hub.repositories == {"acme/legal": {}}
+    assert locum("adapters", "export", "legal@1", "--to", "hf://acme/legal").code == 0
+    assert "adapter_model.safetensors" in hub.repositories["acme/legal"]
 
 
 def test_what_is_not_on_the_hub_or_no_adapter_is_told(
