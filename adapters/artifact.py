@@ -30,8 +30,6 @@ _MUST_BE_OFF = (
     "trainable_token_indices", "target_parameters", "use_qalora", "use_bdlora", "alora_invocation_tokens",
     "arrow_config", "kasa_config", "monteclora_config",
 )  # fmt: skip
-
-
 _INSTEAD = {
     "use_dora": "its magnitudes cannot be written as plain LoRA; merge it with PEFT's merge_and_unload, and "
     "`locum base pull FOLDER` makes the result a base model",

@@ -81,9 +81,9 @@ def mend(incoming: Incoming, base: Base) -> list[str]:
     config = incoming.folder / FILES[0]
     said = _read(config)
     changes = []
-    if (named := said.get(_BASE_FIELD)) != base.name:
+    if said.get(_BASE_FIELD) != base.name:
         set_field(config, _BASE_FIELD, base.name)
-        changes.append(f"{FILES[0]}: {_BASE_FIELD} was {named!r}, is now {base.name!r}")
+        changes.append(f"{FILES[0]}: {_BASE_FIELD} is now {base.name!r}, as the base model is called here")
     if said.get("task_type") is None:
         set_field(config, "task_type", "CAUSAL_LM")
         changes.append(f"{FILES[0]}: task_type was not given, is now 'CAUSAL_LM'")

@@ -45,6 +45,7 @@ def merge(
 
 def _write(artifact: Path, base: Base, folder: Path) -> None:
     try:
+        quiet_libraries()
         from peft import PeftModel
     except ModuleNotFoundError:
         raise UnavailableError(
@@ -53,7 +54,6 @@ def _write(artifact: Path, base: Base, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    quiet_libraries()
     model = AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float32)
     merged = PeftModel.from_pretrained(model, artifact).merge_and_unload(safe_merge=True)
     merged.to(getattr(torch, base.dtype)).save_pretrained(folder, max_shard_size=SHARD)

@@ -56,7 +56,7 @@ def model_card(facts: Facts, *, form: Form) -> str:
     )
     header = yaml.safe_dump(_header(facts, form), sort_keys=False, allow_unicode=True, width=120)
     body = templates.get_template("model-card.md.j2").render(
-        manifest=facts.manifest,
+        manifest=_public(facts.manifest),
         base=facts.base,
         base_id=hub_id(facts.base) or facts.manifest.base,
         domain=facts.domain,
@@ -109,8 +109,19 @@ def _header(facts: Facts, form: Form) -> dict[str, Any]:
     header["tags"] = [*(["lora"] if form != "merged" else []), "locum", manifest.domain]
     if results := [_result(each) for each in facts.evaluations if each.version_digest == manifest.digest]:
         header["model-index"] = [{"name": manifest.name, "results": results}]
-    header[KEY] = manifest.model_dump(mode="json", exclude={"probes"}, exclude_none=True)
+    header[KEY] = _public(manifest).model_dump(mode="json", exclude={"probes"}, exclude_none=True)
     return header
+
+
+def _public(manifest: Manifest) -> Manifest:
+    """The manifest without where things lay on this machine: of a folder, its name is left."""
+    origin = manifest.origin
+    if origin is None:
+        return manifest
+    names = {"source": Path(origin.source).name if Path(origin.source).is_absolute() else origin.source}
+    if origin.base is not None and Path(origin.base).is_absolute():
+        names["base"] = Path(origin.base).name
+    return manifest.model_copy(update={"origin": origin.model_copy(update=names)})
 
 
 def _result(record: EvaluationRecord) -> dict[str, Any]:

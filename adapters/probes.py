@@ -73,13 +73,13 @@ def make_probes(
         BadInputError: the base model's chat template does not take such a prompt.
     """
     try:
+        quiet_libraries()
         from peft import PeftModel
     except ModuleNotFoundError:
         raise UnavailableError("probes need PEFT, which is not installed", hint="pip install 'locum[train]'") from None
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    quiet_libraries()
     tokenizer = AutoTokenizer.from_pretrained(base)
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     plain.generation_config = _greedy_config(plain.generation_config)
@@ -125,7 +125,7 @@ def quiet_libraries() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # the caller says what is going on
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # before PEFT imports it
 
 
 def tolerance_for(dtype: str) -> float:

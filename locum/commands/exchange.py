@@ -274,17 +274,16 @@ def _ask(
             base = load_base(in_force.bases, in_force.base)
         licence = licence or typer.prompt("Its licence", default=NOT_STATED, err=True)
         trained_on = trained_on or typer.prompt("What it learned from, in a sentence", default=NOT_STATED, err=True)
-    if base is None:
+    if base is None or not licence or not trained_on:
+        missing = {
+            f"which base model here is {incoming.base} (--base)": base,
+            "its licence (--licence)": licence,
+            "what it learned from (--trained-on)": trained_on,
+        }
         hub = incoming.base if str(incoming.base).count("/") == 1 else "MODEL"
         raise BadInputError(
-            f"{incoming.source} was made for {incoming.base}, and no base model here has that name or source",
-            hint=f"`locum base pull {hub}` gets it; --base NAME says which of those here it is",
-        )
-    missing = {"its licence (--licence)": licence, "what it learned from (--trained-on)": trained_on}
-    if not licence or not trained_on:
-        unknown = " and ".join(name for name, value in missing.items() if not value)
-        raise BadInputError(
-            f"{incoming.source} does not say {unknown}", hint=f"--licence {NOT_STATED!r} if nobody knows"
+            f"{incoming.source} does not say " + ", ".join(name for name, value in missing.items() if not value),
+            hint=f"`locum base pull {hub}` gets its base model" if base is None else f"{NOT_STATED!r} if nobody knows",
         )
     known = incoming.manifest
     if known is not None and known.base_fingerprint != base.fingerprint:

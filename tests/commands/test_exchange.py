@@ -166,6 +166,20 @@ def test_what_concerns_another_artifact_or_other_data_is_not_in_the_card(
     assert "license" not in read_header(Path("out/README.md"))
 
 
+def test_the_card_of_an_imported_version_says_where_it_came_from_and_no_path_of_this_machine(
+    locum: Callable[..., Ran], domain_folder: Path, base_record: Base, foreign: Path
+) -> None:
+    assert locum("adapters", "import", "foreign", "--domain", "legal", *SAID).code == 0
+    assert locum("adapters", "export", "legal@1", "--to", "out").code == 0
+    text = Path("out/README.md").read_text()
+    assert "It was imported from foreign." in text
+    assert "What it learned from: Forty questions of the tests." in text
+    assert read_header(Path("out/README.md"))["license"] == "mit"
+    for file in ("README.md", "adapter_config.json"):
+        assert str(foreign.parent) not in Path("out", file).read_text()
+        assert base_record.source not in Path("out", file).read_text()
+
+
 def test_without_its_base_model_and_domain_a_version_still_goes_out_as_peft(
     locum: Callable[..., Ran], register: Callable[[], Manifest], settings: Settings
 ) -> None:
@@ -232,7 +246,7 @@ def test_a_foreign_adapter_is_imported_with_where_it_came_from(
     Path("how.yaml").write_text("learning_rate: 0.0002\nepochs: 3\n")
     ran = locum("adapters", "import", "foreign", "--domain", "legal", "--recipe", "how.yaml", *SAID)
     assert ran.code == 0, ran.err
-    assert f"base_model_name_or_path was '{base_record.source}', is now 'tiny-llama'" in ran.out
+    assert "base_model_name_or_path is now 'tiny-llama', as the base model is called here" in ran.out
     assert "Imported as legal@1, now the candidate of legal." in ran.out
     made = registry.resolve("legal@candidate")
     assert made.origin is not None
@@ -252,12 +266,12 @@ def test_without_a_terminal_what_is_not_known_is_named(
 ) -> None:
     ran = locum("adapters", "import", "foreign", "--domain", "legal")
     assert ran.code == 2
-    assert "does not say its licence (--licence) and what it learned from (--trained-on)" in ran.err
+    assert "does not say its licence (--licence), what it learned from (--trained-on)" in ran.err
     (foreign / "README.md").write_text("---\nlicense: mit\ndatasets: [acme/questions]\n---\n# An adapter\n")
     change(foreign, base_model_name_or_path="acme/other-llama")
     ran = locum("adapters", "import", "foreign", "--domain", "legal")
     assert ran.code == 2
-    assert "was made for acme/other-llama, and no base model here has that name or source" in ran.err
+    assert "does not say which base model here is acme/other-llama (--base)" in ran.err
     assert "`locum base pull acme/other-llama` gets it" in ran.err
     assert locum("adapters", "list", "--json").json == []
     ran = locum("adapters", "import", "foreign", "--domain", "legal", "--base", "tiny-llama", "--json")
