@@ -35,9 +35,9 @@ def merge(
     _check_room(base, folder)
     say(f"merging {manifest.name} into {base.name}")
     _write(artifact, base, folder)
-    for name in ("config.json", "generation_config.json", *TOKENIZER_FILES):
-        if (base.path / name).is_file():
-            shutil.copyfile(base.path / name, folder / name)
+    for name in ("config.json", "generation_config.json", *TOKENIZER_FILES, "LICENSE*"):
+        for path in base.path.glob(name):
+            shutil.copyfile(path, folder / path.name)
     if manifest.probes:
         say("asking the merged checkpoint for the known answers")
         _check_answers(manifest, base, folder)

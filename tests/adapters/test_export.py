@@ -105,7 +105,7 @@ def test_the_merged_checkpoint_computes_what_peft_computes_and_is_a_base_model(
     assert made.fingerprint != base.fingerprint
 
 
-def test_a_merged_checkpoint_has_the_number_type_of_the_base_model(
+def test_a_merged_checkpoint_has_the_number_type_and_the_licence_of_the_base_model(
     version: tuple[Manifest, Path, Base], tmp_path: Path, tiny_base: Path
 ) -> None:
     import torch
@@ -114,10 +114,12 @@ def test_a_merged_checkpoint_has_the_number_type_of_the_base_model(
     shutil.copytree(tiny_base, tmp_path / "half")
     AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.bfloat16).save_pretrained(tmp_path / "half")
     half = pull(str(tmp_path / "half"), tmp_path / "bases")
+    (tmp_path / "half" / "LICENSE.txt").write_text("Do as you like.")
     assert half.dtype == "bfloat16"
     manifest, artifact, _ = version
     export_version(manifest, artifact, tmp_path / "out", form="merged", base=half, card="")
     assert pull(str(tmp_path / "out"), tmp_path / "bases").dtype == "bfloat16"
+    assert (tmp_path / "out" / "LICENSE.txt").read_text() == "Do as you like."
 
 
 def test_a_merged_checkpoint_that_answers_otherwise_is_refused_and_removed(
