@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from locum.adapters.base import weight_shapes
 from locum.adapters.recipe import check_pattern
 from locum.adapters.store import FILES, artifact_digest
 from locum.errors import BadInputError, NotFoundError
+
+T = TypeVar("T")
 
 MAX_RANK = 512  # the highest that vLLM holds
 DTYPES = ("float32", "float16", "bfloat16")
@@ -27,6 +30,12 @@ _MUST_BE_OFF = (
     "trainable_token_indices", "target_parameters", "use_qalora", "use_bdlora", "alora_invocation_tokens",
     "arrow_config", "kasa_config", "monteclora_config",
 )  # fmt: skip
+_INSTEAD = {
+    "use_dora": "its magnitudes cannot be written as plain LoRA; merge it with PEFT's merge_and_unload, and "
+    "`locum base pull FOLDER` makes the result a base model",
+    "modules_to_save": "it carries whole layers beside the LoRA; merge it with PEFT's merge_and_unload, and "
+    "`locum base pull FOLDER` makes the result a base model",
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> A
         NotFoundError: the folder or one of the two files is missing.
         BadInputError: something is not let in; names the field or tensor, what was found and what was expected.
     """
-    _check_files(folder)
+    check_files(folder)
     config = _read_config(folder / FILES[0])
     ranks = {"r": config.get("r"), **_pattern(config, "rank_pattern")}
     for name, rank in ranks.items():
@@ -59,7 +68,7 @@ def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> A
     for name, alpha in alphas.items():
         if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < float("inf"):
             raise BadInputError(f"{FILES[0]}: {name}: expected a number above 0, found {alpha!r}")
-    tensors = _read_tensors(folder / FILES[1])
+    tensors = read_tensors(folder / FILES[1])
     modules = _check_shapes(tensors, weight_shapes(base), ranks)
     for name, tensor in tensors.items():
         dtype = str(tensor.dtype).removeprefix("torch.")
@@ -77,7 +86,13 @@ def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> A
     )
 
 
-def _check_files(folder: Path) -> None:
+def check_files(folder: Path) -> None:
+    """Refuse a folder that lacks one of the two files, or brings code.
+
+    Raises:
+        NotFoundError: the folder or one of the two files is missing.
+        BadInputError: there is code, a pickle in place of the weights, or a link out of the folder.
+    """
     if not folder.is_dir():
         raise NotFoundError(
             f"there is no folder {folder}", hint="expected the folder that PEFT's save_pretrained wrote"
@@ -95,11 +110,20 @@ def _check_files(folder: Path) -> None:
     if pickles and not (folder / FILES[1]).is_file():
         raise BadInputError(
             f"{folder}: expected {FILES[1]}, found {pickles[0]}",
-            hint="a pickle can run code; save the adapter with PEFT's save_pretrained(safe_serialization=True)",
+            hint=pickle_hint(pickles[0]),
         )
     for name in FILES:
         if not (folder / name).is_file():
             raise NotFoundError(f"{folder} has no {name}")
+
+
+def pickle_hint(name: str) -> str:
+    """What to do with weights in a pickle. Locum opens none: it keeps one rule for whoever gives it an adapter."""
+    return (
+        "a pickle can run code when it is opened; if you trust whoever made it, convert it: "
+        f"python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('{name}', weights_only=True), "
+        f"'{FILES[1]}')\""
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -123,7 +147,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     for field in _MUST_BE_OFF:
         if config.get(field):
             raise BadInputError(
-                f"{path.name}: {field}: the server cannot hold this; expected none, found {config[field]!r}"
+                f"{path.name}: {field}: the server cannot hold this; expected none, found {config[field]!r}",
+                hint=_INSTEAD.get(field),
             )
     return config
 
@@ -141,13 +166,29 @@ def _pattern(config: dict[str, Any], field: str) -> dict[str, Any]:
     return found
 
 
-def _rank_of(module: str, ranks: dict[str, int]) -> int:
-    """The rank of a module: that of the first pattern that is the end of its name, else `r`."""
-    matching = (rank for key, rank in ranks.items() if key != "r" and re.match(rf"(.*\.)?({key})$", module))
-    return next(matching, ranks["r"])
+def value_for(module: str, patterns: Mapping[str, T], default: T) -> T:
+    """A module's rank or alpha: that of the first pattern that is the end of its name, else the default."""
+    matching = (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", module))
+    return next(matching, default)
 
 
-def _read_tensors(path: Path) -> dict[str, Any]:
+def set_field(path: Path, field: str, value: str) -> None:
+    """Change one text field of a JSON file, and no other byte, so that undoing it gives the digest of before."""
+    text = path.read_text(encoding="utf-8")
+    place = re.compile(rf'("{field}":\s*)(?:null|"(?:[^"\\]|\\.)*")')
+    if place.search(text):
+        changed = place.sub(lambda found: found[1] + json.dumps(value), text, count=1)
+    else:
+        changed = json.dumps({**json.loads(text), field: value}, indent=2, sort_keys=True) + "\n"
+    path.write_text(changed, encoding="utf-8")
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        BadInputError: it is truncated, damaged or empty.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -168,13 +209,14 @@ def _check_shapes(tensors: dict[str, Any], base: dict[str, list[int]], ranks: di
         if match is None:
             raise BadInputError(f"{FILES[1]}: {name}: expected only lora_A and lora_B weights of linear layers")
         found.setdefault(match["module"], {})[match["part"]] = list(tensor.shape)
+    patterns = {key: rank for key, rank in ranks.items() if key != "r"}
     for module, parts in found.items():
         weight = base.get(f"{module}.weight")
         if weight is None or len(weight) != 2:
             raise BadInputError(f"{FILES[1]}: {module}: the base model has no linear layer of this name")
         if module.rsplit(".", 1)[-1] in {"embed_tokens", "lm_head"}:
             raise BadInputError(f"{FILES[1]}: {module}: adapters of embeddings and output heads are not served")
-        rank = _rank_of(module, ranks)
+        rank = value_for(module, patterns, ranks["r"])
         expected = {"A": [rank, weight[1]], "B": [weight[0], rank]}
         for part, shape in expected.items():
             if parts.get(part) != shape:

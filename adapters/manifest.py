@@ -41,6 +41,21 @@ class Probe(_Record):
     base_own_logprobs: list[float] = Field(description="the base model's log-probability of each of `base_token_ids`")
 
 
+NOT_STATED = "not stated"
+"""What stands for a licence, or for what an adapter learned from, that nobody knows."""
+
+
+class Origin(_Record):
+    """Where an adapter came from that was not trained here."""
+
+    source: str = Field(description="a hub repository as hf://ORG/NAME, or a folder")
+    revision: str | None = Field(None, description="the commit of the hub repository")
+    base: str | None = Field(None, description="the base model that it was made for, as it says itself")
+    licence: str
+    trained_on: str = Field(description="what it learned from, in a sentence")
+    changes: list[str] = Field([], description="what was changed in its files to let it in")
+
+
 class Manifest(_Record):
     """Everything that is known about an adapter version. Never changes once registered."""
 
@@ -60,6 +75,7 @@ class Manifest(_Record):
     data: DataRecord | None = None
     training: dict[str, Any] = Field({}, description="losses, tokens/s, time, memory, library versions: training.json")
     probes: list[Probe] = []
+    origin: Origin | None = Field(None, description="of an adapter that was imported; nothing when it was trained here")
     code_version: str
     created_at: datetime
     created_by: str

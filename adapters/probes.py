@@ -73,14 +73,13 @@ def make_probes(
         BadInputError: the base model's chat template does not take such a prompt.
     """
     try:
+        quiet_libraries()
         from peft import PeftModel
     except ModuleNotFoundError:
         raise UnavailableError("probes need PEFT, which is not installed", hint="pip install 'locum[train]'") from None
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # the caller says what is going on
     tokenizer = AutoTokenizer.from_pretrained(base)
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     plain.generation_config = _greedy_config(plain.generation_config)
@@ -106,6 +105,27 @@ def make_probes(
                 )
             )
     return probes
+
+
+def ask_checkpoint(folder: Path, probes: Sequence[Probe]) -> list[list[float]]:
+    """What a checkpoint on disk says of each probe's `token_ids`, by transformers in float32."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    quiet_libraries()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        return [_logprobs(model, probe.prompt_ids, probe.token_ids) for probe in probes]
+
+
+def quiet_libraries() -> None:
+    """Keep transformers from drawing bars of its own, and bitsandbytes from complaining that it may not ask a hub."""
+    import logging
+
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # the caller says what is going on
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # before PEFT imports it
 
 
 def tolerance_for(dtype: str) -> float:

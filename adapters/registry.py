@@ -21,7 +21,7 @@ from locum.adapters import schema
 from locum.adapters.database import BUSY_SECONDS, create_database, make_engine
 from locum.adapters.domains import check_name
 from locum.adapters.evidence import evidence_for, missing_evidence
-from locum.adapters.manifest import DataRecord, EvaluationRecord, Manifest, Probe
+from locum.adapters.manifest import DataRecord, EvaluationRecord, Manifest, Origin, Probe
 from locum.adapters.migrate import migrate
 from locum.adapters.records import Evidence, Release, Snapshot, VersionEntry
 from locum.adapters.refs import CANDIDATE, PREVIOUS, PRODUCTION, Ref, parse_ref
@@ -76,6 +76,7 @@ class Registry:
         training: dict[str, Any],
         probes: list[Probe],
         created_by: str,
+        origin: Origin | None = None,
     ) -> Manifest:
         """Let an adapter in as the domain's next version; it becomes the candidate.
 
@@ -104,6 +105,7 @@ class Registry:
                 data=data,
                 training=training,
                 probes=probes,
+                origin=origin,
                 code_version=__version__,
                 created_at=datetime.now(UTC),
                 created_by=created_by,
@@ -123,6 +125,13 @@ class Registry:
             query = query.where(table.c.domain == domain)
         with self._reading() as db:
             return [Manifest.model_validate(row) for row in db.scalars(query)]
+
+    def find(self, domain: str, digest: str, base_fingerprint: str) -> Manifest | None:
+        """The newest version of a domain that is this very artifact for this very base model."""
+        for manifest in reversed(self.versions(domain)):
+            if (manifest.digest, manifest.base_fingerprint) == (digest, base_fingerprint):
+                return manifest
+        return None
 
     def resolve(self, ref: Ref | str) -> Manifest:
         """The version that a name means now.

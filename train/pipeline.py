@@ -117,11 +117,7 @@ def _registered(settings: Settings, domain: str, adapter: Path, base: Base) -> M
     from locum.adapters.registry import Registry
     from locum.adapters.store import artifact_digest
 
-    digest = artifact_digest(adapter)
-    for manifest in reversed(Registry.open(settings).versions(domain)):
-        if (manifest.digest, manifest.base_fingerprint) == (digest, base.fingerprint):
-            return manifest
-    return None
+    return Registry.open(settings).find(domain, artifact_digest(adapter), base.fingerprint)
 
 
 def _register(settings: Settings, domain: Domain, base: Base, result: TrainingResult, data_path: Path) -> Manifest:

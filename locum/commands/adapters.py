@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from locum.commands import exchange
 from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, settings, table
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from locum.adapters.registry import Registry
     from locum.settings import Settings
 
-app = typer.Typer(help="Adapter versions: list, show, register, verify, delete.", no_args_is_help=True)
+app = typer.Typer(help="Adapter versions: list, show, register, verify, delete, export, import.", no_args_is_help=True)
 
 Ref = Annotated[str, typer.Argument(metavar="VERSION", help="medical@1, medical (in production) or medical@candidate.")]
 
@@ -40,7 +41,7 @@ def list_versions(
         return
     if not found:
         out.print(
-            "There is no version yet. Make one: locum train DOMAIN, or locum adapters register PATH --domain DOMAIN"
+            "There is no version yet. Make one: locum train DOMAIN, or locum adapters import SOURCE --domain DOMAIN"
         )
         return
     rows = [
@@ -73,6 +74,8 @@ def show(ref: Ref, as_json: JsonOption = False) -> None:
         return
     rows = [(key, str(value)) for key, value in _summary(manifest).items()]
     rows += [(f"recipe: {key}", str(value)) for key, value in manifest.recipe.items()]
+    if manifest.origin:
+        rows += [(f"origin: {key}", str(value)) for key, value in manifest.origin.model_dump(exclude_none=True).items()]
     if manifest.data:
         rows += [
             (f"data: {name}", f"{split.rows} rows, digest {split.digest[:12]}")
@@ -93,7 +96,10 @@ def register(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Register an adapter that was trained elsewhere. It becomes the domain's candidate.
+    """Register an adapter's folder as it is; it becomes the domain's candidate.
+
+    It asks nothing: for programs, and for what `locum train --no-register` left.
+    Adapters that others made: `locum adapters import`, which records where they came from.
 
     Example: locum adapters register ./my-adapter --domain medical
     """
@@ -170,6 +176,9 @@ def delete(
         print_json({"deleted": manifest.name})
     else:
         out.print(f"Deleted {manifest.name}. Its number is not used again.")
+
+
+exchange.add_to(app)
 
 
 def _registry(in_force: Settings) -> Registry:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from locum.adapters.artifact import inspect_artifact
+from locum.adapters.artifact import inspect_artifact, set_field
 from locum.adapters.store import artifact_digest
 from locum.errors import BadInputError, NotFoundError
 
@@ -211,7 +216,20 @@ def test_a_pickle_in_place_of_the_weights_is_refused_and_the_hint_says_how_to_sa
     (adapter / "adapter_model.safetensors").rename(adapter / name)
     with pytest.raises(BadInputError, match=f"expected adapter_model.safetensors, found {name}") as caught:
         inspect_artifact(adapter, tiny_base)
-    assert "safe_serialization=True" in (caught.value.hint or "")
+    assert f"torch.load('{name}', weights_only=True)" in (caught.value.hint or "")
+
+
+def test_what_the_hint_says_of_a_pickle_makes_it_an_adapter_that_is_let_in(adapter: Path, tiny_base: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(adapter / "adapter_model.safetensors"), adapter / "adapter_model.bin")
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(BadInputError) as caught:
+        inspect_artifact(adapter, tiny_base)
+    command = shlex.split((caught.value.hint or "").partition("convert it: ")[2])
+    subprocess.run([sys.executable, *command[1:]], cwd=adapter, check=True)
+    assert inspect_artifact(adapter, tiny_base).rank == 4
 
 
 def test_what_a_trainer_leaves_beside_the_weights_does_not_count(adapter: Path, tiny_base: Path) -> None:
@@ -239,3 +257,25 @@ def test_a_folder_that_is_not_there_says_what_was_expected(tiny_base: Path, tmp_
     with pytest.raises(NotFoundError, match="there is no folder") as caught:
         inspect_artifact(tmp_path / "none", tiny_base)
     assert caught.value.hint == "expected the folder that PEFT's save_pretrained wrote"
+
+
+@given(before=st.text(), after=st.text(), indent=st.sampled_from([None, 1, 2]))
+def test_a_field_that_is_changed_and_changed_back_leaves_the_file_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, before: str, after: str, indent: int | None
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "adapter_config.json"
+    config = {"r": 4, "base_model_name_or_path": before, "nested": {"like": '"base_model_name_or_path": "no"'}}
+    path.write_bytes(json.dumps(config, indent=indent).encode())
+    whole = path.read_bytes()
+    set_field(path, "base_model_name_or_path", after)
+    assert json.loads(path.read_bytes()) == {**config, "base_model_name_or_path": after}
+    set_field(path, "base_model_name_or_path", before)
+    assert path.read_bytes() == whole
+
+
+def test_a_field_that_is_null_or_missing_is_set(tmp_path: Path) -> None:
+    path = tmp_path / "adapter_config.json"
+    for config in ({"r": 4, "task_type": None}, {"r": 4}):
+        path.write_text(json.dumps(config))
+        set_field(path, "task_type", "CAUSAL_LM")
+        assert json.loads(path.read_text()) == {"r": 4, "task_type": "CAUSAL_LM"}

@@ -290,3 +290,9 @@ def test_a_snapshot_believes_no_version_that_the_registry_does_not_have(
     [entry] = true.versions.values()
     other = replace(entry, manifest=entry.manifest.model_copy(update={"digest": "0" * 64, "number": 7}))
     assert registry.snapshot(replace(true, versions={"legal@7": other})) == true
+
+
+def test_manifests_of_before_origins_were_recorded_can_be_read(register: Callable[..., Manifest]) -> None:
+    manifest = register()
+    old = {name: value for name, value in manifest.model_dump(mode="json").items() if name != "origin"}
+    assert Manifest.model_validate_json(json.dumps(old)) == manifest

@@ -68,6 +68,7 @@ def test_the_commands_are_those_that_are_documented() -> None:
         "data review",
     }
     wanted |= {"adapters list", "adapters show", "adapters register", "adapters verify", "adapters delete"}
+    wanted |= {"adapters export", "adapters import"}
     wanted |= {"serve", "eval", "chat", "release", "rollback", "history", "config"}
     assert wanted <= set(COMMANDS)
 
