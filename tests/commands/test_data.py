@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import openpyxl
 import pytest
 from typer.testing import CliRunner
 
 from locum.cli import app
 from locum.errors import CheckFailedError, NotFoundError
 from locum.settings import Settings
+from tests.commands.conftest import Ran
 
 
 @pytest.fixture
@@ -73,3 +76,24 @@ def test_report_shows_lengths_topics_steps_and_samples_and_needs_built_data(
     assert "<b>" not in page
     assert "| train | 160 |" in card.read_text()
     assert "Names and addresses of people are not looked for" in card.read_text()
+
+
+def test_a_sheet_offers_the_topics_that_are_built_and_says_what_is_next(
+    locum: Callable[..., Ran], domain_folder: Path, workplace: Path
+) -> None:
+    empty = locum("data", "sheet", "legal", "first.xlsx", "--json")
+    assert empty.json == {"sheet": "first.xlsx", "topics": []}
+    rows = "".join(f"Was ist {n}?,Nummer {n},{'Recht' if n % 2 else 'Haftung'}\n" for n in range(200))
+    (domain_folder / "rows.csv").write_text("question,answer,topic\n" + rows)
+    card = domain_folder / "card.yaml"
+    card.write_text(card.read_text().replace("conversations.jsonl", "rows.csv"))
+    assert locum("data", "build", "legal").code == 0
+    written = locum("data", "sheet", "legal", "second.xlsx")
+    assert (written.code, written.out.splitlines()[-1]) == (
+        0,
+        "When it is filled in: locum data check second.xlsx",
+    )
+    topics = openpyxl.load_workbook(workplace / "second.xlsx")["topics"]
+    assert [cell.value for cell in topics["A"]] == ["Haftung", "Recht"]
+    again = locum("data", "sheet", "legal", "second.xlsx")
+    assert (again.code, "is there already" in again.err) == (2, True)

@@ -245,7 +245,7 @@ def test_files_at_a_url_are_read_by_fsspec_and_an_unknown_place_is_named() -> No
     with fsspec.open("memory://data/rows.jsonl", "wt") as file:
         file.write('{"prompt": "Q", "completion": "A"}\n')
     assert rows_of("memory://data/rows.jsonl") == [asked("Q", "A")]
-    with pytest.raises(UnavailableError, match=r"nowhere://rows\.jsonl cannot be opened"):
+    with pytest.raises(UnavailableError, match=r"nowhere://rows\.jsonl cannot be read"):
         list(read_rows("nowhere://rows.jsonl"))
 
 

@@ -6,14 +6,13 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from rich.console import Console
 
 from locum.adapters.card import Source
 from locum.adapters.conversations import Conversation, Preference
@@ -22,7 +21,8 @@ from locum.adapters.manifest import DataRecord, Split
 from locum.errors import BadInputError, CheckFailedError, ConflictError, NotFoundError
 from locum.train.data.cleaning import Cleaner
 from locum.train.data.files import state
-from locum.train.data.reading import Reject
+from locum.train.data.progress import BuildProgress
+from locum.train.data.reading import Reject, Unanswered
 from locum.train.data.source import Origin, origins, with_system
 from locum.train.data.split import NAMES, SplitName, smallest_difference
 from locum.train.data.work import Work
@@ -90,7 +90,7 @@ def build_data(domain: Domain, out: Path) -> DataBuild:
 
     Memory is bounded, however many rows there are. The folder is put in place whole; what was there is replaced. A
     build that was interrupted is taken up where it stopped. With a card that has `preferences`, these are built too,
-    into the folder `preferences` in it. A line on the terminal says how far it is.
+    into the folder `preferences` in it. A bar on the terminal shows how far it is.
 
     Raises:
         BadInputError: the source is wrong, has too many rows that do not fit, or too few to fill every split.
@@ -100,21 +100,18 @@ def build_data(domain: Domain, out: Path) -> DataBuild:
         ConflictError: another process is building the same data.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(out), _part(out) as part, Console(stderr=True).status(f"building the data of {domain.name}") as status:
-
-        def say(text: str) -> None:
-            status.update(f"building the data of {domain.name}: {text}")
-
+    with _alone(out), _part(out) as part, BuildProgress(domain.name) as progress:
+        progress.stage("looking at the files")
         given = origins(domain, domain.card.source, Conversation)
-        with closing(_work(domain, domain.card.source, given, out, say)) as work:
-            build = _build(domain, domain.card.source, given, work, part)
+        with closing(_work(domain, domain.card.source, given, out, progress)) as work:
+            build = _build(domain, domain.card.source, given, work, part, progress)
             held_out = set(work.questions("test"))
         if (preferences := domain.card.preferences) is not None:
             folder = part / PREFERENCES
             folder.mkdir()
             given = origins(domain, preferences, Preference)
-            with closing(_work(domain, preferences, given, out, say, held_out)) as work:
-                _build(domain, preferences, given, work, folder)
+            with closing(_work(domain, preferences, given, out, progress, held_out)) as work:
+                _build(domain, preferences, given, work, folder, progress)
         part.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)
@@ -187,7 +184,7 @@ def _work(
     source: Source,
     given: Sequence[Origin],
     out: Path,
-    say: Callable[[str], None],
+    progress: BuildProgress,
     held_out: Collection[bytes] = (),
 ) -> Work:
     """The table with all rows of a source, dealt to their splits."""
@@ -202,24 +199,39 @@ def _work(
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     work = Work(_work_folder(out) / f"{name}.db")
     try:
+        sizes = [origin.size for origin in given]
+        progress.stage("reading", total=sum(filter(None, sizes)) if all(sizes) else None)
+        before = 0
         for number, origin in enumerate(given):
-            _read(work, number, origin, Cleaner(domain.card.cleaning), domain.card.system_prompt, say)
-        say("splitting")
+            _read(work, number, origin, Cleaner(domain.card.cleaning), domain.card.system_prompt, progress, before)
+            before += origin.size or 0
         _check_rejects(work, source, out)
-        work.deal(domain.card.duplicates, domain.card.balance, held_out)
+        work.deal(domain.card.duplicates, domain.card.balance, held_out, stage=progress.stage)
     except BaseException:
         work.close()
         raise
     return work
 
 
-def _read(work: Work, number: int, origin: Origin, clean: Cleaner, prompt: str, say: Callable[[str], None]) -> None:
+def _read(
+    work: Work, number: int, origin: Origin, clean: Cleaner, prompt: str, progress: BuildProgress, before: int
+) -> None:
+    """Take the rows of one origin; `before` is how many bytes those before it have."""
     rows = work.progress(number)
-    for item in origin.rows(rows):
+    read_before = work.read() - rows
+
+    def watch(share: float) -> None:
+        progress.reached(before + share * (origin.size or 0), read_before + rows)
+
+    for item in origin.rows(rows, watch):
         rows += 1
         if isinstance(item, Reject):
             work.reject(item)
+        elif isinstance(item, Unanswered):
+            work.note("interview", "dropped", "not answered yet")
         else:
+            if item.expert:
+                work.note("interview", "kept", f"answered by {item.expert}")
             cleaned = clean(item.row)
             for change in cleaned.changes:
                 work.note(change.step, change.action, change.reason)
@@ -228,8 +240,8 @@ def _read(work: Work, number: int, origin: Origin, clean: Cleaner, prompt: str, 
                 work.add(cleaned.row, with_system(cleaned.row, prompt))
         if rows % COMMIT_ROWS == 0:
             work.reached(number, rows)
-            say(f"{rows:,} rows of {Path(origin.location).name}")
     work.reached(number, rows)
+    watch(1)
 
 
 def _check_rejects(work: Work, source: Source, out: Path) -> None:
@@ -245,7 +257,10 @@ def _check_rejects(work: Work, source: Source, out: Path) -> None:
     )
 
 
-def _build(domain: Domain, source: Source, given: Sequence[Origin], work: Work, part: Path) -> DataBuild:
+def _build(
+    domain: Domain, source: Source, given: Sequence[Origin], work: Work, part: Path, progress: BuildProgress
+) -> DataBuild:
+    progress.stage("writing")
     counts = {name: work.count(name) for name in NAMES}
     _check_filled(domain, counts, work.read())
     leak = _check_leaks(work, counts)

@@ -10,8 +10,9 @@ from itertools import islice
 from locum.adapters.card import Format
 from locum.errors import BadInputError
 from locum.train.data import formats
-from locum.train.data.files import RawRow, read_rows
+from locum.train.data.files import RawRow, Watch, read_rows
 from locum.train.data.formats import Columns, Row, RowError
+from locum.train.data.logs import Roles, conversations
 
 RECOGNISED_BY = 20
 RAW_LIMIT = 10_000
@@ -24,6 +25,16 @@ class Read:
     file: str
     number: int
     row: Row
+    expert: str = ""
+    """Who answered, in an interview: counted, but no part of the row, for who they are is nothing to learn."""
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A question of an interview that nobody has answered yet: nothing to learn from, and no mistake."""
+
+    file: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -65,18 +76,40 @@ def recognise(location: str, *, columns: Columns) -> Recognised:
     if not rows:
         raise BadInputError(f"{location}:{first[0].number}: {first[0].problem}, and no row after it is better")
     try:
-        return Recognised(*formats.recognise(rows, columns))
+        return Recognised(*formats.recognise(rows, first[0].header, columns))
     except BadInputError as error:
         raise BadInputError(f"{location}: {error}", hint=error.hint) from None
 
 
-def read_file(location: str, *, format: Format, columns: Columns, start: int = 0) -> Iterator[Read | Reject]:
-    """All rows of a file but the first `start`, in order."""
-    for raw in read_rows(location, start=start):
+def read_file(
+    location: str,
+    *,
+    format: Format,
+    columns: Columns,
+    roles: Roles | None = None,
+    start: int = 0,
+    watch: Watch | None = None,
+) -> Iterator[Read | Unanswered | Reject]:
+    """All rows of a file but the first `start`, in order; of a log, its conversations."""
+    if format == "log":
+        found = conversations(read_rows(location, watch=watch), columns, roles or {}, _shown)
+        for each in islice(found, start, None):
+            if each.row is None:
+                yield Reject(location, each.number, each.field, each.reason, each.raw[:RAW_LIMIT])
+            else:
+                yield Read(location, each.number, each.row)
+        return
+    for raw in read_rows(location, start=start, watch=watch):
         try:
             if raw.fields is None:
                 raise RowError("row", raw.problem)
-            yield Read(location, raw.number, formats.to_row(raw.fields, format, columns))
+            expert = ""
+            if format == "interview":
+                if not formats.text_of(raw.fields, columns, "answer"):
+                    yield Unanswered(location, raw.number)
+                    continue
+                expert = formats.text_of(raw.fields, columns, "expert")
+            yield Read(location, raw.number, formats.to_row(raw.fields, format, columns), expert)
         except RowError as error:
             yield Reject(location, raw.number, error.field, str(error), _shown(raw))
 

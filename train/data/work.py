@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -105,11 +105,19 @@ class Work:
         """Rows that were read, those that do not fit included."""
         return int(self.db.execute("SELECT COALESCE(SUM(rows), 0) FROM progress").fetchone()[0])
 
-    def deal(self, duplicates: DuplicatesCard, balance: BalanceCard, held_out: Iterable[bytes] = ()) -> None:
+    def deal(
+        self,
+        duplicates: DuplicatesCard,
+        balance: BalanceCard,
+        held_out: Iterable[bytes] = (),
+        *,
+        stage: Callable[[str], None] = lambda name: None,
+    ) -> None:
         """Decide for each row into which split it goes, or why into none.
 
         Args:
             held_out: hashes of questions that must not be learnt from, beside those of this table's own test split.
+            stage: told what begins.
         """
         with self.db:
             self.db.execute("UPDATE row SET split = NULL, dropped = NULL, dealt_by = key")
@@ -117,7 +125,9 @@ class Work:
             self.db.execute("DELETE FROM held_out")
             self.db.executemany("INSERT OR IGNORE INTO held_out VALUES (?)", ((question,) for question in held_out))
             if duplicates.near != "off":
+                stage("near duplicates")
                 self._find_near(duplicates)
+            stage("splits")
             self._split()
             self._drop_repeated()
             self._balance(balance)
