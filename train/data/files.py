@@ -205,7 +205,7 @@ def _explained(path: str) -> Iterator[None]:
         extra = "pip install 'locum[s3]'" if path.startswith(("s3://", "s3a://")) else None
         raise UnavailableError(f"{path} needs a package that is not installed: {error}", hint=extra) from error
     except Exception as error:  # each kind of store has errors of its own
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise UnavailableError(f"{path} cannot be read: {reason}", hint=_hint(path, reason)) from error
 
 
