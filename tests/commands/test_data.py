@@ -78,6 +78,31 @@ def test_report_shows_lengths_topics_steps_and_samples_and_needs_built_data(
     assert "Names and addresses of people are not looked for" in card.read_text()
 
 
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "told"),
+    [
+        ("Because <i>it</i> is so.", "No.", "at length rather than well"),
+        ("No.", "Because <i>it</i> is so.", "briefly rather than well"),
+        ("<i>yes</i>", "<i>not</i>", "length alone does not tell"),
+    ],
+)
+def test_report_shows_preference_pairs_and_which_of_the_answers_is_the_longer(
+    runner: CliRunner, domain_folder: Path, settings: Settings, chosen: str, rejected: str, told: str
+) -> None:
+    pairs = [{"prompt": f"Who pays for {n}?", "chosen": chosen, "rejected": rejected} for n in range(200)]
+    (domain_folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    with (domain_folder / "card.yaml").open("a") as card:
+        card.write("preferences: {files: [pairs.jsonl], licence: theirs}\n")
+    assert runner.invoke(app, ["data", "build", "legal"]).exit_code == 0
+    html, data_card = (Path(line) for line in runner.invoke(app, ["data", "report", "legal"]).stdout.splitlines())
+    page = html.read_text()
+    for shown in ("Preference pairs", told, "&lt;i&gt;", "assistant, chosen", "assistant, rejected"):
+        assert shown in page
+    assert "<i>" not in page
+    assert told in data_card.read_text()
+    assert "- Licence: theirs" in data_card.read_text()
+
+
 def test_a_sheet_offers_the_topics_that_are_built_and_says_what_is_next(
     locum: Callable[..., Ran], domain_folder: Path, workplace: Path
 ) -> None:
