@@ -25,6 +25,7 @@ class BuildProgress:
             disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
+        self.figures = ""
 
     def __enter__(self) -> BuildProgress:
         self._progress.start()
@@ -49,11 +50,8 @@ class BuildProgress:
         if self._began is None:  # what an interrupted build had done took no time of this one
             self._began = now, done, rows
         began, done_then, rows_then = self._began
-        self._progress.update(
-            self._task,
-            completed=done,
-            figures=_figures(now - began, rows, rows - rows_then, done - done_then, done, self._total),
-        )
+        self.figures = _figures(now - began, rows, rows - rows_then, done - done_then, done, self._total)
+        self._progress.update(self._task, completed=done, figures=self.figures)
 
 
 def _figures(seconds: float, rows: int, new_rows: int, new: float, done: float, total: int | None) -> str:
