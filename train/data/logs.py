@@ -44,10 +44,10 @@ CREATE TABLE message (
 );
 """
 SORTED = """
-SELECT conversation, message.number, role, text, belongs, topic, field, problem, raw FROM message
-JOIN (SELECT conversation AS named, MIN(number) AS first, COUNT(*) = COUNT(at) AS timed FROM message
-      GROUP BY conversation)
-ON conversation = named ORDER BY first, CASE WHEN timed THEN at END, message.number
+SELECT conversation, number, role, text, belongs, topic, field, problem, raw FROM (
+  SELECT *, MIN(number) OVER told AS first, COUNT(*) OVER told = COUNT(at) OVER told AS timed FROM message
+  WINDOW told AS (PARTITION BY conversation)
+) ORDER BY first, CASE WHEN timed THEN at END, number
 """
 
 
