@@ -28,6 +28,10 @@ Watch = Callable[[float], None]
 """Is told from time to time which share of a file has been read."""
 
 
+def nobody(share: float) -> None:
+    """A watch that nobody keeps."""
+
+
 @dataclass(frozen=True)
 class RawRow:
     """One row of a file. `number` counts from 1: the line in JSON Lines, else the row, without a header's."""
@@ -120,7 +124,7 @@ def size(location: str) -> int | None:
         return None if found is None else int(found)
 
 
-def read_rows(location: str, *, start: int = 0, watch: Watch | None = None) -> Iterator[RawRow]:
+def read_rows(location: str, *, start: int = 0, watch: Watch = nobody) -> Iterator[RawRow]:
     """All rows of a file in order, but the first `start` of them. A row that is no object has no fields.
 
     Raises:
@@ -134,7 +138,7 @@ def read_rows(location: str, *, start: int = 0, watch: Watch | None = None) -> I
     with _opened(path) as (raw, file):
         try:
             for count, row in enumerate(reader(file, place)):
-                if watch is not None and count % BATCH == 0:
+                if count % BATCH == 0:
                     watch(row.number / place.rows if place.rows else raw.share)
                 yield row
         except (LocumError, GeneratorExit):

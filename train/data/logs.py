@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from locum.adapters.card import Column, Speaker
 from locum.adapters.conversations import Conversation, first_problem
-from locum.train.data.files import RawRow
+from locum.train.data.files import BATCH, RawRow, Watch, nobody
 from locum.train.data.formats import ROLES, Columns, RowError, text_of
 
 Roles = Mapping[str, Speaker]
@@ -75,7 +75,11 @@ class _Message:
 
 
 def conversations(
-    rows: Iterable[RawRow], columns: Columns, roles: Roles, shown: Callable[[RawRow], str]
+    rows: Iterable[RawRow],
+    columns: Columns,
+    roles: Roles,
+    shown: Callable[[RawRow], str],
+    watch: Watch = nobody,
 ) -> Iterator[Logged]:
     """The conversations of a log, in the order of their first rows.
 
@@ -85,6 +89,7 @@ def conversations(
     Args:
         roles: who speaks, by what the log calls them, beside `SPEAKERS`.
         shown: how a row that is wrong is shown.
+        watch: told which share of the conversations has been given, when all rows are read.
     """
     roles = {name.casefold(): role for name, role in {**SPEAKERS, **roles}.items()}
     with closing(sqlite3.connect("")) as db:  # a file of its own, which SQLite removes
@@ -96,7 +101,10 @@ def conversations(
                 )
             except RowError as error:
                 yield Logged(raw.number, None, error.field, str(error), shown(raw))
-        for name, found in groupby(db.execute(SORTED), lambda each: each[0]):
+        [(total,)] = db.execute("SELECT COUNT(DISTINCT conversation) FROM message")
+        for count, (name, found) in enumerate(groupby(db.execute(SORTED), lambda each: each[0])):
+            if count % BATCH == 0:
+                watch(count / total)
             yield _conversation(str(name), [_Message(*each[1:]) for each in found])
 
 

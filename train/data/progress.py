@@ -55,7 +55,7 @@ class BuildProgress:
 
 
 def _figures(seconds: float, rows: int, new_rows: int, new: float, done: float, total: int | None) -> str:
-    parts = [f"{rows:,} rows"]
+    parts = [f"{rows:,} rows"] if rows else []
     if seconds > 0 and new_rows > 0:
         parts.append(f"{new_rows / seconds:,.0f} rows/s")
     if total:

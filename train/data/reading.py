@@ -10,7 +10,7 @@ from itertools import islice
 from locum.adapters.card import Format
 from locum.errors import BadInputError
 from locum.train.data import formats
-from locum.train.data.files import RawRow, Watch, read_rows
+from locum.train.data.files import RawRow, Watch, nobody, read_rows
 from locum.train.data.formats import Columns, Row, RowError
 from locum.train.data.logs import Roles, conversations
 
@@ -88,11 +88,13 @@ def read_file(
     columns: Columns,
     roles: Roles | None = None,
     start: int = 0,
-    watch: Watch | None = None,
+    watch: Watch = nobody,
 ) -> Iterator[Read | Unanswered | Reject]:
     """All rows of a file but the first `start`, in order; of a log, its conversations."""
     if format == "log":
-        found = conversations(read_rows(location, watch=watch), columns, roles or {}, _shown)
+        # each message is read first, and then each conversation
+        messages = read_rows(location, watch=lambda share: watch(share / 2))
+        found = conversations(messages, columns, roles or {}, _shown, lambda share: watch((1 + share) / 2))
         for each in islice(found, start, None):
             if each.row is None:
                 yield Reject(location, each.number, each.field, each.reason, each.raw[:RAW_LIMIT])
