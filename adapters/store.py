@@ -217,6 +217,8 @@ class ArtifactStore:
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
         except FileNotFoundError as error:
+            if self._is_bucket and not self._fs.exists(self._root.partition("/")[0]):
+                raise  # there is no bucket
             raise CheckFailedError(f"the artifact {digest[:12]} is not whole in the store: {error}") from None
         except OSError:  # another process downloaded the same artifact meanwhile
             if not folder.is_dir():

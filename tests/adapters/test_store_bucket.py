@@ -13,7 +13,7 @@ from locum.adapters.base import Base
 from locum.adapters.manifest import Manifest
 from locum.adapters.registry import Registry
 from locum.adapters.store import FILES, SUMS, ArtifactStore, artifact_digest
-from locum.errors import BadInputError, StoreError
+from locum.errors import BadInputError, CheckFailedError, StoreError
 from locum.settings import Settings
 from tests.conftest import Bucket
 
@@ -53,6 +53,13 @@ def test_a_version_is_registered_in_a_bucket_fetched_on_another_machine_and_dele
     assert bucket.names() == []
 
 
+def test_an_artifact_that_is_not_in_the_bucket_is_told_from_a_bucket_that_is_not_there(
+    store: ArtifactStore, adapter: Path
+) -> None:
+    with pytest.raises(CheckFailedError, match="is not whole in the store"):
+        store.fetch(artifact_digest(adapter))
+
+
 def test_an_upload_that_was_cut_off_is_done_again_and_what_another_machine_put_there_is_seen(
     store: ArtifactStore, bucket: Bucket, adapter: Path, tmp_path: Path
 ) -> None:
@@ -71,6 +78,9 @@ def test_a_bucket_that_is_not_there_is_not_made_but_told(bucket: Bucket, adapter
     ) as no:
         nowhere.put(adapter, artifact_digest(adapter))
     assert "is the bucket there" in str(no.value.hint)
+    with pytest.raises(StoreError, match="nowhere/artifacts does not answer: "):
+        nowhere.fetch(artifact_digest(adapter))
+    assert list((tmp_path / "cache").iterdir()) == []
     import s3fs
 
     assert s3fs.S3FileSystem(use_listings_cache=False).ls("") == ["bucket"]

@@ -111,6 +111,12 @@ def test_other_speakers_are_named_by_the_card_and_those_that_do_not_matter_are_p
         ([said("", "user", "Q")], 1, "expected the id of a conversation, found nothing"),
         ([said("a", "user", "Q"), said("a", "agent", "A", time="noon")], 2, "conversation a: expected a time such as"),
         ([said("a", "user", "Q"), said("a", "", "A")], 2, "conversation a: 'nothing' is no speaker"),
+        (
+            [said("a", "user", "\ud800"), said("a", "agent", "A")],
+            1,
+            "conversation a: expected text in Unicode, found half",
+        ),
+        ([said("\ud800", "user", "Q")], 1, "expected text in Unicode, found half"),
         ([said("a", "user", "Q"), said("a", "agent", ["A"])], 2, "conversation a: expected text, found list"),
     ],
 )
@@ -134,6 +140,15 @@ def test_messages_are_in_the_order_of_their_times_however_these_are_written(time
     rows = [said("a", "agent", "A", time=times[1]), said("a", "user", "Q", time=times[0])]
     [found] = put_together(rows)
     assert turns(found) == [("user", "Q"), ("assistant", "A")]
+
+
+def test_half_a_character_in_a_row_neither_stops_a_build_nor_is_learnt(logged: Domain, tmp_path: Path) -> None:
+    with (logged.folder / "log.jsonl").open("a") as log:
+        log.write(json.dumps(said("half", "user", "\ud800")) + "\n")
+    built = build_data(logged, tmp_path / "legal")
+    assert (built.rows_read, built.rejects) == (3501, 1)
+    [reject] = (tmp_path / "legal" / "rejects.jsonl").read_text().splitlines()
+    assert json.loads(reject)["number"] == 14001
 
 
 def test_the_group_is_the_conversation_or_what_the_card_names() -> None:

@@ -113,15 +113,24 @@ def _entry(raw: RawRow, columns: Columns, roles: Roles, shown: Callable[[RawRow]
     if raw.fields is None:
         raise RowError("row", raw.problem)
     name = text_of(raw.fields, columns, "conversation")
+    _check_whole(name)
     if not name:
         raise RowError(columns.get("conversation", "conversation"), "expected the id of a conversation, found nothing")
     try:
         about = [text_of(raw.fields, columns, each) for each in _ABOUT]
+        _check_whole(*about)
         at = _seconds(text_of(raw.fields, columns, "time"), columns)
         role = _speaker(text_of(raw.fields, columns, "role"), columns, roles)
     except RowError as error:
         return (name, raw.number, None, "skip", "", "", "", error.field, str(error), shown(raw))
     return (name, raw.number, at, role, *about, "", "", "")
+
+
+def _check_whole(*texts: str) -> None:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise RowError("row", "expected text in Unicode, found half a character (a lone surrogate)") from None
 
 
 def _speaker(name: str, columns: Columns, roles: Roles) -> Speaker:
@@ -182,10 +191,7 @@ def _conversation(name: str, messages: list[_Message]) -> Logged:
         )
     except ValidationError as error:
         field, reason = first_problem(error)
-        hint = (
-            "; `roles: {system: skip}` passes over notices of the system"
-            if any(r == "system" for r, _ in turns)
-            else ""
-        )
+        notices = any(role == "system" for role, _ in turns)
+        hint = "; `roles: {system: skip}` passes over notices of the system" if notices else ""
         return Logged(first, None, field, f"conversation {name}: {reason}{hint}", shown)
     return Logged(first, row)

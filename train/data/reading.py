@@ -118,4 +118,4 @@ def read_file(
 
 def _shown(raw: RawRow) -> str:
     text = raw.text if raw.fields is None else json.dumps(raw.fields, ensure_ascii=False, default=str)
-    return text[:RAW_LIMIT]
+    return text[:RAW_LIMIT].encode(errors="replace").decode()  # JSON can hold half a character, a table cannot
