@@ -122,3 +122,25 @@ def test_a_sheet_offers_the_topics_that_are_built_and_says_what_is_next(
     assert [cell.value for cell in topics["A"]] == ["Haftung", "Recht"]
     again = locum("data", "sheet", "legal", "second.xlsx")
     assert (again.code, "is there already" in again.err) == (2, True)
+
+
+def test_what_an_interview_leaves_open_is_said_and_no_mistake(locum: Callable[..., Ran], domain_folder: Path) -> None:
+    answered = "".join(f"Was ist {n}?,Nummer {n},Dr. Wu\n" for n in range(100))
+    file = domain_folder / "interview.csv"
+    file.write_text("question,answer,expert\nNoch offen?,,\n" + answered)
+    checked = locum("data", "check", str(file))
+    assert (checked.code, checked.out.splitlines()[-1]) == (0, "Not answered yet: 1 of them.")
+    card = domain_folder / "card.yaml"
+    card.write_text(card.read_text().replace("conversations.jsonl", "interview.csv"))
+    built = locum("data", "build", "legal")
+    assert (built.code, "Left out of 101 rows: 1 not answered yet." in built.out) == (0, True)
+
+
+def test_speakers_of_a_log_are_named_on_the_command_line(locum: Callable[..., Ran], workplace: Path) -> None:
+    (workplace / "log.csv").write_text("session,speaker,text\n1,Kundin,Q\n1,Frau Wu,A\n")
+    assert locum("data", "check", "log.csv").code == 1
+    named = locum("data", "check", "log.csv", "--role", "Kundin=user", "--role", "Frau Wu=assistant")
+    assert (named.code, "1 rows, all right: 1 answers" in named.out) == (0, True)
+    for wrong, told in (("Kundin", "expected THEIRS=OURS"), ("Kundin=boss", "expected one of user, assistant")):
+        refused = locum("data", "check", "log.csv", "--role", wrong)
+        assert (refused.code, told in refused.err) == (2, True)

@@ -63,6 +63,13 @@ def test_a_domain_is_built_from_files_and_patterns_in_a_bucket(bucket: Bucket, l
     assert [origin.split(":")[0] for origin in built.origins] == ["rows.jsonl", "1.parquet", "2.parquet"]
 
 
+def test_a_file_in_a_bucket_that_has_changed_is_read_anew(bucket: Bucket, legal: Domain, tmp_path: Path) -> None:
+    domain = with_files(legal, f"{bucket.url}/*.jsonl")
+    for count in (60, 90):
+        bucket.put("rows.jsonl", lines(count))
+        assert build_data(domain, tmp_path / "legal").rows_read == count
+
+
 def test_a_pattern_in_a_bucket_finds_a_sheet_of_each_workbook(bucket: Bucket) -> None:
     for name in ("b.xlsx", "a.xlsx", "a.csv"):
         bucket.put(f"sheets/{name}", b"")
@@ -93,15 +100,10 @@ def test_wrong_keys_are_told_and_where_they_come_from(bucket: Bucket, legal: Dom
 def test_a_server_that_goes_while_a_file_is_read_is_not_taken_for_a_damaged_file(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fsspec
+    import s3fs
 
     bucket.put("rows.jsonl", lines(5000))
-    opened = fsspec.filesystem("s3").open
-
-    def in_small_blocks(path: str, mode: str) -> Any:
-        return opened(path, mode, block_size=1 << 16, cache_type="bytes")
-
-    monkeypatch.setattr(fsspec.filesystem("s3"), "open", in_small_blocks)
+    monkeypatch.setattr(s3fs.S3FileSystem, "default_block_size", 1 << 16)
     reading = read_rows(f"{bucket.url}/rows.jsonl")
     assert next(reading).number == 1
     bucket.stop()

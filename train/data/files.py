@@ -78,10 +78,8 @@ def expand(folder: Path, files: Sequence[str]) -> list[str]:
 
 
 def _matching(url: str) -> list[str]:
-    import fsspec
-
     with _explained(url):
-        system, path = fsspec.core.url_to_fs(url)
+        system, path = _system(url)
         found = [str(system.unstrip_protocol(match)) for match in sorted(system.glob(path))]
         if not found:
             raise NotFoundError(f"there is no file {url}")
@@ -105,21 +103,17 @@ def container_of(location: str) -> Container:
 
 def state(location: str) -> str:
     """What is different when a file has changed, as far as the place that it lies in can tell."""
-    import fsspec
-
     path, _ = _without_sheet(location)
     with _explained(path):
-        system, inside = fsspec.core.url_to_fs(path)
+        system, inside = _system(path)
         return str(system.ukey(inside))
 
 
 def size(location: str) -> int | None:
     """Bytes of a file, where the place that it lies in says so."""
-    import fsspec
-
     path, _ = _without_sheet(location)
     with _explained(path):
-        system, inside = fsspec.core.url_to_fs(path)
+        system, inside = _system(path)
         found = system.size(inside)
         return None if found is None else int(found)
 
@@ -141,7 +135,7 @@ def read_rows(location: str, *, start: int = 0, watch: Watch = nobody) -> Iterat
                 if count % BATCH == 0:
                     watch(row.number / place.rows if place.rows else raw.share)
                 yield row
-        except (LocumError, GeneratorExit):
+        except LocumError:
             raise
         except Exception as error:  # each library has errors of its own for a damaged file
             raise BadInputError(f"{location} cannot be read: {type(error).__name__}: {error}") from error
@@ -150,6 +144,14 @@ def read_rows(location: str, *, start: int = 0, watch: Watch = nobody) -> Iterat
 def _without_sheet(location: str) -> tuple[str, str]:
     path, mark, sheet = location.rpartition("#")
     return (path, mark + sheet) if mark and path.lower().endswith(".xlsx") else (location, "")
+
+
+def _system(path: str) -> tuple[Any, str]:
+    """The file system that a path lies in, and what it is called there; files are as they are, not as once listed."""
+    import fsspec
+
+    system, inside = fsspec.core.url_to_fs(path, use_listings_cache=False)
+    return system, str(inside)
 
 
 class _Raw(io.RawIOBase):
@@ -184,12 +186,10 @@ class _Raw(io.RawIOBase):
 @contextmanager
 def _opened(path: str) -> Iterator[tuple[_Raw, IO[bytes]]]:
     """A file as it lies there, and what to read from it: unpacked."""
-    import fsspec
-
     if "://" not in path and not Path(path).is_file():
         raise NotFoundError(f"there is no file {path}")
     with _explained(path):
-        system, inside = fsspec.core.url_to_fs(path)
+        system, inside = _system(path)
         file = system.open(inside, "rb")
     with file:
         raw = _Raw(file, path, getattr(file, "size", None))
