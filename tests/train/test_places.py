@@ -25,7 +25,8 @@ from locum.settings import Settings
 from locum.train.data import files
 from locum.train.data.build import build_data
 from locum.train.data.check import check_file
-from locum.train.data.files import expand, read_rows
+from locum.train.data.files import read_rows
+from locum.train.data.places import expand
 from tests.conftest import Bucket
 
 

@@ -20,7 +20,7 @@ from locum.adapters.domains import Domain
 from locum.adapters.manifest import DataRecord, Split
 from locum.errors import BadInputError, CheckFailedError, ConflictError, NotFoundError
 from locum.train.data.cleaning import Cleaner
-from locum.train.data.files import state
+from locum.train.data.places import state
 from locum.train.data.progress import BuildProgress
 from locum.train.data.reading import Reject, Unanswered
 from locum.train.data.source import Origin, origins, with_system

@@ -15,8 +15,9 @@ from locum.adapters.card import Format, Source
 from locum.adapters.conversations import Conversation, Message, Preference, first_problem
 from locum.adapters.domains import Domain
 from locum.errors import BadInputError, LocumError, NotFoundError, UnavailableError
-from locum.train.data.files import Watch, expand, size
+from locum.train.data.files import Watch
 from locum.train.data.formats import Row
+from locum.train.data.places import expand, size
 from locum.train.data.reading import RAW_LIMIT, Read, Reject, Unanswered, read_file, recognise
 
 
