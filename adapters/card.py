@@ -24,8 +24,12 @@ NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Column = Literal["question", "answer", "system", "group", "topic", "chosen", "rejected"]
-Format = Literal["conversations", "messages", "sharegpt", "alpaca", "completion", "preference"]
+Column = Literal[
+    "question", "answer", "system", "group", "topic", "chosen", "rejected",
+    "expert", "case", "conversation", "role", "text", "time",
+]  # fmt: skip
+Format = Literal["conversations", "messages", "sharegpt", "alpaca", "completion", "preference", "interview", "log"]
+Speaker = Literal["user", "assistant", "system", "skip"]
 
 
 class _Strict(BaseModel):
@@ -40,6 +44,9 @@ class Source(_Strict):
     format: Format | None = Field(None, description="the format of the files' rows; recognised and told when not given")
     columns: dict[Column, str] = Field(
         {}, description="names of our fields to those in the files, such as question: Frage or group: patient"
+    )
+    roles: dict[str, Speaker] = Field(
+        {}, description="who the speakers of a log are, such as Supervisor: assistant; `skip` passes over what one says"
     )
     max_rejects: Fraction = Field(0.01, description="a larger share of rows that do not fit fails the build")
     packages: list[str] = Field(

@@ -8,15 +8,17 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from locum.errors import CheckFailedError, DiskFullError, LocumError, StoreError
+from locum.errors import BadInputError, CheckFailedError, DiskFullError, LocumError, StoreError
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 SUMS = "SHA256SUMS"  # as sha256sum writes and checks it; its own SHA-256 is the artifact's digest
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+S3 = ("s3://", "s3a://")
+KEYS = "is the bucket there, and do AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL fit it?"
 PART = ".part-"  # what is being written; the name goes on with the time of its beginning
 PART_SECONDS = 24 * 3600  # no process writes for longer: a part older than this belongs to one that was killed
 
@@ -39,11 +41,29 @@ class ArtifactStore:
     """Folders named by their digest. What is in place is whole; what is being written has another name."""
 
     def __init__(self, url: str, *, cache: Path) -> None:
-        """`cache` holds local copies of artifacts from a remote store; a local store is served in place."""
+        """`cache` holds local copies of artifacts from a remote store; a local store is served in place.
+
+        Raises:
+            StoreError: it needs a package that is not installed.
+            BadInputError: it is of no kind that there is.
+        """
         import fsspec
 
         self._fs: Any
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        try:
+            # what other processes put there is seen at once
+            self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        except ImportError as error:
+            raise StoreError(
+                f"the artifact store {url} needs a package that is not installed: {error}",
+                hint="pip install 'locum[s3]'" if url.startswith(S3) else None,
+            ) from error
+        except ValueError as error:
+            raise BadInputError(
+                f"the artifact store {url} is of no kind that there is: {error}",
+                hint="the setting `artifacts` names a folder, or a URL such as s3://bucket/artifacts",
+            ) from error
+        self._is_bucket = url.startswith(S3)
         self._local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
         self._cache = cache
 
@@ -75,8 +95,9 @@ class ArtifactStore:
                     self._copy(folder, part, digest)
             yield place
         finally:
-            if self._fs.exists(part):
-                self._fs.rm(part, recursive=True)
+            with suppress(Exception):  # what cannot be removed now is swept; nothing hides why it came to this
+                if self._fs.exists(part):
+                    self._fs.rm(part, recursive=True)
 
     def put(self, folder: Path, digest: str) -> None:
         """Keep the artifact in `folder` under its digest; for one process at a time.
@@ -89,7 +110,8 @@ class ArtifactStore:
 
     def has(self, digest: str) -> bool:
         """Whether there is such an artifact; a look at the name alone."""
-        return bool(self._fs.exists(f"{self._root}/{digest}"))
+        with self._explained():
+            return bool(self._fs.exists(f"{self._root}/{digest}"))
 
     def fetch(self, digest: str) -> Path:
         """A local folder with the artifact, checked against its digest.
@@ -116,17 +138,18 @@ class ArtifactStore:
     def delete(self, digest: str) -> None:
         """Remove the artifact; nothing happens when there is none."""
         if self.has(digest):
-            self._fs.rm(f"{self._root}/{digest}", recursive=True)
+            with self._explained():
+                self._fs.rm(f"{self._root}/{digest}", recursive=True)
 
     def sweep(self, unwanted: Collection[str]) -> None:
         """Remove the artifacts with these digests, and what processes that were killed left half written."""
-        self._fs.invalidate_cache()
-        if not self._fs.exists(self._root):
-            return
-        for path in self._fs.ls(self._root, detail=False):
-            name = path.rstrip("/").rsplit("/", 1)[-1]
-            if name in unwanted or _is_abandoned(name):
-                self._fs.rm(path, recursive=True)
+        with self._explained():
+            if not self._fs.exists(self._root):
+                return
+            for path in self._fs.ls(self._root, detail=False):
+                name = path.rstrip("/").rsplit("/", 1)[-1]
+                if name in unwanted or _is_abandoned(name):
+                    self._fs.rm(path, recursive=True)
 
     def _holds(self, folder: Path, digest: str) -> bool:
         if not self.has(digest):
@@ -153,10 +176,12 @@ class ArtifactStore:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise DiskFullError(f"there is no room for the artifact: {error}") from error
             reason = str(error) or type(error).__name__
-            raise StoreError(f"the artifact store {self._root} does not answer: {reason}") from error
+            raise StoreError(
+                f"the artifact store {self._root} does not answer: {reason}", hint=KEYS if self._is_bucket else None
+            ) from error
 
     def _copy(self, folder: Path, part: str, digest: str) -> None:
-        self._fs.makedirs(part)
+        self._make_folder(part)
         for name in FILES:
             self._fs.put_file(str(folder / name), f"{part}/{name}")
         sums = checksums(Path(part) if self._local else folder)
@@ -164,11 +189,17 @@ class ArtifactStore:
             raise CheckFailedError(f"{folder} changed while it was copied: expected the digest {digest[:12]}")
         self._fs.pipe_file(f"{part}/{SUMS}", sums.encode())
 
+    def _make_folder(self, path: str) -> None:
+        if not self._is_bucket:  # which has no folders; asked for one, it would be made itself where there is none
+            self._fs.makedirs(path)
+
     def _replace(self, part: str, target: str) -> None:
         if not self._local:
             if self._fs.exists(target):
                 self._fs.rm(target, recursive=True)
-            self._fs.mv(part, target, recursive=True)
+            self._make_folder(target)
+            for name in (*FILES, SUMS):  # each by itself: a bucket holds files, and no folder that could be moved
+                self._fs.cp_file(f"{part}/{name}", f"{target}/{name}")
             return
         damaged = Path(self._root) / part_name()
         if Path(target).exists():
@@ -186,6 +217,8 @@ class ArtifactStore:
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
         except FileNotFoundError as error:
+            if self._is_bucket and not self._fs.exists(self._root.partition("/")[0]):
+                raise  # there is no bucket
             raise CheckFailedError(f"the artifact {digest[:12]} is not whole in the store: {error}") from None
         except OSError:  # another process downloaded the same artifact meanwhile
             if not folder.is_dir():

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +130,53 @@ def taken_port() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """A server that speaks S3, with one empty bucket, that variables name and let this process in to."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "tester")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # botocore's; waiting longer shows nothing more
+    httpx.post(f"http://{host}:{port}/moto-api/reset")
+    httpx.post(f"http://{host}:{port}/moto-api/reset-auth", content=b"inf")  # both outlive a server
+    s3fs.S3FileSystem.clear_instance_cache()  # those of other tests talk to other servers
+    s3fs.S3FileSystem().mkdir("bucket")
+    yield Bucket(f"http://{host}:{port}", server.stop)
+    with suppress(Exception):  # a test may have stopped it
+        server.stop()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The server that the bucket lies on."""
+
+    server: str
+    stop: Callable[[], None]
+    url: str = "s3://bucket"
+
+    def put(self, name: str, content: bytes) -> None:
+        import s3fs
+
+        s3fs.S3FileSystem().pipe_file(f"{self.url}/{name}", content)
+
+    def names(self) -> list[str]:
+        import s3fs
+
+        return [path.removeprefix("bucket/") for path in s3fs.S3FileSystem(use_listings_cache=False).find(self.url)]
+
+    def let_nobody_in(self) -> None:
+        """From now on the server knows nobody's keys."""
+        httpx.post(f"{self.server}/moto-api/reset-auth", content=b"0")
 
 
 CARD = """

@@ -10,7 +10,7 @@ import typer
 from locum.commands.common import JsonOption, err, out, print_json, settings, table
 
 if TYPE_CHECKING:
-    from locum.adapters.card import Column, Format
+    from locum.adapters.card import Column, Format, Speaker
 
 app = typer.Typer(help="Data: conversations, checked and split.", no_args_is_help=True)
 SHOWN = 20
@@ -53,6 +53,35 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
     out.print(f"In {folder}. Next: locum train {domain}", highlight=False, soft_wrap=True)
 
 
+@app.command("sheet")
+def sheet(
+    domain: Annotated[str, typer.Argument(help="The domain's name.")],
+    file: Annotated[Path, typer.Argument(help="The file to write: .xlsx, or .csv.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write an empty sheet for an interview with experts, to be filled in and named in the card's `source.files`.
+
+    Example: locum data sheet medical interview.xlsx
+    """
+    from locum.adapters.domains import load_domain
+    from locum.errors import NotFoundError
+    from locum.train.data.build import load_build
+    from locum.train.data.sheet import write_sheet
+
+    in_force = settings()
+    load_domain(in_force.domains, domain)
+    try:
+        topics = [name for name, *_ in load_build(in_force.data_path(domain)).topics.table()]
+    except NotFoundError:  # nothing is built yet: the interview may be where the domain begins
+        topics = []
+    write_sheet(file, domain, topics)
+    if as_json:
+        print_json({"sheet": str(file), "topics": topics})
+        return
+    out.print(f"{file}", highlight=False, markup=False, soft_wrap=True)
+    out.print(f"When it is filled in: locum data check {file}", highlight=False, markup=False, soft_wrap=True)
+
+
 @app.command("report")
 def report(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_json: JsonOption = False) -> None:
     """Write a page and a data card that show a domain's built data: lengths, topics, what each step did, samples.
@@ -83,6 +112,10 @@ def check(
         list[str] | None,
         typer.Option("--column", metavar="OURS=THEIRS", help="What the file calls a field of ours; repeatable."),
     ] = None,
+    roles: Annotated[
+        list[str] | None,
+        typer.Option("--role", metavar="THEIRS=OURS", help="Who a speaker of a log is, or `skip`; repeatable."),
+    ] = None,
     rejects: Annotated[Path | None, typer.Option(help="Write the rows that do not fit to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,7 +127,7 @@ def check(
     from locum.train.data.check import check_file
 
     with err.status(f"checking {file}"):
-        found = check_file(file, format=_format(format), columns=_columns(columns or []))
+        found = check_file(file, format=_format(format), columns=_columns(columns or []), roles=_roles(roles or []))
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
@@ -119,6 +152,8 @@ def check(
             f"{found.groups:,} groups, {len(found.topics):,} topics.",
             highlight=False,
         )
+        if found.unanswered:
+            out.print(f"Not answered yet: {found.unanswered:,} of them.", highlight=False)
 
 
 def _format(name: str | None) -> Format | None:
@@ -137,6 +172,19 @@ def _columns(given: list[str]) -> dict[Column, str]:
         if not (equals and theirs):
             raise BadInputError(f"--column {each}: expected OURS=THEIRS, such as --column question=Frage")
         found[cast("Column", _one_of(ours, Column, "--column"))] = theirs
+    return found
+
+
+def _roles(given: list[str]) -> dict[str, Speaker]:
+    from locum.adapters.card import Speaker
+    from locum.errors import BadInputError
+
+    found = {}
+    for each in given:
+        theirs, equals, ours = each.rpartition("=")
+        if not (equals and theirs):
+            raise BadInputError(f"--role {each}: expected THEIRS=OURS, such as --role Supervisor=assistant")
+        found[theirs] = cast("Speaker", _one_of(ours, Speaker, "--role"))
     return found
 
 

@@ -49,8 +49,8 @@ def review(
 
     from locum.adapters.domains import load_domain
     from locum.errors import BadInputError
+    from locum.train.data.decisions import read_sheet, write_sheet
     from locum.train.data.reviews import Reviews, Verdict
-    from locum.train.data.sheet import read_sheet, write_sheet
 
     ways = {"--list": show_list, "--export": export, "--import": imported, "--accept-all": accept_all}
     given = [name for name, value in ways.items() if value]

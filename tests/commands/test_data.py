@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import openpyxl
 import pytest
 from typer.testing import CliRunner
 
 from locum.cli import app
 from locum.errors import CheckFailedError, NotFoundError
 from locum.settings import Settings
+from tests.commands.conftest import Ran
 
 
 @pytest.fixture
@@ -73,3 +76,71 @@ def test_report_shows_lengths_topics_steps_and_samples_and_needs_built_data(
     assert "<b>" not in page
     assert "| train | 160 |" in card.read_text()
     assert "Names and addresses of people are not looked for" in card.read_text()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "told"),
+    [
+        ("Because <i>it</i> is so.", "No.", "at length rather than well"),
+        ("No.", "Because <i>it</i> is so.", "briefly rather than well"),
+        ("<i>yes</i>", "<i>not</i>", "length alone does not tell"),
+    ],
+)
+def test_report_shows_preference_pairs_and_which_of_the_answers_is_the_longer(
+    runner: CliRunner, domain_folder: Path, settings: Settings, chosen: str, rejected: str, told: str
+) -> None:
+    pairs = [{"prompt": f"Who pays for {n}?", "chosen": chosen, "rejected": rejected} for n in range(200)]
+    (domain_folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    with (domain_folder / "card.yaml").open("a") as card:
+        card.write("preferences: {files: [pairs.jsonl], licence: theirs}\n")
+    assert runner.invoke(app, ["data", "build", "legal"]).exit_code == 0
+    html, data_card = (Path(line) for line in runner.invoke(app, ["data", "report", "legal"]).stdout.splitlines())
+    page = html.read_text()
+    for shown in ("Preference pairs", told, "&lt;i&gt;", "assistant, chosen", "assistant, rejected"):
+        assert shown in page
+    assert "<i>" not in page
+    assert told in data_card.read_text()
+    assert "- Licence: theirs" in data_card.read_text()
+
+
+def test_a_sheet_offers_the_topics_that_are_built_and_says_what_is_next(
+    locum: Callable[..., Ran], domain_folder: Path, workplace: Path
+) -> None:
+    empty = locum("data", "sheet", "legal", "first.xlsx", "--json")
+    assert empty.json == {"sheet": "first.xlsx", "topics": []}
+    rows = "".join(f"Was ist {n}?,Nummer {n},{'Recht' if n % 2 else 'Haftung'}\n" for n in range(200))
+    (domain_folder / "rows.csv").write_text("question,answer,topic\n" + rows)
+    card = domain_folder / "card.yaml"
+    card.write_text(card.read_text().replace("conversations.jsonl", "rows.csv"))
+    assert locum("data", "build", "legal").code == 0
+    written = locum("data", "sheet", "legal", "second.xlsx")
+    assert (written.code, written.out.splitlines()[-1]) == (
+        0,
+        "When it is filled in: locum data check second.xlsx",
+    )
+    topics = openpyxl.load_workbook(workplace / "second.xlsx")["topics"]
+    assert [cell.value for cell in topics["A"]] == ["Haftung", "Recht"]
+    again = locum("data", "sheet", "legal", "second.xlsx")
+    assert (again.code, "is there already" in again.err) == (2, True)
+
+
+def test_what_an_interview_leaves_open_is_said_and_no_mistake(locum: Callable[..., Ran], domain_folder: Path) -> None:
+    answered = "".join(f"Was ist {n}?,Nummer {n},Dr. Wu\n" for n in range(100))
+    file = domain_folder / "interview.csv"
+    file.write_text("question,answer,expert\nNoch offen?,,\n" + answered)
+    checked = locum("data", "check", str(file))
+    assert (checked.code, checked.out.splitlines()[-1]) == (0, "Not answered yet: 1 of them.")
+    card = domain_folder / "card.yaml"
+    card.write_text(card.read_text().replace("conversations.jsonl", "interview.csv"))
+    built = locum("data", "build", "legal")
+    assert (built.code, "Left out of 101 rows: 1 not answered yet." in built.out) == (0, True)
+
+
+def test_speakers_of_a_log_are_named_on_the_command_line(locum: Callable[..., Ran], workplace: Path) -> None:
+    (workplace / "log.csv").write_text("session,speaker,text\n1,Kundin,Q\n1,Frau Wu,A\n")
+    assert locum("data", "check", "log.csv").code == 1
+    named = locum("data", "check", "log.csv", "--role", "Kundin=user", "--role", "Frau Wu=assistant")
+    assert (named.code, "1 rows, all right: 1 answers" in named.out) == (0, True)
+    for wrong, told in (("Kundin", "expected THEIRS=OURS"), ("Kundin=boss", "expected one of user, assistant")):
+        refused = locum("data", "check", "log.csv", "--role", wrong)
+        assert (refused.code, told in refused.err) == (2, True)

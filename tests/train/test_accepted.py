@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -216,6 +216,9 @@ def conversation(question: str, answer: str, **more: Any) -> dict[str, Any]:
     st.sampled_from(["drop", "together", "off"]),
     st.permutations(["mask", "keep"]),
     st.booleans(),
+)
+@example(  # the same row in two groups, of which one is held out
+    [{"text": TELLING, "case": 1, "group": group, "topic": "x"} for group in (None, "A")], 1, "drop", ["keep"], False
 )
 @hypothesis_settings(max_examples=30, deadline=None)
 def test_no_split_parts_a_row_from_its_variants_whatever_is_cleaned_near_or_grouped_and_in_no_rebuild(

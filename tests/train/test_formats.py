@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from locum.adapters.card import Format, Source
 from locum.adapters.conversations import Conversation, Preference
 from locum.errors import BadInputError, NotFoundError, UnavailableError
-from locum.train.data.files import expand, read_rows
+from locum.train.data.files import read_rows
 from locum.train.data.formats import RowError, to_row
+from locum.train.data.places import expand
 from locum.train.data.reading import Read, Reject, read_file, recognise
 
 QUESTIONS = [("What is a lien?", "A right over property."), ("什么是留置权？", "对财产的权利。")]
@@ -245,7 +246,7 @@ def test_files_at_a_url_are_read_by_fsspec_and_an_unknown_place_is_named() -> No
     with fsspec.open("memory://data/rows.jsonl", "wt") as file:
         file.write('{"prompt": "Q", "completion": "A"}\n')
     assert rows_of("memory://data/rows.jsonl") == [asked("Q", "A")]
-    with pytest.raises(UnavailableError, match=r"nowhere://rows\.jsonl cannot be opened"):
+    with pytest.raises(UnavailableError, match=r"nowhere://rows\.jsonl cannot be read"):
         list(read_rows("nowhere://rows.jsonl"))
 
 

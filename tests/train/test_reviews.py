@@ -13,8 +13,8 @@ import openpyxl
 import pytest
 
 from locum.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
+from locum.train.data.decisions import read_sheet, write_sheet
 from locum.train.data.reviews import Draft, Reviews, Verdict
-from locum.train.data.sheet import read_sheet, write_sheet
 
 DRAFTS = [Draft("passage", f"Why {n}?", f"Because {n}.", file="a.md", heading="B", passage="P") for n in range(4)]
 

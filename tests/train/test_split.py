@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from locum.adapters.conversations import Conversation, normalise
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
 from locum.train.data.balance import targets
-from locum.train.data.near import jaccard, runs
+from locum.train.data.near import BAND, BANDS, _minhash, jaccard, runs
 from locum.train.data.reading import Reject
 from locum.train.data.split import NAMES, SplitName, smallest_difference
 from locum.train.data.work import Work
@@ -182,3 +182,13 @@ def test_what_did_not_fit_is_kept_with_its_place() -> None:
 def test_many_copies_of_nearly_one_text_are_one() -> None:
     some = [row(f"{LONG} {number}", group=str(number)) for number in range(200)]
     assert worked(some).dropped() == {"near duplicate": 199}
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=20))
+def test_signatures_are_those_that_datasketch_makes(parts: list[str]) -> None:
+    from datasketch import MinHash
+
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    theirs = MinHash(num_perm=BANDS * BAND, seed=1)
+    theirs.update_batch(encoded)
+    assert list(_minhash()(encoded)) == list(theirs.hashvalues)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from locum.adapters.card import DomainCard
 from locum.adapters.conversations import Conversation, Message
 from locum.train.data.documents import where
+from locum.train.data.files import Watch
 from locum.train.data.reading import Read
 from locum.train.data.reviews import Item, Reviews
 from locum.train.data.source import Origin
@@ -69,7 +70,7 @@ class Accepted:
     def origin(self, card: DomainCard, kin: Kin) -> Origin:
         """They as one more origin of a build's rows; `kin` must know all rows of the source."""
 
-        def rows(start: int) -> Iterator[Read]:
+        def rows(start: int, _: Watch) -> Iterator[Read]:
             found = (row for item in self.items for row in self._rows(item, card, kin))
             return (Read(str(self.path), number, row) for number, row in islice(enumerate(found, 1), start, None))
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from rich.console import Console
 
 from locum.adapters.card import DomainCard, Source
 from locum.adapters.conversations import Conversation, Preference
@@ -23,8 +22,9 @@ from locum.adapters.manifest import DataRecord, Split
 from locum.errors import BadInputError, CheckFailedError, ConflictError, NotFoundError
 from locum.train.data.accepted import Accepted, ReviewRecord, read_accepted
 from locum.train.data.cleaning import Cleaner
-from locum.train.data.files import state
-from locum.train.data.reading import Reject
+from locum.train.data.places import state
+from locum.train.data.progress import BuildProgress
+from locum.train.data.reading import Reject, Unanswered
 from locum.train.data.source import Origin, origins, with_system
 from locum.train.data.split import NAMES, SplitName, smallest_difference
 from locum.train.data.work import Work
@@ -95,7 +95,7 @@ def build_data(domain: Domain, out: Path, *, reviews: Path | None = None) -> Dat
 
     Memory is bounded, however many rows there are. The folder is put in place whole; what was there is replaced. A
     build that was interrupted is taken up where it stopped. With a card that has `preferences`, these are built too,
-    into the folder `preferences` in it. A line on the terminal says how far it is.
+    into the folder `preferences` in it. A bar on the terminal shows how far it is.
 
     Raises:
         BadInputError: the source is wrong, has too many rows that do not fit, or too few to fill every split.
@@ -105,22 +105,19 @@ def build_data(domain: Domain, out: Path, *, reviews: Path | None = None) -> Dat
         ConflictError: another process is building the same data.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(out), _part(out) as part, Console(stderr=True).status(f"building the data of {domain.name}") as status:
-
-        def say(text: str) -> None:
-            status.update(f"building the data of {domain.name}: {text}")
-
+    with _alone(out), _part(out) as part, BuildProgress(domain.name) as progress:
+        progress.stage("looking at the files")
         source, accepted = domain.card.source, read_accepted(reviews)
         given = origins(domain, source, Conversation) if source else []
-        with closing(_work(domain, source, given, out, say, accepted=accepted)) as work:
-            build = _build(domain, source, given, work, part, accepted)
+        with closing(_work(domain, source, given, out, progress, accepted=accepted)) as work:
+            build = _build(domain, source, given, work, part, progress, accepted=accepted)
             held_out = set(work.questions("test"))
         if (preferences := domain.card.preferences) is not None:
             folder = part / PREFERENCES
             folder.mkdir()
             given = origins(domain, preferences, Preference)
-            with closing(_work(domain, preferences, given, out, say, held_out=held_out)) as work:
-                _build(domain, preferences, given, work, folder)
+            with closing(_work(domain, preferences, given, out, progress, held_out=held_out)) as work:
+                _build(domain, preferences, given, work, folder, progress)
         part.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)
@@ -193,7 +190,7 @@ def _work(
     source: Source | None,
     given: Sequence[Origin],
     out: Path,
-    say: Callable[[str], None],
+    progress: BuildProgress,
     *,
     held_out: Collection[bytes] = (),
     accepted: Accepted | None = None,
@@ -212,14 +209,17 @@ def _work(
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     work = Work(_work_folder(out) / f"{name}.db")
     try:
+        sizes = [origin.size for origin in given]
+        progress.stage("reading", total=sum(filter(None, sizes)) if all(sizes) else None)
+        before = 0
         for number, origin in enumerate(given):
-            _read(work, number, origin, card, say, kin=accepted.rows if accepted else frozenset())
+            _read(work, number, origin, card, progress, before, kin=accepted.rows if accepted else frozenset())
+            before += origin.size or 0
         if accepted:
-            _read(work, len(given), accepted.origin(card, work.kin), card, say)
-        say("splitting")
+            _read(work, len(given), accepted.origin(card, work.kin), card, progress, before)
         if source:
             _check_rejects(work, source, out)
-        work.deal(domain.card.duplicates, domain.card.balance, held_out)
+        work.deal(domain.card.duplicates, domain.card.balance, held_out, stage=progress.stage)
     except BaseException:
         work.close()
         raise
@@ -231,17 +231,32 @@ def _read(
     number: int,
     origin: Origin,
     card: DomainCard,
-    say: Callable[[str], None],
+    progress: BuildProgress,
+    before: int,
     *,
     kin: Collection[str] = (),
 ) -> None:
-    """Take the rows of an origin into the table; `kin` are digests of those that others are variants of."""
+    """Take the rows of an origin into the table.
+
+    Args:
+        before: bytes of the origins before it.
+        kin: digests of the rows that others are variants of.
+    """
     rows, clean = work.progress(number), Cleaner(card.cleaning)
-    for item in origin.rows(rows):
+    read_before = work.read() - rows
+
+    def watch(share: float) -> None:
+        progress.reached(before + share * (origin.size or 0), read_before + rows)
+
+    for item in origin.rows(rows, watch):
         rows += 1
         if isinstance(item, Reject):
             work.reject(item)
+        elif isinstance(item, Unanswered):
+            work.note("interview", "dropped", "not answered yet")
         else:
+            if item.expert:
+                work.note("interview", "kept", f"answered by {item.expert}")
             cleaned = clean(item.row)
             for change in cleaned.changes:
                 work.note(change.step, change.action, change.reason)
@@ -252,8 +267,8 @@ def _read(
                     work.add_kin(item.row.digest, cleaned.row)
         if rows % COMMIT_ROWS == 0:
             work.reached(number, rows)
-            say(f"{rows:,} rows of {Path(origin.location).name}")
     work.reached(number, rows)
+    watch(1)
 
 
 def _check_rejects(work: Work, source: Source, out: Path) -> None:
@@ -275,8 +290,11 @@ def _build(
     given: Sequence[Origin],
     work: Work,
     part: Path,
+    progress: BuildProgress,
+    *,
     accepted: Accepted | None = None,
 ) -> DataBuild:
+    progress.stage("writing")
     counts = {name: work.count(name) for name in NAMES}
     _check_filled(domain, counts, work.read())
     licences = [source.licence if source else ""]

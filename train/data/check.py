@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from locum.adapters.card import Format
 from locum.adapters.conversations import Preference
 from locum.train.data.formats import Columns
-from locum.train.data.reading import Reject, read_file, recognise
+from locum.train.data.logs import Roles
+from locum.train.data.reading import Reject, Unanswered, read_file, recognise
 
 
 class FileCheck(BaseModel):
@@ -20,7 +21,8 @@ class FileCheck(BaseModel):
     file: str
     format: Format
     why: str = Field(description="what says that it is this format")
-    rows: int = Field(description="rows, right or wrong; blank lines do not count")
+    rows: int = Field(description="rows, right or wrong, of a log its conversations; blank lines do not count")
+    unanswered: int = Field(description="questions of an interview that have no answer yet; they count as rows")
     wrong: int = Field(description="rows that do not fit")
     problems: list[str] = Field(description="the first problem of each wrong row: `file:row: field: reason`")
     rejects: list[Reject] = Field(exclude=True)
@@ -28,10 +30,13 @@ class FileCheck(BaseModel):
     turns: int = Field(description="answers of the assistant")
     characters: int = Field(description="characters of all messages")
     groups: int = Field(description="different groups")
+    experts: dict[str, int] = Field(description="answers of each expert of an interview")
     topics: dict[str, int] = Field(description="rows of each topic")
 
 
-def check_file(location: str, *, format: Format | None = None, columns: Columns | None = None) -> FileCheck:
+def check_file(
+    location: str, *, format: Format | None = None, columns: Columns | None = None, roles: Roles | None = None
+) -> FileCheck:
     """Check every row of a file; its format is recognised when it is not given.
 
     Raises:
@@ -43,13 +48,17 @@ def check_file(location: str, *, format: Format | None = None, columns: Columns 
     if format is None:
         recognised = recognise(location, columns=columns)
         format, why = recognised.format, recognised.why
-    rows = characters = 0
+    rows = unanswered = characters = 0
     rejects: list[Reject] = []
-    roles: Counter[str] = Counter()
+    said_by: Counter[str] = Counter()
     topics: Counter[str] = Counter()
+    experts: Counter[str] = Counter()
     groups: set[str | None] = set()
-    for item in read_file(location, format=format, columns=columns):
+    for item in read_file(location, format=format, columns=columns, roles=roles):
         rows += 1
+        if isinstance(item, Unanswered):
+            unanswered += 1
+            continue
         if isinstance(item, Reject):
             rejects.append(item)
             continue
@@ -58,21 +67,24 @@ def check_file(location: str, *, format: Format | None = None, columns: Columns 
         said = [(message.role, message.content) for message in messages]
         if isinstance(row, Preference):
             said += [("assistant", row.chosen), ("assistant", row.rejected)]
-        roles.update(role for role, _ in said)
+        said_by.update(role for role, _ in said)
         characters += sum(len(content) for _, content in said)
         groups.add(row.group)
         topics.update([row.topic] if row.topic else [])
+        experts.update([item.expert] if item.expert else [])
     return FileCheck(
         file=location,
         format=format,
         why=why,
         rows=rows,
+        unanswered=unanswered,
         wrong=len(rejects),
         problems=[str(reject) for reject in rejects],
         rejects=rejects,
-        roles=dict(sorted(roles.items())),
-        turns=roles["assistant"],
+        roles=dict(sorted(said_by.items())),
+        turns=said_by["assistant"],
         characters=characters,
         groups=len(groups - {None}),
+        experts=dict(sorted(experts.items())),
         topics=dict(sorted(topics.items())),
     )

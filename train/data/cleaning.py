@@ -139,7 +139,9 @@ def repaired(text: str) -> str:
 
 def normalised(text: str) -> str:
     """Text in Unicode's composed form (NFC), with line feeds, without control characters and blank ends."""
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
     return _CONTROL.sub("", text).strip()
 
 
@@ -159,18 +161,21 @@ def answers(row: Row) -> list[str]:
 
 def mapped(row: Row, change: Callable[[str], str]) -> Row | None:
     """The row with each text changed, itself when none is; None when a text is empty then, or both answers are one."""
-
-    def all_of(messages: list[Message]) -> list[Message]:
-        return [message.model_copy(update={"content": change(message.content)}) for message in messages]
-
+    before = texts(row)
+    after = [change(text) for text in before]
+    if after == before:
+        return row
     new: dict[str, Any]
     if isinstance(row, Preference):
-        new = {"prompt": all_of(row.prompt), "chosen": change(row.chosen), "rejected": change(row.rejected)}
-        if new["chosen"] == new["rejected"]:
+        *asked, chosen, rejected = after
+        if chosen == rejected:
             return None
+        new = {"prompt": _said(row.prompt, asked), "chosen": chosen, "rejected": rejected}
     else:
-        new = {"conversations": all_of(row.conversations)}
-    changed = row.model_copy(update=new)
-    if changed == row:
-        return row
-    return changed if all(texts(changed)) else None
+        new = {"conversations": _said(row.conversations, after)}
+    return row.model_copy(update=new) if all(after) else None
+
+
+def _said(messages: list[Message], contents: list[str]) -> list[Message]:
+    both = zip(messages, contents, strict=True)
+    return [message.model_copy(update={"content": content}) for message, content in both]

@@ -14,7 +14,8 @@ from locum.adapters.domains import Domain
 from locum.errors import BadInputError
 from locum.train.data import personal
 from locum.train.data.cleaning import normalised
-from locum.train.data.files import TEXTS, expand
+from locum.train.data.files import TEXTS
+from locum.train.data.places import expand
 
 SHORTEST = 20  # characters; of a shorter section nothing can be asked
 BETWEEN = " › "

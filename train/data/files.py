@@ -1,4 +1,4 @@
-"""Rows of files as domain teams have them: JSON, JSON Lines, CSV, Parquet, Excel; streamed, local or by URL."""
+"""Rows of files as domain teams have them: JSON, JSON Lines, CSV, Parquet, Excel; streamed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from locum.errors import BadInputError, NotFoundError, UnavailableError
+from locum.errors import BadInputError, LocumError, NotFoundError
+from locum.train.data.places import opened, without_sheet
 
 Container = Literal["json", "jsonl", "csv", "parquet", "excel"]
 CONTAINERS: dict[str, Container] = {
@@ -21,6 +21,13 @@ CONTAINERS: dict[str, Container] = {
 TEXTS = ("utf-8-sig", "gb18030")
 BATCH = 1000
 LONGEST_CELL = 1 << 27
+
+Watch = Callable[[float], None]
+"""Is told from time to time which share of a file has been read."""
+
+
+def nobody(share: float) -> None:
+    """A watch that nobody keeps."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +40,18 @@ class RawRow:
     """Why there are no fields."""
     text: str = ""
     """What stands there instead."""
+    header: tuple[str, ...] = ()
+    """The columns of the table that it is a row of; it has no field for those that are empty."""
 
 
-def expand(folder: Path, files: Sequence[str]) -> list[str]:
-    """The locations that a card's `files` name: patterns are matched in `folder`, URLs are kept as they are.
+@dataclass
+class _Place:
+    """Where in a file to read, and, where the file says so, how many rows it has."""
 
-    Raises:
-        NotFoundError: a file or pattern matches nothing.
-    """
-    found: list[str] = []
-    for name in files:
-        if "://" in name:
-            found.append(name)
-            continue
-        path, sheet = _without_sheet(name)
-        root = Path("/") if Path(path).is_absolute() else folder
-        matches = sorted(str(match) for match in root.glob(path.lstrip("/")))
-        if not matches:
-            raise NotFoundError(f"there is no file {folder / path}")
-        found += [match + sheet for match in matches]
-    return list(dict.fromkeys(found))
+    path: str
+    sheet: str
+    start: int
+    rows: int | None = None
 
 
 def container_of(location: str) -> Container:
@@ -61,7 +60,7 @@ def container_of(location: str) -> Container:
     Raises:
         BadInputError: it is none that can be read.
     """
-    name = _without_sheet(location)[0].lower().removesuffix(".gz")
+    name = without_sheet(location)[0].lower().removesuffix(".gz")
     container = CONTAINERS.get(Path(name).suffix)
     if container is None:
         raise BadInputError(
@@ -70,15 +69,7 @@ def container_of(location: str) -> Container:
     return container
 
 
-def state(location: str) -> str:
-    """What is different when a file has changed, as far as the place that it lies in can tell."""
-    import fsspec
-
-    system, path = fsspec.core.url_to_fs(_without_sheet(location)[0])
-    return str(system.ukey(path))
-
-
-def read_rows(location: str, *, start: int = 0) -> Iterator[RawRow]:
+def read_rows(location: str, *, start: int = 0, watch: Watch = nobody) -> Iterator[RawRow]:
     """All rows of a file in order, but the first `start` of them. A row that is no object has no fields.
 
     Raises:
@@ -86,60 +77,41 @@ def read_rows(location: str, *, start: int = 0) -> Iterator[RawRow]:
         BadInputError: the file is of no kind that can be read, or not what its name says.
         UnavailableError: the place it lies in does not answer, or needs a package that is not installed.
     """
-    path, sheet = _without_sheet(location)
+    path, sheet = without_sheet(location)
     reader = _READERS[container_of(location)]
-    with _opened(path) as file:
+    place = _Place(path, sheet.removeprefix("#"), start)
+    with opened(path) as (raw, file):
         try:
-            yield from reader(file, path, sheet.removeprefix("#"), start)
-        except (BadInputError, NotFoundError):
+            for count, row in enumerate(reader(file, place)):
+                if count % BATCH == 0:
+                    watch(row.number / place.rows if place.rows else raw.share)
+                yield row
+        except LocumError:
             raise
         except Exception as error:  # each library has errors of its own for a damaged file
             raise BadInputError(f"{location} cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _without_sheet(location: str) -> tuple[str, str]:
-    path, mark, sheet = location.rpartition("#")
-    return (path, mark + sheet) if mark and path.lower().endswith(".xlsx") else (location, "")
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
-    import fsspec
-
-    if "://" not in path and not Path(path).is_file():
-        raise NotFoundError(f"there is no file {path}")
-    try:
-        file = fsspec.open(path, "rb", compression="gzip" if path.endswith(".gz") else None).open()
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no file {path}") from None
-    except ImportError as error:
-        raise UnavailableError(f"{path} needs a package that is not installed: {error}") from error
-    except Exception as error:  # each kind of store has errors of its own
-        raise UnavailableError(f"{path} cannot be opened: {type(error).__name__}: {error}") from error
-    with file:
-        yield file
-
-
-def _json_lines(file: IO[bytes], path: str, sheet: str, start: int) -> Iterator[RawRow]:
+def _json_lines(file: IO[bytes], place: _Place) -> Iterator[RawRow]:
     count = 0
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
         count += 1
-        if count > start:
+        if count > place.start:
             try:
                 yield _row(number, json.loads(line.removeprefix(b"\xef\xbb\xbf")))
             except ValueError as error:
                 yield RawRow(number, None, f"not valid JSON: {error}", line.decode(errors="replace"))
 
 
-def _json(file: IO[bytes], path: str, sheet: str, start: int) -> Iterator[RawRow]:
+def _json(file: IO[bytes], place: _Place) -> Iterator[RawRow]:
     import ijson
 
-    prefix = _array_of(file, path)
+    prefix = _array_of(file, place.path)
     file.seek(0)
     for number, value in enumerate(ijson.items(file, prefix, use_float=True), start=1):
-        if number > start:
+        if number > place.start:
             yield _row(number, value)
 
 
@@ -155,23 +127,27 @@ def _array_of(file: IO[bytes], path: str) -> str:
     raise BadInputError(f"{path} holds no list of rows: expected [{{…}}, …], or one JSON object a line in a .jsonl")
 
 
-def _csv(file: IO[bytes], path: str, sheet: str, start: int) -> Iterator[RawRow]:
+def _csv(file: IO[bytes], place: _Place) -> Iterator[RawRow]:
     csv.field_size_limit(LONGEST_CELL)
-    text = io.TextIOWrapper(file, _encoding(file, path), newline="")
+    text = io.TextIOWrapper(file, _encoding(file, place.path), newline="")
     first_line = text.readline()
     text.seek(0)
     delimiter = max(",;\t|", key=first_line.count)
     reader = csv.DictReader(text, delimiter=delimiter, strict=True)
     if not reader.fieldnames or len(set(reader.fieldnames)) != len(reader.fieldnames):
-        raise BadInputError(f"{path}: expected a first line of different column names (found {first_line[:80]!r})")
+        raise BadInputError(
+            f"{place.path}: expected a first line of different column names (found {first_line[:80]!r})"
+        )
+    header = tuple(reader.fieldnames)
     for number, fields in enumerate(reader, start=1):
-        if number <= start:
+        if number <= place.start:
             continue
         if None in fields or None in fields.values():
             problem = f"has another number of columns than the {len(reader.fieldnames)} of the first line"
             yield RawRow(number, None, problem, json.dumps(list(fields.values()), ensure_ascii=False))
         else:
-            yield RawRow(number, {name: value for name, value in fields.items() if value.strip()})
+            given = {name: value for name, value in fields.items() if value.strip()}
+            yield RawRow(number, given, header=header)
 
 
 def _encoding(file: IO[bytes], path: str) -> str:
@@ -189,46 +165,65 @@ def _encoding(file: IO[bytes], path: str) -> str:
     raise BadInputError(f"{path}: expected text in UTF-8 or GB 18030", hint="save it as UTF-8")
 
 
-def _parquet(file: IO[bytes], path: str, sheet: str, start: int) -> Iterator[RawRow]:
+def _parquet(file: IO[bytes], place: _Place) -> Iterator[RawRow]:
     import pyarrow.parquet
 
+    table = pyarrow.parquet.ParquetFile(file)
+    place.rows = table.metadata.num_rows
+    header = tuple(table.schema_arrow.names)
     number = 0
-    for batch in pyarrow.parquet.ParquetFile(file).iter_batches(BATCH):
-        if number + len(batch) <= start:
+    for batch in table.iter_batches(BATCH):
+        if number + len(batch) <= place.start:
             number += len(batch)
             continue
         for value in batch.to_pylist():
             number += 1
-            if number > start:
-                yield _row(number, value)
+            if number > place.start:
+                yield _row(number, value, header)
 
 
-def _excel(file: IO[bytes], path: str, sheet: str, start: int) -> Iterator[RawRow]:
+def _excel(file: IO[bytes], place: _Place) -> Iterator[RawRow]:
     import openpyxl
 
     book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-    if sheet and sheet not in book.sheetnames:
-        raise NotFoundError(f"{path} has no sheet {sheet!r} (there are: {', '.join(book.sheetnames)})")
-    rows = (book[sheet] if sheet else book.worksheets[0]).iter_rows(values_only=True)
-    names = [str(name).strip() if name is not None else "" for name in next(rows, ())]
+    if place.sheet and place.sheet not in book.sheetnames:
+        raise NotFoundError(f"{place.path} has no sheet {place.sheet!r} (there are: {', '.join(book.sheetnames)})")
+    sheet = book[place.sheet] if place.sheet else next(filter(_is_table, book.worksheets), book.worksheets[0])
+    place.rows = sheet.max_row
+    rows = sheet.iter_rows(values_only=True)
+    names = _names(next(rows, ()))
     if not any(names):
-        raise BadInputError(f"{path}: expected column names in the first row")
+        raise BadInputError(f"{place.path}: expected column names in the first row")
+    header = tuple(filter(None, names))
     number = 0
     for values in rows:
-        fields = {name: value for name, value in zip(names, values, strict=False) if name and value is not None}
+        fields = {name: _cell(value) for name, value in zip(names, values, strict=False) if name and value is not None}
         if not fields:
             continue
         number += 1
-        if number > start:
-            yield RawRow(number, {name: v if isinstance(v, str) else str(v) for name, v in fields.items()})
+        if number > place.start:
+            yield RawRow(number, fields, header=header)
 
 
-def _row(number: int, value: Any) -> RawRow:
+def _is_table(sheet: Any) -> bool:
+    """Whether a sheet has more than one column: a page of instructions has not."""
+    return sum(map(bool, _names(next(sheet.iter_rows(max_row=1, values_only=True), ())))) > 1
+
+
+def _names(values: Sequence[Any]) -> list[str]:
+    return [str(value).strip() if value is not None else "" for value in values]
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _row(number: int, value: Any, header: tuple[str, ...] = ()) -> RawRow:
     if isinstance(value, dict):
-        return RawRow(number, {name: each for name, each in value.items() if each is not None})
+        return RawRow(number, {name: each for name, each in value.items() if each is not None}, header=header)
     return RawRow(number, None, "expected an object of fields", json.dumps(value, ensure_ascii=False, default=str))
 
 
-_READERS: dict[Container, Callable[[IO[bytes], str, str, int], Iterator[RawRow]]] = {
+_READERS: dict[Container, Callable[[IO[bytes], _Place], Iterator[RawRow]]] = {
     "json": _json, "jsonl": _json_lines, "csv": _csv, "parquet": _parquet, "excel": _excel,
 }  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from locum.adapters.card import Column, Format
+from locum.adapters.card import Column, Format, Speaker
 from locum.adapters.conversations import Conversation, Preference, first_problem
 from locum.errors import BadInputError
 
@@ -23,11 +24,26 @@ NAMES: dict[Column, tuple[str, ...]] = {
     "topic": ("topic", "category", "主题", "分类"),
     "chosen": ("chosen",),
     "rejected": ("rejected",),
-}
-ROLES = {
+    "expert": ("expert", "专家"),
+    "case": ("case", "案例", "病例"),
+    "conversation": (
+        "conversation_id", "conversation", "session_id", "session", "chat_id", "dialogue_id", "dialog_id", "ticket_id",
+        "thread_id", "会话ID", "会话编号", "会话", "对话ID", "对话编号", "对话",
+    ),
+    "role": ("role", "speaker", "sender", "from", "author", "角色", "发言人", "说话人", "发送者"),
+    "text": ("text", "message", "content", "utterance", "body", "内容", "消息", "文本"),
+    "time": ("time", "timestamp", "created_at", "sent_at", "date", "时间", "发送时间", "日期"),
+}  # fmt: skip
+ROLES: dict[str, Speaker] = {
     "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant",
     "bot": "assistant", "model": "assistant", "system": "system",
 }  # fmt: skip
+
+# Formats that are told by their columns, as cells of a sheet may be empty; and what else their rows may look like.
+_TABLES: tuple[tuple[Format, tuple[Column, ...], set[Format]], ...] = (
+    ("interview", ("question", "answer", "expert"), {"completion"}),
+    ("log", ("conversation", "role", "text"), set()),
+)
 
 
 class RowError(ValueError):
@@ -38,20 +54,23 @@ class RowError(ValueError):
         self.field = field
 
 
-def recognise(rows: Iterable[Mapping[str, Any]], columns: Columns) -> tuple[Format, str]:
-    """The format of a file by its first rows, and why, in a sentence.
+def recognise(rows: Sequence[Mapping[str, Any]], header: Collection[str], columns: Columns) -> tuple[Format, str]:
+    """The format of a file by its first rows and the names of all its columns, and why, in a sentence.
 
     Raises:
         BadInputError: they fit none, or not one and the same.
     """
-    seen = list(rows)
-    found = {_format_of(row, columns) for row in seen} - {None}  # a row that fits none will be told of
-    fields = sorted({name for row in seen for name in row})
+    found = {_format_of(row, columns) for row in rows} - {None}  # a row that fits none will be told of
+    fields = sorted({*header, *(name for row in rows for name in row)})
+    for format, wanted, like in _TABLES:
+        named = [_has(fields, columns, name) for name in wanted]
+        if all(named) and {each[0] for each in found if each} <= like:
+            return format, f"the columns {', '.join(f'`{name}`' for name in named)}"
     if len(found) != 1:
         raise BadInputError(
             f"the format cannot be told from the fields {', '.join(fields) or 'none'}: expected conversations (role "
             "and content, or from and value), messages, instruction and output, prompt and completion (or question and "
-            "answer), or chosen and rejected",
+            "answer, in an interview with expert), chosen and rejected, or a log's conversation, role and text",
             hint="name it (source.format in the card, --format) and the columns (source.columns, --column question=…)",
         )
     [(format, why)] = [each for each in found if each]
@@ -73,7 +92,7 @@ def _format_of(row: Mapping[str, Any], columns: Columns) -> tuple[Format, str] |
     return ("completion", f"`{question}` and `{answer}`") if question and answer else None
 
 
-def _has(row: Mapping[str, Any], columns: Columns, name: Column) -> str | None:
+def _has(row: Collection[str], columns: Columns, name: Column) -> str | None:
     """What a row calls a field of ours."""
     names = (columns[name],) if name in columns else NAMES[name]
     return next((each for each in names if each in row), None)
@@ -85,20 +104,23 @@ def to_row(fields: Mapping[str, Any], format: Format, columns: Columns) -> Row:
     Raises:
         RowError: it does not fit.
     """
-    given = (("group", _text(fields, columns, "group")), ("topic", _text(fields, columns, "topic")))
-    about = {name: value for name, value in given if value}
+    given: dict[Column, str] = {name: text_of(fields, columns, name) for name in ("group", "topic")}
+    if format == "interview":
+        given["group"] = given["group"] or text_of(fields, columns, "case")
+    about = {str(name): value for name, value in given.items() if value}
     try:
         return _CONVERTERS[format](fields, columns, about)
     except ValidationError as error:
         raise RowError(*first_problem(error)) from None
 
 
-def _text(fields: Mapping[str, Any], columns: Columns, name: Column) -> str:
+def text_of(fields: Mapping[str, Any], columns: Columns, name: Column) -> str:
+    """What a row has in a field of ours, without blank ends; empty where it has none."""
     called = _has(fields, columns, name)
     value = fields.get(called) if called else None
     if value is None or isinstance(value, str):
         return (value or "").strip()
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float, datetime)):
         return str(value)
     raise RowError(called or name, f"expected text, found {type(value).__name__}")
 
@@ -145,7 +167,7 @@ def _completion(fields: Mapping[str, Any], columns: Columns, about: dict[str, st
     turns = _system(fields, columns)
     asked: tuple[tuple[Column, str], ...] = (("question", "user"), ("answer", "assistant"))
     for name, role in asked:
-        value = _text(fields, columns, name)
+        value = text_of(fields, columns, name)
         if not value:
             raise RowError(columns.get(name, name), "expected text, found nothing")
         turns.append({"role": role, "content": value})
@@ -175,7 +197,7 @@ def _preference(fields: Mapping[str, Any], columns: Columns, about: dict[str, st
 
 
 def _system(fields: Mapping[str, Any], columns: Columns) -> list[dict[str, Any]]:
-    text = _text(fields, columns, "system")
+    text = text_of(fields, columns, "system")
     return [{"role": "system", "content": text}] if text else []
 
 
@@ -207,5 +229,5 @@ def _objects(value: Any, field: str) -> list[dict[str, Any]]:
 
 _CONVERTERS: dict[Format, Callable[[Mapping[str, Any], Columns, dict[str, str]], Row]] = {
     "conversations": _ours, "messages": _messages, "sharegpt": _sharegpt, "alpaca": _alpaca, "completion": _completion,
-    "preference": _preference,
+    "preference": _preference, "interview": _completion, "log": _ours,
 }  # fmt: skip

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
 from locum.adapters.conversations import normalise
@@ -38,7 +39,7 @@ class Pair:
 def runs(text: str) -> frozenset[str]:
     """All runs of three words of a text, without case and punctuation."""
     words = _WORD.findall(normalise(text))
-    return frozenset(" ".join(words[start : start + RUN]) for start in range(len(words) - RUN + 1))
+    return frozenset(map(" ".join, zip(*(words[start:] for start in range(RUN)), strict=False)))
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
@@ -109,14 +110,19 @@ def _candidates(bands: np.ndarray[Any, np.dtype[np.uint64]]) -> Iterator[tuple[i
 def _minhash() -> Callable[[list[bytes]], Any]:
     from datasketch import MinHash
 
-    empty = MinHash(num_perm=BANDS * BAND, seed=1)
+    # Hashed here, as datasketch would, but without calling it for each run: of a text there are dozens.
+    sketch = MinHash(num_perm=BANDS * BAND, seed=1, hashfunc=_as_it_is)
 
     def values(parts: list[bytes]) -> Any:
-        sketch = empty.copy()
-        sketch.update_batch(parts)
+        sketch.clear()
+        sketch.update_batch([int.from_bytes(sha1(part).digest()[:4], "little") for part in parts])
         return sketch.hashvalues
 
     return values
+
+
+def _as_it_is(value: int) -> int:
+    return value
 
 
 @lru_cache(1)

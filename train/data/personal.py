@@ -15,6 +15,7 @@ from locum.adapters.cleaning import PersonalKind
 
 Finder = Callable[[str, Sequence[str]], Iterator[tuple[int, int]]]
 
+_ANY = re.compile(r"[@\d]")  # one of them is in personal data of each kind
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 _IDENTITY = re.compile(r"(?<![0-9A-Za-z])\d{17}[\dXx](?![0-9A-Za-z])")
 _CARD = re.compile(r"(?<![\d.,-])[3-6](?:[ -]?\d){12,18}(?![\d-])")
@@ -29,6 +30,8 @@ _NO_PHONE = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\
 
 def find(text: str, kinds: Sequence[PersonalKind], regions: Sequence[str]) -> list[tuple[int, int, PersonalKind]]:
     """Where personal data stand: start, end and kind, in order; of those that overlap, the surer kind."""
+    if not _ANY.search(text):
+        return []
     found: list[tuple[int, int, PersonalKind]] = []
     for kind, finder in _FINDERS.items():
         if kind in kinds:

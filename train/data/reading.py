@@ -10,8 +10,9 @@ from itertools import islice
 from locum.adapters.card import Format
 from locum.errors import BadInputError
 from locum.train.data import formats
-from locum.train.data.files import RawRow, read_rows
+from locum.train.data.files import RawRow, Watch, nobody, read_rows
 from locum.train.data.formats import Columns, Row, RowError
+from locum.train.data.logs import Roles, conversations
 
 RECOGNISED_BY = 20
 RAW_LIMIT = 10_000
@@ -24,6 +25,16 @@ class Read:
     file: str
     number: int
     row: Row
+    expert: str = ""
+    """Who answered, in an interview: counted, but no part of the row, for who they are is nothing to learn."""
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A question of an interview that nobody has answered yet: nothing to learn from, and no mistake."""
+
+    file: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -65,22 +76,46 @@ def recognise(location: str, *, columns: Columns) -> Recognised:
     if not rows:
         raise BadInputError(f"{location}:{first[0].number}: {first[0].problem}, and no row after it is better")
     try:
-        return Recognised(*formats.recognise(rows, columns))
+        return Recognised(*formats.recognise(rows, first[0].header, columns))
     except BadInputError as error:
         raise BadInputError(f"{location}: {error}", hint=error.hint) from None
 
 
-def read_file(location: str, *, format: Format, columns: Columns, start: int = 0) -> Iterator[Read | Reject]:
-    """All rows of a file but the first `start`, in order."""
-    for raw in read_rows(location, start=start):
+def read_file(
+    location: str,
+    *,
+    format: Format,
+    columns: Columns,
+    roles: Roles | None = None,
+    start: int = 0,
+    watch: Watch = nobody,
+) -> Iterator[Read | Unanswered | Reject]:
+    """All rows of a file but the first `start`, in order; of a log, its conversations."""
+    if format == "log":
+        # each message is read first, and then each conversation
+        messages = read_rows(location, watch=lambda share: watch(share / 2))
+        found = conversations(messages, columns, roles or {}, _shown, lambda share: watch((1 + share) / 2))
+        for each in islice(found, start, None):
+            if each.row is None:
+                yield Reject(location, each.number, each.field, each.reason, each.raw[:RAW_LIMIT])
+            else:
+                yield Read(location, each.number, each.row)
+        return
+    for raw in read_rows(location, start=start, watch=watch):
         try:
             if raw.fields is None:
                 raise RowError("row", raw.problem)
-            yield Read(location, raw.number, formats.to_row(raw.fields, format, columns))
+            expert = ""
+            if format == "interview":
+                if not formats.text_of(raw.fields, columns, "answer"):
+                    yield Unanswered(location, raw.number)
+                    continue
+                expert = formats.text_of(raw.fields, columns, "expert")
+            yield Read(location, raw.number, formats.to_row(raw.fields, format, columns), expert)
         except RowError as error:
             yield Reject(location, raw.number, error.field, str(error), _shown(raw))
 
 
 def _shown(raw: RawRow) -> str:
     text = raw.text if raw.fields is None else json.dumps(raw.fields, ensure_ascii=False, default=str)
-    return text[:RAW_LIMIT]
+    return text[:RAW_LIMIT].encode(errors="replace").decode()  # JSON can hold half a character, a table cannot

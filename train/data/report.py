@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locum.adapters.conversations import Conversation, read_conversations
 from locum.adapters.domains import Domain
-from locum.train.data.build import NEAR_FILE, DataBuild, load_build, split_file
+from locum.train.data.build import NEAR_FILE, PREFERENCES, DataBuild, load_build, split_file
+from locum.train.data.lengths import Lengths
+from locum.train.data.pairs import Pairs, look_at_pairs
 from locum.train.data.split import NAMES, SplitName
 
 if TYPE_CHECKING:
@@ -22,30 +22,6 @@ HTML_FILE = "report.html"
 CARD_FILE = "data-card.md"
 SAMPLES = 5
 PAIRS = 20
-
-
-@dataclass
-class Lengths:
-    """How long the conversations of a split are, in `unit`s: how many are up to each power of two, and the extremes."""
-
-    unit: str
-    counts: Counter[int] = field(default_factory=Counter)
-    total: int = 0
-    longest: int = 0
-
-    def add(self, length: int) -> None:
-        self.counts[max(1, 1 << (length - 1).bit_length())] += 1
-        self.total += length
-        self.longest = max(self.longest, length)
-
-    @property
-    def bars(self) -> list[tuple[str, int, float]]:
-        """For each power of two from the least to the greatest: its name, the rows, and their share of the most."""
-        if not self.counts:
-            return []
-        most = max(self.counts.values())
-        up_to = [1 << power for power in range(min(self.counts).bit_length() - 1, max(self.counts).bit_length())]
-        return [(f"≤ {limit:,}", self.counts[limit], 100 * self.counts[limit] / most) for limit in up_to]
 
 
 def write_report(domain: Domain, path: Path, base: Base | None) -> tuple[Path, Path]:
@@ -65,16 +41,24 @@ def write_report(domain: Domain, path: Path, base: Base | None) -> tuple[Path, P
         every = max(1, build.record.splits[name].rows // SAMPLES)
         samples[name] = []
         for number, row in enumerate(read_conversations(split_file(path, name))):
-            found.add(measure(row))
+            found.add(measure([message.content for message in row.conversations]))
             if number % every == 0 and len(samples[name]) < SAMPLES:
                 samples[name].append(row)
         lengths[name] = found
+    preferences = look_at_pairs(path / PREFERENCES, measure, unit) if (path / PREFERENCES).is_dir() else None
     html = (
         _environment()
         .get_template("data.html.j2")
-        .render(domain=domain, build=build, lengths=lengths, samples=samples, pairs=_pairs(path))
+        .render(
+            domain=domain,
+            build=build,
+            lengths=lengths,
+            samples=samples,
+            near=_near_pairs(path),
+            preferences=preferences,
+        )
     )
-    card = data_card(domain, build, lengths)
+    card = data_card(domain, build, lengths, preferences)
     for file, text in ((HTML_FILE, html), (CARD_FILE, card)):
         part = path / f".{file}"
         part.write_text(text, encoding="utf-8")
@@ -82,7 +66,9 @@ def write_report(domain: Domain, path: Path, base: Base | None) -> tuple[Path, P
     return path / HTML_FILE, path / CARD_FILE
 
 
-def data_card(domain: Domain, build: DataBuild, lengths: dict[SplitName, Lengths]) -> str:
+def data_card(
+    domain: Domain, build: DataBuild, lengths: dict[SplitName, Lengths], preferences: Pairs | None = None
+) -> str:
     """What somebody who uses the adapter should know of its data, in Markdown."""
     splits = build.record.splits
     lines = [
@@ -100,7 +86,7 @@ def data_card(domain: Domain, build: DataBuild, lengths: dict[SplitName, Lengths
         "| split | rows | mean length | longest | digest |",
         "| --- | --- | --- | --- | --- |",
         *(
-            f"| {name} | {splits[name].rows:,} | {lengths[name].total / max(1, splits[name].rows):,.0f} "
+            f"| {name} | {splits[name].rows:,} | {lengths[name].mean:,.0f} "
             f"{lengths[name].unit}s | {lengths[name].longest:,} | `{splits[name].digest[:12]}` |"
             for name in NAMES
         ),
@@ -113,10 +99,25 @@ def data_card(domain: Domain, build: DataBuild, lengths: dict[SplitName, Lengths
         "| --- | --- | --- | --- |",
         *(f"| {step.step} | {step.action} | {step.reason} | {step.rows:,} |" for step in build.steps),
         "",
+        *(_preferences(preferences) if preferences else []),
         f"Personal data: {PERSONAL[domain.card.cleaning.personal]} Names and addresses of people are not looked for.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _preferences(pairs: Pairs) -> list[str]:
+    return [
+        "## Preference pairs",
+        "",
+        f"- Source: {pairs.build.source}",
+        f"- Licence: {pairs.build.licence or 'not stated'}",
+        f"- Digest: `{pairs.build.record.digest}`",
+        f"- Pairs: {', '.join(f'{name} {split.rows:,}' for name, split in pairs.build.record.splits.items())}",
+        "",
+        f"{pairs.told}. {pairs.build.rows_read:,} were read, {pairs.build.rejects:,} did not fit.",
+        "",
+    ]
 
 
 PERSONAL = {
@@ -126,21 +127,20 @@ PERSONAL = {
 }
 
 
-def _measure(base: Base | None) -> tuple[Callable[[Conversation], int], str]:
+def _measure(base: Base | None) -> tuple[Callable[[Sequence[str]], int], str]:
     if base is None:
-        return lambda row: sum(len(message.content) for message in row.conversations), "character"
+        return lambda texts: sum(map(len, texts)), "character"
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(base.path / "tokenizer.json"))
 
-    def tokens(row: Conversation) -> int:
-        contents = [message.content for message in row.conversations]
-        return sum(len(each.ids) for each in tokenizer.encode_batch(contents, add_special_tokens=False))
+    def tokens(texts: Sequence[str]) -> int:
+        return sum(len(each.ids) for each in tokenizer.encode_batch(list(texts), add_special_tokens=False))
 
     return tokens, "token"
 
 
-def _pairs(path: Path) -> list[dict[str, Any]]:
+def _near_pairs(path: Path) -> list[dict[str, Any]]:
     with (path / NEAR_FILE).open(encoding="utf-8") as lines:
         return [json.loads(line) for line in islice(lines, PAIRS)]
 

@@ -15,9 +15,10 @@ from locum.adapters.card import Format, Source
 from locum.adapters.conversations import Conversation, Message, Preference, first_problem
 from locum.adapters.domains import Domain
 from locum.errors import BadInputError, LocumError, NotFoundError, UnavailableError
-from locum.train.data.files import expand
+from locum.train.data.files import Watch
 from locum.train.data.formats import Row
-from locum.train.data.reading import RAW_LIMIT, Read, Reject, read_file, recognise
+from locum.train.data.places import expand, size
+from locum.train.data.reading import RAW_LIMIT, Read, Reject, Unanswered, read_file, recognise
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,10 @@ class Origin:
 
     location: str
     told: str
-    rows: Callable[[int], Iterator[Read | Reject]]
-    """Its rows in order, but so many first ones."""
+    rows: Callable[[int, Watch], Iterator[Read | Unanswered | Reject]]
+    """Its rows in order, but so many first ones; tells from time to time which share of a file has been read."""
+    size: int | None = None
+    """Bytes of a file, where they are known."""
 
 
 def origins(domain: Domain, source: Source, kind: type[Conversation] | type[Preference]) -> list[Origin]:
@@ -41,7 +44,9 @@ def origins(domain: Domain, source: Source, kind: type[Conversation] | type[Pref
         path = domain.folder / source.recipe
         return [
             Origin(
-                str(path), f"{source.recipe}: a recipe", lambda start: _read_recipe(domain, source, path, kind, start)
+                str(path),
+                f"{source.recipe}: a recipe",
+                lambda start, _: _read_recipe(domain, source, path, kind, start),
             )
         ]
     return [_file(location, source, kind) for location in expand(domain.folder, source.files)]
@@ -63,7 +68,10 @@ def _file(location: str, source: Source, kind: type[Conversation] | type[Prefere
     return Origin(
         location,
         f"{Path(location).name}: {told}",
-        lambda start: read_file(location, format=format, columns=source.columns, start=start),
+        lambda start, watch: read_file(
+            location, format=format, columns=source.columns, roles=source.roles, start=start, watch=watch
+        ),
+        size(location),
     )
 
 
@@ -78,7 +86,7 @@ def with_system(row: Row, prompt: str) -> Row:
 
 def _read_recipe(
     domain: Domain, source: Source, path: Path, kind: type[Conversation] | type[Preference], start: int
-) -> Iterator[Read | Reject]:
+) -> Iterator[Read | Unanswered | Reject]:
     try:
         for number, row in islice(enumerate(_load_rows(path)(), start=1), start, None):
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,8 @@ CREATE TABLE IF NOT EXISTS change (
 CREATE TABLE IF NOT EXISTS held_out (question BLOB PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS kin (raw TEXT, dealt TEXT, topic TEXT, UNIQUE (raw, dealt));
 CREATE TABLE IF NOT EXISTS near (later INTEGER PRIMARY KEY, earlier INTEGER, similarity REAL);
-CREATE INDEX IF NOT EXISTS by_question ON row (question);
-CREATE INDEX IF NOT EXISTS by_final ON row (final);
-CREATE INDEX IF NOT EXISTS by_key ON row (key);
 """
+INDEXES = ("question", "final", "key")  # of what dealing looks up; made when all rows are there, which is quicker
 RANK = "CASE split WHEN 'test' THEN 0 WHEN 'validation' THEN 1 ELSE 2 END"
 
 
@@ -114,19 +112,31 @@ class Work:
         """Rows that were read, those that do not fit included."""
         return int(self.db.execute("SELECT COALESCE(SUM(rows), 0) FROM progress").fetchone()[0])
 
-    def deal(self, duplicates: DuplicatesCard, balance: BalanceCard, held_out: Iterable[bytes] = ()) -> None:
+    def deal(
+        self,
+        duplicates: DuplicatesCard,
+        balance: BalanceCard,
+        held_out: Iterable[bytes] = (),
+        *,
+        stage: Callable[[str], None] = lambda name: None,
+    ) -> None:
         """Decide for each row into which split it goes, or why into none.
 
         Args:
             held_out: hashes of questions that must not be learnt from, beside those of this table's own test split.
+            stage: told what begins.
         """
         with self.db:
+            for column in INDEXES:
+                self.db.execute(f"CREATE INDEX IF NOT EXISTS by_{column} ON row ({column})")
             self.db.execute("UPDATE row SET split = NULL, dropped = NULL, dealt_by = key")
             self.db.execute("DELETE FROM near")
             self.db.execute("DELETE FROM held_out")
             self.db.executemany("INSERT OR IGNORE INTO held_out VALUES (?)", ((question,) for question in held_out))
             if duplicates.near != "off":
+                stage("near duplicates")
                 self._find_near(duplicates)
+            stage("splits")
             self._split()
             self._drop_repeated()
             self._balance(balance)
@@ -204,6 +214,8 @@ class Work:
         joined: dict[bytes, bytes] = {}
         for pair in near_duplicates(bands, said, card.threshold, chains=card.near == "together"):
             later, earlier = ids[pair.later], ids[pair.earlier]
+            if self._one("digest", later) == self._one("digest", earlier):
+                continue  # the same row in two groups, of which one is kept later
             self.db.execute("INSERT OR IGNORE INTO near VALUES (?, ?, ?)", (later, earlier, pair.similarity))
             if card.near == "drop":
                 self.db.execute("UPDATE row SET dropped = 'near duplicate' WHERE id = ?", (later,))
@@ -262,7 +274,10 @@ class Work:
             )
 
     def _balance(self, card: BalanceCard) -> None:
-        for topic, wanted in targets(self.topics("train"), card).items():
+        counts = self.topics("train")
+        for topic, wanted in targets(counts, card).items():
+            if wanted == counts[topic]:
+                continue
             self.db.execute(
                 "UPDATE row SET dropped = 'balance' WHERE id IN (SELECT id FROM row WHERE split = 'train' "
                 "AND topic = ? AND dropped IS NULL ORDER BY digest LIMIT -1 OFFSET ?)",
