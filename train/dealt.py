@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 from locum.train.order import Order
 
 
-class _Loader(DataLoader):  # type: ignore[type-arg]
+class _Loader(DataLoader):  # type: ignore[misc]
     """Tells its order which epoch begins."""
 
     def set_epoch(self, epoch: int) -> None:
-        self.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        self.batch_sampler.set_epoch(epoch)
 
 
 class Dealt:

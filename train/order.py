@@ -12,7 +12,7 @@ from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 
-class Order(Sampler[list[int]]):
+class Order(Sampler):  # type: ignore[misc]
     """The batches of an epoch, each of them dealt out among the processes; this is what falls to one of them.
 
     To learn from, every batch is full: when an epoch runs out of rows, some of them come a second time. To measure

@@ -13,6 +13,7 @@ from locum.errors import BadInputError
 from locum.train.data.build import PREFERENCES, DataBuild, build_data, load_data
 from locum.train.recipe import with_overrides
 from locum.train.result import TrainingResult
+from locum.train.spread import ALONE, Spread, check_spread
 
 if TYPE_CHECKING:
     from locum.adapters.base import Base
@@ -36,7 +37,14 @@ class TrainOutcome:
 
 
 def train_domain(
-    settings: Settings, domain: Domain, base: Base, *, overrides: Sequence[str], fresh: bool, register: bool
+    settings: Settings,
+    domain: Domain,
+    base: Base,
+    *,
+    overrides: Sequence[str],
+    fresh: bool,
+    register: bool,
+    spread: Spread = ALONE,
 ) -> TrainOutcome:
     """Build a domain's data, train its adapter and register it; what is done already is reused.
 
@@ -45,6 +53,7 @@ def train_domain(
         fresh: train anew even if the same run is finished or was interrupted.
         register: let the adapter into the registry, where it becomes the candidate; what the method `full` makes
             becomes a base model.
+        spread: on how many processes of how many hosts to train.
 
     Raises:
         LocumError: as `build_data`, `with_overrides`, `fit`, `Registry.register` and `pull` raise them.
@@ -61,6 +70,8 @@ def train_domain(
             f"method {recipe.method} learns from preference pairs, and the card of {domain.name} names none",
             hint="give `preferences:` in the card, with the same fields as `source:`",
         )
+    if not spread.alone:
+        check_spread(spread, recipe)
     recipe, start = _start(settings, recipe, base)
     data_path = settings.data_path(domain.name)
     data = build_data(domain, data_path)
@@ -75,6 +86,7 @@ def train_domain(
         fresh=fresh,
         start=start,
         suites=domain.card.suites,
+        spread=spread,
     )
     if not register:
         return TrainOutcome(result, data, None, new=False)

@@ -49,12 +49,13 @@ class AnswerTrainer(Measured, Dealt, SFTTrainer):  # type: ignore[misc]
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         inputs.pop("tokens")
+        if num_items_in_batch is None:  # when measuring
+            num_items_in_batch = self.accelerator.reduce((inputs["labels"][:, 1:] != IGNORED).sum(), reduction="sum")
         if not self.selects:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # Through the model as it is called, so that whatever is wrapped around it sees the call.
         loss = model(**inputs, num_items_in_batch=num_items_in_batch).loss
-        if num_items_in_batch is not None:
-            loss = loss * self.accelerator.num_processes  # over whose gradients the mean is taken
+        loss = loss * self.accelerator.num_processes  # over whose gradients the mean is taken
         return (loss, {"loss": loss}) if return_outputs else loss
 
 

@@ -28,6 +28,9 @@ def train(
     no_register: Annotated[
         bool, typer.Option("--no-register", help="Leave the adapter in its run folder; register no version.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Share each step among so many processes, on GPUs or on CPUs.")
+    ] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Train a domain's adapter on its data, and register it as the candidate.
@@ -39,6 +42,7 @@ def train(
     from locum.adapters.base import load_base
     from locum.adapters.domains import load_domain
     from locum.train.pipeline import train_domain
+    from locum.train.spread import Spread
 
     in_force = settings()
     outcome = train_domain(
@@ -48,6 +52,7 @@ def train(
         overrides=changes or [],
         fresh=fresh,
         register=not no_register,
+        spread=Spread(processes=processes),
     )
     if as_json:
         print_json(

@@ -1,0 +1,131 @@
+"""Starts the processes of a training with accelerate's launcher, shows their progress, and ends with them.
+
+The processes end with this one too, however it ends: their standard input is a pipe from here.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from locum.errors import UnavailableError
+from locum.train.job import JOB_FILE, PROGRESS_FILE, Failure, Job
+from locum.train.spread import Spread, cores
+
+# What accelerate's launcher starts from when no configuration is given: else it reads the user's own, whatever it says.
+_PLAIN = "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\n"
+
+
+def launch(job: Job, spread: Spread, log: Path) -> None:
+    """Train in `spread.processes` processes of this host, until all have ended.
+
+    Args:
+        log: what the processes write; it stays only when one ended without a known reason.
+
+    Raises:
+        LocumError: the error of the process that failed first.
+    """
+    notes = Path(tempfile.mkdtemp(prefix="locum-"))
+    try:
+        (notes / JOB_FILE).write_text(job.model_dump_json(), encoding="utf-8")
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                _command(spread, notes),
+                env=_environment(spread),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for the command alone, which then ends them in order
+            )
+        try:
+            _show(notes / PROGRESS_FILE, process)
+        finally:
+            _end(process)
+        if process.returncode:
+            raise _why(notes, log, process.returncode)
+        log.unlink()
+    finally:
+        shutil.rmtree(notes, ignore_errors=True)
+
+
+def _command(spread: Spread, notes: Path) -> list[str]:
+    config = spread.config
+    if config is None:
+        config = notes / "accelerate.yaml"
+        config.write_text(_PLAIN, encoding="utf-8")
+    host, _, port = (spread.rendezvous or "127.0.0.1:0").rpartition(":")
+    options = {
+        "config_file": config,
+        "num_processes": spread.world,
+        "num_machines": spread.hosts,
+        "machine_rank": spread.host_rank,
+        "main_process_ip": host,
+        "main_process_port": port,
+        "max_restarts": 0,
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return [sys.executable, "-m", "accelerate.commands.launch", *words, "--module", "locum.train.worker", str(notes)]
+
+
+def _environment(spread: Spread) -> dict[str, str]:
+    """Each process has its share of the cores, and knows how wide the terminal is."""
+    environment = {"OMP_NUM_THREADS": str(max(1, cores() // spread.processes)), **os.environ}
+    if sys.stderr.isatty():
+        columns = str(shutil.get_terminal_size().columns)
+        environment |= {"FORCE_COLOR": "1", "COLUMNS": columns}
+    return environment
+
+
+def _show(progress: Path, process: subprocess.Popen[bytes]) -> None:
+    """Pass on what rank 0 writes, until the launcher has ended."""
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    place = 0
+    ended = False
+    while not ended:
+        ended = process.poll() is not None
+        if progress.exists():
+            with progress.open("rb") as file:
+                file.seek(place)
+                new = file.read()
+            place += len(new)
+            sys.stderr.write(decode(new))
+            sys.stderr.flush()
+        if not ended:
+            time.sleep(0.1)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """See that the launcher and its processes are no more."""
+    assert process.stdin is not None
+    process.stdin.close()
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _why(notes: Path, log: Path, code: int) -> Exception:
+    """The first failure with a known reason; else the first, since those of the others follow from it."""
+    failures = [Failure.model_validate_json(file.read_text(encoding="utf-8")) for file in notes.glob("failure-*.json")]
+    if failures:
+        first = min(failures, key=lambda failure: (not failure.foreseen, failure.at))
+        if first.foreseen:
+            log.unlink()
+        return first.as_error(log)
+    text = log.read_text(encoding="utf-8", errors="replace")
+    if "SIGKILL" in text or "Signal 9" in text:
+        return UnavailableError(
+            "a process was killed; where nobody did that, the machine's memory ran out",
+            hint=f"fewer processes need less memory; the whole of it is in {log}",
+        )
+    return UnavailableError(f"the launcher ended with exit code {code}", hint=f"the whole of it is in {log}")
