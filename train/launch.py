@@ -19,6 +19,7 @@ from locum.errors import UnavailableError
 from locum.train.job import JOB_FILE, PROGRESS_FILE, Failure, Job
 from locum.train.spread import Spread, cores
 
+_WORKER = "locum.train.worker"
 # What accelerate's launcher starts from when no configuration is given: else it reads the user's own, whatever it says.
 _PLAIN = "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\n"
 
@@ -44,6 +45,9 @@ def launch(job: Job, spread: Spread, log: Path) -> None:
                 stderr=output,
                 start_new_session=True,  # Ctrl-C is for the command alone, which then ends them in order
             )
+        if spread.hosts > 1:
+            others = "host 0" if spread.host_rank else f"{spread.hosts - 1} more"
+            sys.stderr.write(f"Host {spread.host_rank} of {spread.hosts} waits for {others} at {spread.rendezvous}.\n")
         try:
             _show(notes / PROGRESS_FILE, process)
         finally:
@@ -71,7 +75,7 @@ def _command(spread: Spread, notes: Path) -> list[str]:
         "max_restarts": 0,
     }
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "accelerate.commands.launch", *words, "--module", "locum.train.worker", str(notes)]
+    return [sys.executable, "-m", "accelerate.commands.launch", *words, "--module", _WORKER, str(notes)]
 
 
 def _environment(spread: Spread) -> dict[str, str]:
@@ -128,4 +132,10 @@ def _why(notes: Path, log: Path, code: int) -> Exception:
             "a process was killed; where nobody did that, the machine's memory ran out",
             hint=f"fewer processes need less memory; the whole of it is in {log}",
         )
-    return UnavailableError(f"the launcher ended with exit code {code}", hint=f"the whole of it is in {log}")
+    if "timed out" in text or "Timeout" in text:
+        return UnavailableError(
+            "the processes did not all meet within ten minutes",
+            hint=f"start the command on every host, and let them reach the rendezvous; the whole of it is in {log}",
+        )
+    last = ([line.strip() for line in text.splitlines() if line.strip()] or ["nothing was said"])[-1]
+    return UnavailableError(f"the launcher ended with exit code {code}: {last}", hint=f"the whole of it is in {log}")

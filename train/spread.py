@@ -105,6 +105,8 @@ def _check_recipe(spread: Spread, recipe: TrainingRecipe) -> None:
 
 
 def _check_config(config: Path, recipe: TrainingRecipe) -> None:
+    import torch
+
     kind = config_kind(config)
     if kind not in {"FSDP", "DEEPSPEED"}:
         raise BadInputError(
@@ -128,6 +130,11 @@ def _check_config(config: Path, recipe: TrainingRecipe) -> None:
         )
     if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise UnavailableError(f"{config} needs deepspeed, which is not installed", hint="pip install deepspeed")
+    if not torch.cuda.is_available():
+        raise UnavailableError(
+            f"{config}: accelerate parts models among GPUs only, and there is none here",
+            hint="leave --accelerate-config out: --processes works on CPUs, with the whole model in each process",
+        )
 
 
 def config_kind(config: Path) -> str:
