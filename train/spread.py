@@ -6,6 +6,7 @@ import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from locum.adapters.recipe import TrainingRecipe
 from locum.errors import BadInputError, NotFoundError, UnavailableError
@@ -36,6 +37,9 @@ class Spread:
 
 
 ALONE = Spread()
+
+# With other values an adapter, or a checkpoint of it, would be written in parts or not at all.
+_FSDP = {"fsdp_version": 2, "fsdp_state_dict_type": "FULL_STATE_DICT", "fsdp_activation_checkpointing": False}
 
 
 def check_spread(spread: Spread, recipe: TrainingRecipe) -> None:
@@ -107,12 +111,20 @@ def _check_recipe(spread: Spread, recipe: TrainingRecipe) -> None:
 def _check_config(config: Path, recipe: TrainingRecipe) -> None:
     import torch
 
-    kind = config_kind(config)
+    read = _read_config(config)
+    kind = str(read.distributed_type.value)
     if kind not in {"FSDP", "DEEPSPEED"}:
         raise BadInputError(
             f"{config}: distributed_type: expected FSDP or DEEPSPEED, found {kind}",
             hint="for a whole model in each process, leave --accelerate-config out: --processes is enough",
         )
+    for name, expected in _FSDP.items() if kind == "FSDP" else ():
+        found = (read.fsdp_config or {}).get(name)
+        if found != expected:
+            raise BadInputError(
+                f"{config}: {name}: expected {str(expected).lower()}, found {str(found).lower()}",
+                hint="start from deploy/train/fsdp2.yaml, which says why",
+            )
     if recipe.method == "qlora":
         raise BadInputError(
             "method qlora: weights of 4 bits cannot be parted among processes",
@@ -123,11 +135,6 @@ def _check_config(config: Path, recipe: TrainingRecipe) -> None:
             f"method {recipe.method} with {kind}: only lora has been shown to learn the same with parted weights",
             hint="leave --accelerate-config out: each process then holds the whole model",
         )
-    if recipe.gradient_checkpointing:
-        raise BadInputError(
-            "gradient_checkpointing: the accelerate configuration says that already",
-            hint="--set gradient_checkpointing=false",
-        )
     if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise UnavailableError(f"{config} needs deepspeed, which is not installed", hint="pip install deepspeed")
     if not torch.cuda.is_available():
@@ -137,12 +144,7 @@ def _check_config(config: Path, recipe: TrainingRecipe) -> None:
         )
 
 
-def config_kind(config: Path) -> str:
-    """The distributed_type of a configuration of accelerate.
-
-    Raises:
-        BadInputError: the file is not there, or is none.
-    """
+def _read_config(config: Path) -> Any:
     import yaml
     from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
@@ -156,7 +158,7 @@ def config_kind(config: Path) -> str:
         ) from None
     if not isinstance(read, ClusterConfig):
         raise BadInputError(f"--accelerate-config {config}: compute_environment: expected LOCAL_MACHINE")
-    return str(read.distributed_type.value)
+    return read
 
 
 def cores() -> int:
