@@ -43,10 +43,10 @@ def assert_the_same(one: TrainingResult, two: TrainingResult, rel: float = 1e-4)
 
 def test_two_processes_learn_what_one_does(fit_legal: Fit, tmp_path: Path) -> None:
     # neither the training rows nor those of the validation can be dealt out evenly
-    fields = {"dropout": 0, "batch_size": 6, "gradient_accumulation": 2}
+    fields = {"dropout": 0, "batch_size": 4, "gradient_accumulation": 3}
     one, two = fit_legal(**fields), fit_legal(**fields, runs=tmp_path / "two", spread=TWO)
-    assert one.train_rows % 6
-    assert one.validation_rows % 2 or one.validation_rows % 6
+    assert one.train_rows % 4
+    assert one.validation_rows % 4
     assert (one.processes, two.processes) == (1, 2)
     assert sorted(path.name for path in two.folder.iterdir()) == ["adapter", "loss.png", "training.json"]
     assert_the_same(one, two)
@@ -78,7 +78,7 @@ def test_the_processes_end_with_one_message(
 def pairs(domain_folder: Path) -> None:
     """Preference pairs of different lengths for the domain."""
     rows = [
-        {"prompt": f"Is {n} it?", "chosen": f"Yes, {n**3}.", "rejected": "Who knows." * (n % 3)} for n in range(1, 60)
+        {"prompt": f"Is {n} it?", "chosen": f"Yes, {n**3}.", "rejected": "Who knows." * (n % 3 + 1)} for n in range(1, 60)
     ]
     (domain_folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     card = domain_folder / "card.yaml"
