@@ -125,6 +125,10 @@ def _why(notes: Path, log: Path, code: int) -> Exception:
         first = min(failures, key=lambda failure: (not failure.foreseen, failure.at))
         if first.foreseen:
             log.unlink()
+        elif "Connection closed by peer" in first.message:
+            return UnavailableError(
+                "the processes of another host ended", hint=f"that host says why; the whole of it here is in {log}"
+            )
         return first.as_error(log)
     text = log.read_text(encoding="utf-8", errors="replace")
     if "SIGKILL" in text or "Signal 9" in text:

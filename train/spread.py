@@ -47,8 +47,13 @@ def check_spread(spread: Spread, recipe: TrainingRecipe) -> None:
 
     Raises:
         BadInputError: the options do not go together, or the recipe cannot be dealt out so.
-        UnavailableError: there are not enough cores or GPUs, or deepspeed is not installed.
+        UnavailableError: there are not enough cores or GPUs, or a library is not installed.
     """
+    for library in ("torch", "accelerate"):
+        if importlib.util.find_spec(library) is None:
+            raise UnavailableError(
+                f"training needs {library}, which is not installed", hint="pip install 'locum[train]'"
+            )
     _check_hosts(spread)
     _check_devices(spread)
     _check_recipe(spread, recipe)

@@ -160,8 +160,9 @@ def _train(
     losses = Losses()
     with Watcher(domain, losses, marks, steps) as watcher:
         given = {
-            "model": load_model(base, recipe, start, dtype),
+            # Before the model, which DeepSpeed may part while it is loaded.
             "args": arguments(recipe, folder / "checkpoints", steps, gpu=gpu, processes=everyone.num_processes),
+            "model": load_model(base, recipe, start, dtype),
             "processing_class": template.tokenizer,
             "peft_config": peft_config(recipe),
             "callbacks": [watcher],

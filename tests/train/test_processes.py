@@ -78,7 +78,8 @@ def test_the_processes_end_with_one_message(
 def pairs(domain_folder: Path) -> None:
     """Preference pairs of different lengths for the domain."""
     rows = [
-        {"prompt": f"Is {n} it?", "chosen": f"Yes, {n**3}.", "rejected": "Who knows." * (n % 3 + 1)} for n in range(1, 60)
+        {"prompt": f"Is {n} it?", "chosen": f"Yes, {n**3}.", "rejected": "Who knows." * (n % 3 + 1)}
+        for n in range(1, 60)
     ]
     (domain_folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     card = domain_folder / "card.yaml"

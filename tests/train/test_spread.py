@@ -38,7 +38,6 @@ def _eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"config": DEPLOY / "fsdp2.yaml"}, {"method": "qlora"}, "weights of 4 bits cannot be parted"),
         ({"config": DEPLOY / "fsdp2.yaml"}, {"method": "dpo"}, "method dpo with FSDP: only lora has been shown"),
         ({"config": DEPLOY / "fsdp2.yaml"}, {}, "parts models among GPUs only, and there is none here"),
-        ({"config": DEPLOY / "deepspeed-zero3.yaml"}, {}, "needs deepspeed, which is not installed"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_spread_is_refused(
@@ -46,7 +45,6 @@ def test_what_cannot_be_spread_is_refused(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(LocumError) as caught:
         check_spread(Spread(**spread), TrainingRecipe.model_validate(fields))
     assert complaint in str(caught.value)
@@ -78,7 +76,7 @@ def test_the_configurations_that_ship_are_read_by_accelerate(name: str, monkeypa
 
 
 def test_without_deepspeed_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "deepspeed" else object())
     with pytest.raises(UnavailableError) as caught:
         check_spread(Spread(config=DEPLOY / "deepspeed-zero3.yaml"), TrainingRecipe())
     assert caught.value.hint == "pip install deepspeed"
