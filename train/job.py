@@ -17,6 +17,10 @@ from locum.train.methods import Start
 JOB_FILE, PROGRESS_FILE = "job.json", "progress"
 
 
+# What Gloo and NCCL say when a process that they talk to has ended.
+_LOST = ("closed by peer", "reset by peer", "remote process exited", "Broken pipe")
+
+
 class _Note(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,6 +54,11 @@ class Failure(_Note):
     @property
     def foreseen(self) -> bool:
         return hasattr(locum.errors, self.error)
+
+    @property
+    def tells_of_another(self) -> bool:
+        """Whether it only says that another process does not answer any more."""
+        return not self.foreseen and any(sign in self.message for sign in _LOST)
 
     def as_error(self, log: Path) -> LocumError:
         """The error as it would have been in a process of one's own."""

@@ -119,27 +119,27 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _why(notes: Path, log: Path, code: int) -> Exception:
-    """The first failure with a known reason; else the first, since those of the others follow from it."""
+    """The first failure with a known reason; else the first that does not only tell of another's end."""
     failures = [Failure.model_validate_json(file.read_text(encoding="utf-8")) for file in notes.glob("failure-*.json")]
-    if failures:
-        first = min(failures, key=lambda failure: (not failure.foreseen, failure.at))
+    text = log.read_text(encoding="utf-8", errors="replace")
+    whole = f"the whole of it is in {log}"
+    causes = [failure for failure in failures if not failure.tells_of_another]
+    if causes:
+        first = min(causes, key=lambda failure: (not failure.foreseen, failure.at))
         if first.foreseen:
             log.unlink()
-        elif "Connection closed by peer" in first.message:
-            return UnavailableError(
-                "the processes of another host ended", hint=f"that host says why; the whole of it here is in {log}"
-            )
         return first.as_error(log)
-    text = log.read_text(encoding="utf-8", errors="replace")
-    if "SIGKILL" in text or "Signal 9" in text:
+    if "SIGKILL" in text:
         return UnavailableError(
             "a process was killed; where nobody did that, the machine's memory ran out",
-            hint=f"fewer processes need less memory; the whole of it is in {log}",
+            hint=f"fewer processes need less memory; {whole}",
         )
+    if failures:
+        return UnavailableError("the processes of another host ended", hint=f"that host says why; {whole}")
     if "timed out" in text or "Timeout" in text:
         return UnavailableError(
-            "the processes did not all meet within ten minutes",
-            hint=f"start the command on every host, and let them reach the rendezvous; the whole of it is in {log}",
+            "the hosts did not all meet within ten minutes",
+            hint=f"start the command on every host, and let them reach the rendezvous; {whole}",
         )
     last = ([line.strip() for line in text.splitlines() if line.strip()] or ["nothing was said"])[-1]
-    return UnavailableError(f"the launcher ended with exit code {code}: {last}", hint=f"the whole of it is in {log}")
+    return UnavailableError(f"the launcher ended with exit code {code}: {last}", hint=whole)
