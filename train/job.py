@@ -16,7 +16,6 @@ from locum.train.methods import Start
 
 JOB_FILE, PROGRESS_FILE = "job.json", "progress"
 
-
 # What Gloo and NCCL say when a process that they talk to has ended.
 _LOST = ("closed by peer", "reset by peer", "remote process exited", "Broken pipe")
 

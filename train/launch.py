@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from rich.console import Console
+
 from locum.errors import UnavailableError
 from locum.train.job import JOB_FILE, PROGRESS_FILE, Failure, Job
 from locum.train.spread import Spread, cores
@@ -52,6 +54,7 @@ def launch(job: Job, spread: Spread, log: Path) -> None:
             _show(notes / PROGRESS_FILE, process)
         finally:
             _end(process)
+            Console(stderr=True).show_cursor()  # which the progress bar hides, and an end in its midst does not show
         if process.returncode:
             raise _why(notes, log, process.returncode)
         log.unlink()

@@ -68,12 +68,8 @@ def load_model(base: Base, recipe: TrainingRecipe, start: Start | None, dtype: A
 
 
 def _four_bits(dtype: Any) -> Any:
-    import logging
-
     from transformers import BitsAndBytesConfig
 
-    # bitsandbytes looks for a faster kernel on a hub, and complains when it may not.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -305,13 +305,16 @@ def _explained(recipe: TrainingRecipe) -> Iterator[None]:
 
 
 def _silence() -> None:
+    import logging
     import warnings
 
     import datasets
-    from transformers.utils import logging
+    from transformers.utils import logging as of_transformers
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    of_transformers.set_verbosity_error()
+    of_transformers.disable_progress_bar()
+    # bitsandbytes looks for a faster kernel on a hub, and complains when it may not; PEFT imports it for every method.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", module=r"(torch|transformers|trl|peft|accelerate)\.")
 
