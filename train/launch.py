@@ -52,6 +52,9 @@ def launch(job: Job, spread: Spread, log: Path) -> None:
             sys.stderr.write(f"Host {spread.host_rank} of {spread.hosts} waits for {others} at {spread.rendezvous}.\n")
         try:
             _show(notes / PROGRESS_FILE, process)
+        except KeyboardInterrupt:
+            log.unlink()
+            raise
         finally:
             _end(process)
             Console(stderr=True).show_cursor()  # which the progress bar hides, and an end in its midst does not show

@@ -138,6 +138,7 @@ def test_ctrl_c_ends_all_and_one_process_takes_the_run_up(
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert not list(settings.runs.glob("*/processes.log"))
     resumed = fit_legal(**recipe)
     assert 0 < resumed.resumed_at < 60
     whole = fit_legal(**recipe, runs=tmp_path / "whole")
