@@ -106,7 +106,7 @@ def _recipe(
             f"method {recipe.method} learns from preference pairs, and the card of {domain.name} names none",
             hint="give `preferences:` in the card, with the same fields as `source:`",
         )
-    if not spread.alone:
+    if spread != ALONE:
         check_spread(spread, recipe)
     return _start(settings, recipe, base)
 
