@@ -20,25 +20,26 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # ORPO is among TRL's ex
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
+from locum.train.dealt import Dealt
 from locum.train.measured import Measured
 from locum.train.template import IGNORED, PairTokens
 
 
-class PairDPO(Measured, DPOTrainer):  # type: ignore[misc]
+class PairDPO(Measured, Dealt, DPOTrainer):  # type: ignore[misc]
     """Direct preference optimisation. The reference is the start, or the base model where there is none."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset
 
 
-class PairKTO(Measured, KTOTrainer):  # type: ignore[misc]
+class PairKTO(Measured, Dealt, KTOTrainer):  # type: ignore[misc]
     """Kahneman-Tversky optimisation, with each pair as one wanted and one unwanted answer."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset
 
 
-class PairORPO(Measured, ORPOTrainer):  # type: ignore[misc]
+class PairORPO(Measured, Dealt, ORPOTrainer):  # type: ignore[misc]
     """Odds ratio preference optimisation: cross-entropy of the chosen answer and odds against the rejected one."""
 
     def tokenize_row(self, feature: dict[str, list[int]], model: Any = None) -> dict[str, list[int]]:

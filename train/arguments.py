@@ -8,13 +8,13 @@ from typing import Any
 from locum.adapters.recipe import ALIGNMENT, TrainingRecipe
 
 
-def arguments(recipe: TrainingRecipe, checkpoints: Path, steps: int, *, gpu: bool) -> Any:
-    """The configuration of the method's trainer."""
+def arguments(recipe: TrainingRecipe, checkpoints: Path, steps: int, *, gpu: bool, processes: int = 1) -> Any:
+    """The configuration of the method's trainer, in each of so many processes."""
     given: dict[str, Any] = {
         "output_dir": str(checkpoints),
         "max_steps": steps,
-        "per_device_train_batch_size": recipe.batch_size,
-        "per_device_eval_batch_size": recipe.batch_size,
+        "per_device_train_batch_size": recipe.batch_size // processes,
+        "per_device_eval_batch_size": recipe.batch_size // processes,
         "gradient_accumulation_steps": recipe.gradient_accumulation,
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "learning_rate": recipe.learning_rate,
@@ -26,6 +26,7 @@ def arguments(recipe: TrainingRecipe, checkpoints: Path, steps: int, *, gpu: boo
         "use_cpu": not gpu,
         "bf16": gpu,
         "dataloader_pin_memory": gpu,
+        "ddp_find_unused_parameters": False,
         # The watcher says when to measure and save; the trainer must only know that it can.
         "eval_strategy": "steps",
         "eval_steps": steps,
@@ -51,7 +52,6 @@ def arguments(recipe: TrainingRecipe, checkpoints: Path, steps: int, *, gpu: boo
 
     return SFTConfig(
         **given,
-        train_sampling_strategy="group_by_length",
         neftune_noise_alpha=recipe.neftune,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},

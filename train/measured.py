@@ -10,7 +10,7 @@ class Measured:
     """Goes before a trainer of transformers in a class's bases."""
 
     tokens = 0
-    """Tokens that were trained on, prompts included, without padding."""
+    """Tokens that this process trained on, prompts included, without padding."""
     step_seconds = 0.0
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -21,6 +21,13 @@ class Measured:
         self.tokens += tokens
         self.step_seconds += time.monotonic() - started
         return loss
+
+    def all_tokens(self) -> int:
+        """Tokens that all processes trained on."""
+        import torch
+
+        tokens = torch.tensor(self.tokens, device=self.args.device)  # type: ignore[attr-defined]
+        return int(self.accelerator.reduce(tokens, reduction="sum"))  # type: ignore[attr-defined]
 
     def count(self, inputs: Any) -> int:
         """Tokens of a batch."""

@@ -68,12 +68,8 @@ def load_model(base: Base, recipe: TrainingRecipe, start: Start | None, dtype: A
 
 
 def _four_bits(dtype: Any) -> Any:
-    import logging
-
     from transformers import BitsAndBytesConfig
 
-    # bitsandbytes looks for a faster kernel on a hub, and complains when it may not.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -116,21 +112,26 @@ def train_in_full_precision(model: Any) -> None:
             weight.data = weight.data.float()
 
 
-def save(model: Any, base: Base, folder: Path) -> None:
-    """Write what was trained to `folder`: an adapter, or a whole checkpoint. The same weights have the same digest."""
+def save(model: Any, base: Base, folder: Path, *, weights: dict[str, Any] | None = None) -> None:
+    """Write what was trained to `folder`: an adapter, or a whole checkpoint. The same weights have the same digest.
+
+    Args:
+        weights: all of the model's, where it holds only a part of them itself.
+    """
     part = folder.with_name(f".{folder.name}")
     shutil.rmtree(part, ignore_errors=True)
     if hasattr(model, "peft_config"):
-        _save_adapter(model, base, part)
+        _save_adapter(model, base, part, weights)
     else:
         _save_checkpoint(model, base, part)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
 
 
-def _save_adapter(model: Any, base: Base, part: Path) -> None:
+def _save_adapter(model: Any, base: Base, part: Path, weights: dict[str, Any] | None) -> None:
     """What PEFT writes, less what depends on the machine or the run."""
-    model.save_pretrained(part, selected_adapters=["default"])  # not the reference that alignment puts beside it
+    # not the reference that alignment puts beside it
+    model.save_pretrained(part, selected_adapters=["default"], state_dict=weights)
     for path in part.iterdir():
         if path.name not in ADAPTER_FILES:
             path.unlink()

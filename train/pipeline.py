@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 from locum.adapters.domains import Domain
 from locum.adapters.recipe import ALIGNMENT, TrainingRecipe
-from locum.errors import BadInputError
-from locum.train.data.build import PREFERENCES, DataBuild, build_data, load_data
+from locum.errors import BadInputError, NotFoundError, UnavailableError
+from locum.train.data.build import PREFERENCES, DataBuild, build_data, load_build, load_data
+from locum.train.job import Job
+from locum.train.launch import launch
 from locum.train.recipe import with_overrides
 from locum.train.result import TrainingResult
+from locum.train.run import finished, run_digest, run_name
+from locum.train.spread import ALONE, Spread, check_spread
 
 if TYPE_CHECKING:
     from locum.adapters.base import Base
@@ -36,7 +40,14 @@ class TrainOutcome:
 
 
 def train_domain(
-    settings: Settings, domain: Domain, base: Base, *, overrides: Sequence[str], fresh: bool, register: bool
+    settings: Settings,
+    domain: Domain,
+    base: Base,
+    *,
+    overrides: Sequence[str],
+    fresh: bool,
+    register: bool,
+    spread: Spread = ALONE,
 ) -> TrainOutcome:
     """Build a domain's data, train its adapter and register it; what is done already is reused.
 
@@ -45,23 +56,17 @@ def train_domain(
         fresh: train anew even if the same run is finished or was interrupted.
         register: let the adapter into the registry, where it becomes the candidate; what the method `full` makes
             becomes a base model.
+        spread: on how many processes of how many hosts to train.
 
     Raises:
         LocumError: as `build_data`, `with_overrides`, `fit`, `Registry.register` and `pull` raise them.
         BadInputError: the recipe asks for what the domain has not, or no server could hold.
     """
-    from locum.train.methods import refuse_unservable
     from locum.train.trainer import fit
 
-    recipe = with_overrides(domain.card.recipe, overrides)
-    if register:
-        refuse_unservable(recipe)
-    if recipe.method in ALIGNMENT and domain.card.preferences is None:
-        raise BadInputError(
-            f"method {recipe.method} learns from preference pairs, and the card of {domain.name} names none",
-            hint="give `preferences:` in the card, with the same fields as `source:`",
-        )
-    recipe, start = _start(settings, recipe, base)
+    recipe, start = _recipe(settings, domain, base, overrides, spread, register=register)
+    if spread.host_rank:
+        return _take_part(settings, domain, base, recipe, start, spread, fresh=fresh)
     data_path = settings.data_path(domain.name)
     data = build_data(domain, data_path, reviews=settings.reviews_path(domain.name))
     learnt = data_path / PREFERENCES if recipe.method in ALIGNMENT else data_path
@@ -75,6 +80,7 @@ def train_domain(
         fresh=fresh,
         start=start,
         suites=domain.card.suites,
+        spread=spread,
     )
     if not register:
         return TrainOutcome(result, data, None, new=False)
@@ -84,6 +90,72 @@ def train_domain(
     if there is not None:
         return TrainOutcome(result, data, there, new=False)
     return TrainOutcome(result, data, _register(settings, domain, base, result, data_path), new=True)
+
+
+def _recipe(
+    settings: Settings, domain: Domain, base: Base, overrides: Sequence[str], spread: Spread, *, register: bool
+) -> tuple[TrainingRecipe, Start | None]:
+    """The recipe in force and what it starts from, when they can be carried out."""
+    from locum.train.methods import refuse_unservable
+
+    recipe = with_overrides(domain.card.recipe, overrides)
+    if register:
+        refuse_unservable(recipe)
+    if recipe.method in ALIGNMENT and domain.card.preferences is None:
+        raise BadInputError(
+            f"method {recipe.method} learns from preference pairs, and the card of {domain.name} names none",
+            hint="give `preferences:` in the card, with the same fields as `source:`",
+        )
+    if spread != ALONE:
+        check_spread(spread, recipe)
+    return _start(settings, recipe, base)
+
+
+def _take_part(
+    settings: Settings,
+    domain: Domain,
+    base: Base,
+    recipe: TrainingRecipe,
+    start: Start | None,
+    spread: Spread,
+    *,
+    fresh: bool,
+) -> TrainOutcome:
+    """Train with host 0, which builds the data that all share, writes the result and registers it."""
+    data_path = settings.data_path(domain.name)
+    learnt = data_path / PREFERENCES if recipe.method in ALIGNMENT else data_path
+    result = None if fresh else _finished(settings, domain, base, learnt, recipe, start)
+    if result is None:
+        job = Job(
+            domain=domain.name,
+            base=base,
+            data_path=learnt,
+            recipe=recipe,
+            runs=settings.runs,
+            start=start,
+            suites=domain.card.suites,
+            processes=spread.processes,
+        )
+        settings.runs.mkdir(parents=True, exist_ok=True)
+        launch(job, spread, settings.runs / f".{domain.name}-host-{spread.host_rank}.log")
+        result = _finished(settings, domain, base, learnt, recipe, start)
+        if result is None:
+            raise UnavailableError(
+                f"host 0 left no result in {settings.runs}", hint="`home` must be a folder that all hosts share"
+            )
+        result = result.model_copy(update={"reused": False})
+    return TrainOutcome(result, load_build(data_path), None, new=False)
+
+
+def _finished(
+    settings: Settings, domain: Domain, base: Base, learnt: Path, recipe: TrainingRecipe, start: Start | None
+) -> TrainingResult | None:
+    """The result of this very training, where there is one."""
+    try:
+        digest = run_digest(recipe, load_data(learnt), base, start.digest if start else None)
+    except NotFoundError:
+        return None
+    return finished(settings.runs / run_name(domain.name, digest), digest)
 
 
 def _start(settings: Settings, recipe: TrainingRecipe, base: Base) -> tuple[TrainingRecipe, Start | None]:

@@ -6,8 +6,10 @@ Importing this module imports transformers: do it inside the function that train
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+from accelerate import PartialState
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
@@ -25,6 +27,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         self.marks = marks
         """Steps after which validation loss is measured and a checkpoint written."""
         self.trainer: Measured | None = None
+        self.measure_first: Callable[[], None] = lambda: None
+        """Called when training begins anew. Not before it: a model that was measured is never made ready to share."""
         self.agreement: dict[int, Agreement] = {}
         """With validation pairs, by the step after which it was measured."""
         columns = ("{task.description}", "step {task.completed:.0f}/{task.total:.0f}", "{task.fields[figures]}")
@@ -49,6 +53,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         for entry in state.log_history:  # of the steps before an interruption
             self._keep(entry, entry["step"])
         self.progress.update(self.task, completed=state.global_step)
+        if state.global_step == 0:
+            self.measure_first()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         control.should_log = True
@@ -83,5 +89,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         if self.losses.validation:
             parts.append(f"validation {list(self.losses.validation.values())[-1]:.3f}")
         if self.trainer is not None and self.trainer.step_seconds:
-            parts.append(f"{self.trainer.tokens / self.trainer.step_seconds:,.0f} tokens/s")
+            # The others have about as many tokens in each step.
+            tokens = self.trainer.tokens * PartialState().num_processes
+            parts.append(f"{tokens / self.trainer.step_seconds:,.0f} tokens/s")
         self.progress.update(self.task, figures=" · ".join(parts))

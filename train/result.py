@@ -50,7 +50,8 @@ class TrainingResult(_Record):
     validation_rows: int = Field(description="rows that each measurement of validation loss used")
     longest: int = Field(description="tokens of the longest row")
     parameters: int = Field(description="number of trained weights")
-    device: str
+    processes: int = Field(1, description="that shared each step")
+    device: str = Field(description="of each process")
     dtype: str
     tokens: int = Field(description="tokens that were trained on, prompts included, since the last interruption")
     tokens_per_second: float = Field(description="of training steps, without measurements and loading")
@@ -58,7 +59,7 @@ class TrainingResult(_Record):
         description="from loading the base model to the finished adapter, since the last interruption"
     )
     resumed_at: int = Field(description="the step that an interrupted run was taken up at; 0 when it was not")
-    peak_memory: int = Field(description="bytes: of the process on a CPU, of the device on a GPU")
+    peak_memory: int = Field(description="bytes: of the (first) process on a CPU, of its device on a GPU")
     agreement: Agreement | None = Field(None, description="of dpo, orpo and kto: with the validation pairs")
     versions: dict[str, str] = Field(description="of Python and the libraries")
     advice: list[str] = Field([], description="what the losses say, and what to change")
@@ -83,8 +84,8 @@ class TrainingResult(_Record):
     def summary(self) -> dict[str, Any]:
         """What a manifest records of it: not every step."""
         chosen = {
-            "run", "steps", "best_step", "train_rows", "device", "dtype", "tokens", "tokens_per_second", "seconds",
-            "resumed_at", "peak_memory", "versions", "advice", "agreement",
+            "run", "steps", "best_step", "train_rows", "processes", "device", "dtype", "tokens", "tokens_per_second",
+            "seconds", "resumed_at", "peak_memory", "versions", "advice", "agreement",
         }  # fmt: skip
         return {
             **self.model_dump(mode="json", include=chosen),

@@ -29,6 +29,11 @@ def run_digest(recipe: TrainingRecipe, data: DataRecord, base: Base, start: str 
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
 
 
+def run_name(domain: str, digest: str) -> str:
+    """Name of a run's folder."""
+    return f"{domain}-{digest[:12]}"
+
+
 @contextmanager
 def run_folder(runs: Path, name: str, *, fresh: bool) -> Iterator[Path]:
     """The folder of a run, for one process at a time.

@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
+from locum.train.dealt import Dealt
 from locum.train.measured import Measured
 from locum.train.template import IGNORED, Tokens
 
@@ -22,8 +23,23 @@ _SCALED_LOGITS = (
 )  # fmt: skip
 
 
-class AnswerTrainer(Measured, SFTTrainer):  # type: ignore[misc]
+class AnswerTrainer(Measured, Dealt, SFTTrainer):  # type: ignore[misc]
     """Trains on answers that are short beside their prompts."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # TRL selects the labelled positions by itself on GPUs only: elsewhere it computes the logits of the whole
+        # vocabulary for every token of the prompt.
+        whole = self.model
+        plain = whole.get_base_model() if hasattr(whole, "get_base_model") else whole
+        virtual = getattr(whole, "active_peft_config", None) is not None and whole.active_peft_config.is_prompt_learning
+        self.selects = self.args.device.type == "cpu" and not virtual and has_plain_logits(plain.config)
+        if self.selects:
+            _give_selected_loss(plain)
+
+    def lengths(self, rows: Any) -> list[int]:
+        """Tokens of each row."""
+        return [len(ids) for ids in rows["input_ids"]]
 
     def count(self, inputs: Any) -> int:
         """Tokens of a batch, as the collator counted them."""
@@ -33,15 +49,28 @@ class AnswerTrainer(Measured, SFTTrainer):  # type: ignore[misc]
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         inputs.pop("tokens")
-        # TRL selects the labelled positions by itself on GPUs only: elsewhere it computes the logits of the whole
-        # vocabulary for every token of the prompt.
-        whole = self.accelerator.unwrap_model(model)
-        plain = whole.get_base_model() if hasattr(whole, "get_base_model") else whole
-        virtual = getattr(whole, "active_peft_config", None) is not None and whole.active_peft_config.is_prompt_learning
-        if self.args.device.type != "cpu" or virtual or not has_plain_logits(plain.config):
+        if num_items_in_batch is None:  # when measuring
+            num_items_in_batch = self.accelerator.reduce((inputs["labels"][:, 1:] != IGNORED).sum(), reduction="sum")
+        if not self.selects:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        loss = selected_loss(plain, inputs, num_items_in_batch)
+        # Through the model as it is called, so that whatever is wrapped around it sees the call.
+        loss = model(**inputs, num_items_in_batch=num_items_in_batch).loss
+        loss = loss * self.accelerator.num_processes  # over whose gradients the mean is taken
         return (loss, {"loss": loss}) if return_outputs else loss
+
+
+def _give_selected_loss(model: Any) -> None:
+    """Where there are labels, the model's answer is `selected_loss` and nothing else."""
+    from transformers.modeling_outputs import CausalLMOutput
+
+    answer = model.forward
+
+    def forward(*args: Any, labels: Any = None, num_items_in_batch: Any = None, **inputs: Any) -> Any:
+        if labels is None:
+            return answer(*args, **inputs)
+        return CausalLMOutput(loss=selected_loss(model, {**inputs, "labels": labels}, num_items_in_batch))
+
+    model.forward = forward
 
 
 def has_plain_logits(config: Any) -> bool:

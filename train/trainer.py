@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from locum.train.advice import advice
 from locum.train.arguments import arguments
 from locum.train.curve import draw_losses
 from locum.train.data.build import split_file
+from locum.train.job import Job
+from locum.train.launch import launch
 from locum.train.methods import (
     Start,
     load_model,
@@ -32,9 +35,11 @@ from locum.train.methods import (
     train_in_full_precision,
     trained_weights,
 )
+from locum.train.parted import check_parted_alike, whole_weights
 from locum.train.result import RESULT_FILE, Losses, TrainingResult
 from locum.train.rows import load_pairs, load_rows, longest_answer
-from locum.train.run import finished, last_checkpoint, run_digest, run_folder
+from locum.train.run import finished, last_checkpoint, run_digest, run_folder, run_name
+from locum.train.spread import ALONE, Spread
 from locum.train.template import PairTokens, Template, Tokens
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -53,6 +58,7 @@ def fit(
     fresh: bool,
     start: Start | None = None,
     suites: Sequence[SuiteCard] = (),
+    spread: Spread = ALONE,
 ) -> TrainingResult:
     """Train, or reuse the run with the same recipe, data and base model, or take it up where it was interrupted.
 
@@ -64,31 +70,59 @@ def fit(
         fresh: start over, whatever is there.
         start: the version that `recipe.start` names.
         suites: what will be asked, so that advice can tell of answers that would be cut off.
+        spread: on how many processes; what is learnt does not depend on it, but for the masks of dropout.
 
     Raises:
         UnavailableError: a library is not installed.
         OutOfMemoryError: the machine has too little memory for this recipe.
         BadInputError: rows are too long, or the base model's chat template has no place for the answer.
         CheckFailedError: the loss is not finite any more.
-        ConflictError: another process is training this very run.
+        ConflictError: another process is training this very run, or it was begun with weights parted otherwise.
     """
     digest = run_digest(recipe, data, base, start.digest if start else None)
-    with run_folder(runs, f"{domain}-{digest[:12]}", fresh=fresh) as folder:
+    with run_folder(runs, run_name(domain, digest), fresh=fresh) as folder:
         there = finished(folder, digest)
         if there is not None:
             return there
-        template = Template.load(base.path, recipe.thinking)
-        load = load_pairs if recipe.method in ALIGNMENT else load_rows
-        train: Rows = load(split_file(data_path, "train"), template, recipe.max_length)
-        validation: Rows = load(split_file(data_path, "validation"), template, recipe.max_length)
-        with _explained(recipe):
-            result = _train(folder, domain, digest, base, data, recipe, start, template, train, validation)
-        result = result.model_copy(update={"advice": _advice(result, [*train, *validation], suites)})
+        if spread.alone:
+            return train_rows(folder, domain, digest, base, data_path, data, recipe, start=start, suites=suites)
+        job = Job(
+            domain=domain, base=base, data_path=data_path, recipe=recipe, runs=runs, start=start, suites=list(suites),
+            processes=spread.processes,
+        )  # fmt: skip
+        launch(job, spread, folder / "processes.log")
+        made = finished(folder, digest)
+        if made is None:
+            raise UnavailableError(f"the processes left no result in {folder}", hint="train again with --fresh")
+        return made.model_copy(update={"reused": False})
+
+
+def train_rows(
+    folder: Path,
+    domain: str,
+    digest: str,
+    base: Base,
+    data_path: Path,
+    data: DataRecord,
+    recipe: TrainingRecipe,
+    *,
+    start: Start | None,
+    suites: Sequence[SuiteCard],
+) -> TrainingResult:
+    """The training itself, in each of its processes; the first of them writes what comes of it to `folder`."""
+    template = Template.load(base.path, recipe.thinking)
+    load = load_pairs if recipe.method in ALIGNMENT else load_rows
+    train: Rows = load(split_file(data_path, "train"), template, recipe.max_length)
+    validation: Rows = load(split_file(data_path, "validation"), template, recipe.max_length)
+    with _explained(recipe):
+        result = _train(folder, domain, digest, base, data, recipe, start, template, train, validation)
+    result = result.model_copy(update={"advice": _advice(result, [*train, *validation], suites)})
+    if _is_first():
         unit = "nats a token" if recipe.method not in ALIGNMENT else recipe.method
         draw_losses(result.losses, result.best_step, f"{domain} on {base.name}", f"loss ({unit})", folder / "loss.png")
         _write(folder / RESULT_FILE, result.model_dump_json(indent=2))
         shutil.rmtree(folder / "checkpoints")
-        return result
+    return result
 
 
 def _train(
@@ -106,6 +140,7 @@ def _train(
     # else TRL, when it is imported, silences vLLM for this process and the servers that it starts
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
     import torch
+    from accelerate import PartialState
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
     from locum.train.progress import Watcher
@@ -117,14 +152,17 @@ def _train(
     validation = validation[: recipe.validation_limit]
     steps = recipe.max_steps or math.ceil(recipe.epochs * _steps_an_epoch(len(train), recipe))
     marks = {max(1, round(steps * part / recipe.evaluations)) for part in range(1, recipe.evaluations + 1)}
-    checkpoint = last_checkpoint(folder / "checkpoints")
+    everyone = PartialState(cpu=not gpu)
+    with everyone.main_process_first():  # it removes what an interruption left in part
+        checkpoint = last_checkpoint(folder / "checkpoints")
 
     set_seed(recipe.seed)
     losses = Losses()
     with Watcher(domain, losses, marks, steps) as watcher:
         given = {
+            # Before the model, which DeepSpeed may part while it is loaded.
+            "args": arguments(recipe, folder / "checkpoints", steps, gpu=gpu, processes=everyone.num_processes),
             "model": load_model(base, recipe, start, dtype),
-            "args": arguments(recipe, folder / "checkpoints", steps, gpu=gpu),
             "processing_class": template.tokenizer,
             "peft_config": peft_config(recipe),
             "callbacks": [watcher],
@@ -135,13 +173,14 @@ def _train(
             trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
         if recipe.method == "qlora":
             train_in_full_precision(trainer.model)
+        if checkpoint:
+            check_parted_alike(checkpoint, trainer)
+        torch.manual_seed(recipe.seed + everyone.process_index)  # dropout masks of its own for each process
         watcher.trainer = trainer
-        # Matrices begin as no change at all, virtual tokens do not.
-        with trainer.model.disable_adapter() if recipe.method in VIRTUAL else nullcontext():
-            trainer.evaluate()
-        before = losses.validation[0]
+        parameters = trained_weights(trainer.model)
+        watcher.measure_first = partial(_measure_first, trainer, recipe)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        losses.validation[0] = before
+    tokens = trainer.all_tokens()
     best_step = trainer.state.best_global_step or trainer.state.global_step
     result = TrainingResult(
         domain=domain,
@@ -156,11 +195,12 @@ def _train(
         train_rows=len(train),
         validation_rows=len(validation),
         longest=max(_length(row) for row in (*train, *validation)),
-        parameters=trained_weights(trainer.model),
+        parameters=parameters,
         device=torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         dtype=str(dtype).removeprefix("torch."),
-        tokens=trainer.tokens,
-        tokens_per_second=round(trainer.tokens / max(trainer.step_seconds, 1e-9), 1),
+        processes=everyone.num_processes,
+        tokens=tokens,
+        tokens_per_second=round(tokens / max(trainer.step_seconds, 1e-9), 1),
         seconds=round(time.monotonic() - started, 1),
         resumed_at=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
         peak_memory=torch.cuda.max_memory_allocated() if gpu else _peak_memory(),
@@ -168,8 +208,17 @@ def _train(
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         folder=folder,
     )
-    save(trainer.model, base, result.adapter)
+    weights = whole_weights(trainer)  # by all processes together
+    if everyone.is_main_process:
+        save(trainer.model, base, result.adapter, weights=weights)
     return result
+
+
+def _measure_first(trainer: Any, recipe: TrainingRecipe) -> None:
+    """Validation loss before the first step."""
+    # Matrices begin as no change at all, virtual tokens do not.
+    with trainer.model.disable_adapter() if recipe.method in VIRTUAL else nullcontext():
+        trainer.evaluate()
 
 
 def _trainer(
@@ -202,6 +251,12 @@ def _trainer(
     return AnswerTrainer(
         train_dataset=dataset(train), eval_dataset=dataset(validation), data_collator=collator, **given
     )
+
+
+def _is_first() -> bool:
+    from accelerate import PartialState
+
+    return bool(PartialState().is_main_process)
 
 
 def _length(row: Tokens | PairTokens) -> int:
@@ -250,13 +305,16 @@ def _explained(recipe: TrainingRecipe) -> Iterator[None]:
 
 
 def _silence() -> None:
+    import logging
     import warnings
 
     import datasets
-    from transformers.utils import logging
+    from transformers.utils import logging as of_transformers
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    of_transformers.set_verbosity_error()
+    of_transformers.disable_progress_bar()
+    # bitsandbytes looks for a faster kernel on a hub, and complains when it may not; PEFT imports it for every method.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", module=r"(torch|transformers|trl|peft|accelerate)\.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +29,18 @@ def train(
     no_register: Annotated[
         bool, typer.Option("--no-register", help="Leave the adapter in its run folder; register no version.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Share each step among so many processes of this host, on GPUs or CPUs.")
+    ] = 1,
+    accelerate_config: Annotated[
+        Path | None,
+        typer.Option(help="Configuration of accelerate that parts the model among them, by FSDP or DeepSpeed."),
+    ] = None,
+    hosts: Annotated[int, typer.Option(min=1, help="Hosts that share the training; run the command on each.")] = 1,
+    host_rank: Annotated[int, typer.Option(min=0, help="Which of them this is; host 0 builds and registers.")] = 0,
+    rendezvous: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the hosts meet: address and free port of host 0.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a domain's adapter on its data, and register it as the candidate.
@@ -39,6 +52,7 @@ def train(
     from locum.adapters.base import load_base
     from locum.adapters.domains import load_domain
     from locum.train.pipeline import train_domain
+    from locum.train.spread import Spread
 
     in_force = settings()
     outcome = train_domain(
@@ -48,6 +62,7 @@ def train(
         overrides=changes or [],
         fresh=fresh,
         register=not no_register,
+        spread=Spread(processes, hosts, host_rank, rendezvous, accelerate_config),
     )
     if as_json:
         print_json(
@@ -63,6 +78,9 @@ def train(
         )
         return
     tell_training(outcome)
+    if host_rank:
+        out.print("Host 0 registers it.")
+        return
     _tell_next(outcome)
 
 

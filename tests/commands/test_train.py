@@ -144,3 +144,21 @@ def test_an_unknown_recipe_key_is_refused(runner: CliRunner, domain_folder: Path
     result = runner.invoke(app, ["train", "legal", "--set", "steps=2"])
     assert isinstance(result.exception, BadInputError)
     assert "max_steps" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        (["--host-rank", "1"], "--rendezvous and --host-rank mean nothing on one host"),
+        (["--rendezvous", "here:1"], "--rendezvous and --host-rank mean nothing on one host"),
+        (["--hosts", "2"], "expected --rendezvous HOST:PORT, found None"),
+        (["--processes", "1", "--accelerate-config", "nonesuch.yaml"], "nonesuch.yaml: there is no such file"),
+    ],
+)
+def test_what_cannot_be_spread_is_refused_before_data_are_built(
+    runner: CliRunner, domain_folder: Path, base_record: Base, settings: Settings, asked: list[str], complaint: str
+) -> None:
+    result = runner.invoke(app, ["train", "legal", *asked])
+    assert isinstance(result.exception, BadInputError)
+    assert complaint in str(result.exception)
+    assert not settings.data_path("legal").exists()
