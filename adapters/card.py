@@ -24,6 +24,7 @@ NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Column = Literal["question", "answer", "system", "group", "topic", "chosen", "rejected"]
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 Format = Literal["conversations", "messages", "sharegpt", "alpaca", "completion", "preference"]
 
 
@@ -106,6 +107,10 @@ class DomainCard(_Strict):
     balance: BalanceCard = BalanceCard()
     preferences: Source | None = Field(None, description="preference pairs, for the methods dpo, orpo and kto")
     recipe: TrainingRecipe = TrainingRecipe()
+    tracking: list[Tracker] = Field(
+        ["tensorboard"],
+        description="where a training's figures go too: tensorboard (files in the run's folder), wandb, mlflow, trackio",
+    )
     suites: list[SuiteCard] = Field(min_length=1)
     gate: GateCard = GateCard()
     notices: list[str] = Field(min_length=1, description="what must be said to whoever reads an answer")

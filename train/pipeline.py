@@ -13,6 +13,7 @@ from locum.errors import BadInputError
 from locum.train.data.build import PREFERENCES, DataBuild, build_data, load_data
 from locum.train.recipe import with_overrides
 from locum.train.result import TrainingResult
+from locum.train.tracking import require_trackers
 
 if TYPE_CHECKING:
     from locum.adapters.base import Base
@@ -54,6 +55,7 @@ def train_domain(
     from locum.train.trainer import fit
 
     recipe = with_overrides(domain.card.recipe, overrides)
+    require_trackers(domain.card.tracking)
     if register:
         refuse_unservable(recipe)
     if recipe.method in ALIGNMENT and domain.card.preferences is None:
@@ -75,6 +77,7 @@ def train_domain(
         fresh=fresh,
         start=start,
         suites=domain.card.suites,
+        tracking=domain.card.tracking,
     )
     if not register:
         return TrainOutcome(result, data, None, new=False)

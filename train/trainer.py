@@ -32,10 +32,12 @@ from locum.train.methods import (
     train_in_full_precision,
     trained_weights,
 )
-from locum.train.result import RESULT_FILE, Losses, TrainingResult
+from locum.train.result import RESULT_FILE, Losses, Sample, TrainingResult
 from locum.train.rows import load_pairs, load_rows, longest_answer
 from locum.train.run import finished, last_checkpoint, run_digest, run_folder
+from locum.train.samples import Question, answers, choose_questions
 from locum.train.template import PairTokens, Template, Tokens
+from locum.train.tracking import trackers
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
@@ -53,6 +55,7 @@ def fit(
     fresh: bool,
     start: Start | None = None,
     suites: Sequence[SuiteCard] = (),
+    tracking: Sequence[str] = (),
 ) -> TrainingResult:
     """Train, or reuse the run with the same recipe, data and base model, or take it up where it was interrupted.
 
@@ -64,6 +67,7 @@ def fit(
         fresh: start over, whatever is there.
         start: the version that `recipe.start` names.
         suites: what will be asked, so that advice can tell of answers that would be cut off.
+        tracking: names of trackers that are told the figures.
 
     Raises:
         UnavailableError: a library is not installed.
@@ -81,8 +85,11 @@ def fit(
         load = load_pairs if recipe.method in ALIGNMENT else load_rows
         train: Rows = load(split_file(data_path, "train"), template, recipe.max_length)
         validation: Rows = load(split_file(data_path, "validation"), template, recipe.max_length)
+        asked = choose_questions(split_file(data_path, "validation"), template, pairs=recipe.method in ALIGNMENT)
         with _explained(recipe):
-            result = _train(folder, domain, digest, base, data, recipe, start, template, train, validation)
+            result = _train(
+                folder, domain, digest, base, data, recipe, start, template, train, validation, asked, tracking
+            )
         result = result.model_copy(update={"advice": _advice(result, [*train, *validation], suites)})
         unit = "nats a token" if recipe.method not in ALIGNMENT else recipe.method
         draw_losses(result.losses, result.best_step, f"{domain} on {base.name}", f"loss ({unit})", folder / "loss.png")
@@ -102,6 +109,8 @@ def _train(
     template: Template,
     train: Rows,
     validation: Rows,
+    asked: Sequence[Question],
+    tracking: Sequence[str],
 ) -> TrainingResult:
     # else TRL, when it is imported, silences vLLM for this process and the servers that it starts
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
@@ -118,6 +127,7 @@ def _train(
     steps = recipe.max_steps or math.ceil(recipe.epochs * _steps_an_epoch(len(train), recipe))
     marks = {max(1, round(steps * part / recipe.evaluations)) for part in range(1, recipe.evaluations + 1)}
     checkpoint = last_checkpoint(folder / "checkpoints")
+    resumed_at = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
     set_seed(recipe.seed)
     losses = Losses()
@@ -136,12 +146,19 @@ def _train(
         if recipe.method == "qlora":
             train_in_full_precision(trainer.model)
         watcher.trainer = trainer
+        followers = trackers(tracking, folder, recipe, resumed_at=resumed_at)
+        if not resumed_at:
+            _add(trainer, followers)
         # Matrices begin as no change at all, virtual tokens do not.
         with trainer.model.disable_adapter() if recipe.method in VIRTUAL else nullcontext():
             trainer.evaluate()
+            said_before = answers(trainer.model, template, asked)
+        if resumed_at:  # they know the measurement before the first step already
+            _add(trainer, followers)
         before = losses.validation[0]
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         losses.validation[0] = before
+        said_after = answers(trainer.model, template, asked)
     best_step = trainer.state.best_global_step or trainer.state.global_step
     result = TrainingResult(
         domain=domain,
@@ -162,14 +179,23 @@ def _train(
         tokens=trainer.tokens,
         tokens_per_second=round(trainer.tokens / max(trainer.step_seconds, 1e-9), 1),
         seconds=round(time.monotonic() - started, 1),
-        resumed_at=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
+        resumed_at=resumed_at,
         peak_memory=torch.cuda.max_memory_allocated() if gpu else _peak_memory(),
         agreement=watcher.agreement.get(best_step),
+        samples=[
+            Sample(question=each.text, expected=each.expected, before=before, after=after)
+            for each, before, after in zip(asked, said_before, said_after, strict=True)
+        ],
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         folder=folder,
     )
     save(trainer.model, base, result.adapter)
     return result
+
+
+def _add(trainer: Any, callbacks: Sequence[Any]) -> None:
+    for callback in callbacks:
+        trainer.add_callback(callback)
 
 
 def _trainer(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings
+from locum.commands.common import JsonOption, out, print_json, settings, table
 
 if TYPE_CHECKING:
     from locum.train.pipeline import TrainOutcome
+    from locum.train.result import Sample
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,6 +60,7 @@ def train(
                 "base": outcome.base.model_dump(mode="json") if outcome.base else None,
                 "run": str(outcome.result.folder),
                 "training": outcome.result.summary(),
+                "samples": [each.model_dump() for each in outcome.result.samples],
                 "data": outcome.data.model_dump(mode="json"),
             }
         )
@@ -85,8 +88,17 @@ def tell_training(outcome: TrainOutcome) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    if result.samples:
+        out.print()
+        out.print(table(None, ("question", "expected", "before", "after"), _in_lines(result.samples), cut=True))
+        out.print()
     for sentence in result.advice:
         out.print(f"[yellow]→[/] {sentence}", highlight=False, soft_wrap=True)
+
+
+def _in_lines(samples: Iterable[Sample]) -> Iterator[list[str]]:
+    for each in samples:
+        yield [" ".join(text.split()) for text in (each.question, each.expected, each.before, each.after)]
 
 
 def _tell_next(outcome: TrainOutcome) -> None:
