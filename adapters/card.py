@@ -109,7 +109,7 @@ class DomainCard(_Strict):
     recipe: TrainingRecipe = TrainingRecipe()
     tracking: list[Tracker] = Field(
         ["tensorboard"],
-        description="where a training's figures go too: tensorboard (files in the run's folder), wandb, mlflow, trackio",
+        description="where a training's figures go too: tensorboard (files in its folder), wandb, mlflow, trackio",
     )
     suites: list[SuiteCard] = Field(min_length=1)
     gate: GateCard = GateCard()

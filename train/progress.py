@@ -6,6 +6,7 @@ Importing this module imports transformers: do it inside the function that train
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -20,10 +21,19 @@ from locum.train.result import Agreement, Losses
 class Watcher(TrainerCallback):  # type: ignore[misc]
     """Shows progress, keeps the losses, says when to measure and save, and stops a training that diverged."""
 
-    def __init__(self, label: str, losses: Losses, marks: set[int], total: int) -> None:
+    def __init__(
+        self,
+        label: str,
+        losses: Losses,
+        marks: set[int],
+        total: int,
+        measured: Callable[[float], None] | None = None,
+    ) -> None:
         self.losses = losses
         self.marks = marks
         """Steps after which validation loss is measured and a checkpoint written."""
+        self.measured = measured
+        """Told each validation loss after the first step."""
         self.trainer: Measured | None = None
         self.agreement: dict[int, Agreement] = {}
         """With validation pairs, by the step after which it was measured."""
@@ -70,6 +80,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
                     hint="lower the learning rate, for example --set learning_rate=1e-4",
                 )
             losses[step] = logs[key]
+            if key == "eval_loss" and step and self.measured is not None:
+                self.measured(logs[key])
         if "eval_rewards/margins" in logs:
             self.agreement[step] = Agreement(
                 margin=logs["eval_rewards/margins"], accuracy=logs.get("eval_rewards/accuracies")

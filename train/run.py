@@ -29,6 +29,11 @@ def run_digest(recipe: TrainingRecipe, data: DataRecord, base: Base, start: str 
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
 
 
+def run_name(domain: str, digest: str) -> str:
+    """Name of a run's folder."""
+    return f"{domain}-{digest[:12]}"
+
+
 @contextmanager
 def run_folder(runs: Path, name: str, *, fresh: bool) -> Iterator[Path]:
     """The folder of a run, for one process at a time.
@@ -77,3 +82,10 @@ def last_checkpoint(folder: Path) -> Path | None:
             continue
         whole.append((step, path))
     return max(whole)[1] if whole else None
+
+
+def write(file: Path, text: str) -> None:
+    """Put a file of a run in place whole."""
+    part = file.with_name(f".{file.name}")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(file)

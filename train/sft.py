@@ -12,14 +12,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
+from locum.train.batch import has_plain_logits
 from locum.train.measured import Measured
 from locum.train.template import IGNORED, Tokens
-
-# Settings of models whose logits are more than the output layer's product; TRL knows how to treat each.
-_SCALED_LOGITS = (
-    "final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling",
-    "output_router_logits", "num_local_experts", "num_experts",
-)  # fmt: skip
 
 
 class AnswerTrainer(Measured, SFTTrainer):  # type: ignore[misc]
@@ -42,11 +37,6 @@ class AnswerTrainer(Measured, SFTTrainer):  # type: ignore[misc]
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = selected_loss(plain, inputs, num_items_in_batch)
         return (loss, {"loss": loss}) if return_outputs else loss
-
-
-def has_plain_logits(config: Any) -> bool:
-    """Whether a model's logits are the output layer's product and nothing more."""
-    return not any(getattr(config.get_text_config(), name, None) for name in _SCALED_LOGITS)
 
 
 def selected_loss(model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: Any = None) -> torch.Tensor:

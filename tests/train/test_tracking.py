@@ -1,4 +1,4 @@
-"""What trackers are told, read back from TensorBoard's files: losses, speed, and the schedules that the recipe names."""
+"""What trackers are told, read back from TensorBoard's files: losses, speed, and the recipe's schedules."""
 
 from __future__ import annotations
 
