@@ -2,8 +2,7 @@
 
 The estimate adds up what must be held at once at the fullest moment: in the backward pass over the largest batch.
 Weights, gradients and Adam's two moments are counted exactly. What a layer keeps for its backward pass is counted for
-the layers of the Llama family: others keep about as much. Against real runs
-on a CPU the sum was right within a quarter.
+the layers of the Llama family: others keep about as much. The sum was within a quarter of what real runs on a CPU took.
 """
 
 from __future__ import annotations
@@ -24,9 +23,10 @@ from locum.train.methods import Start
 from locum.train.shape import BaseShape, adapted_modules, read_shape, trained_parameters
 from locum.train.template import IGNORED, PairTokens, Template, Tokens
 
-LIBRARIES = 800_000_000  # bytes of Python and the libraries, on a GPU of its context
+LIBRARIES = 700_000_000  # bytes of Python and the libraries, on a GPU of its context
 FOUR_BITS = 0.516  # bytes a weight in NF4 with double quantisation
-WORKING = 4  # layers' worth of tensors that come and go, and of gaps between them
+# Layers' worth of tensors that come and go, with the gaps between them, as measured.
+WORKING, RECOMPUTING = 2, 8
 CHECKPOINTS = 3  # the best, the last and the one that is being written
 
 
@@ -148,10 +148,9 @@ class Job:
     def _base_bytes(self, wide: int) -> float:
         if self.recipe.method != "qlora":
             return float(self.shape.parameters * wide)
-        in_four_bits = sum(outputs * inputs for outputs, inputs in self.shape.linear.values())
-        # One matrix at a time is unpacked; what is not in four bits is held in full precision.
-        unpacked = max(outputs * inputs for outputs, inputs in self.shape.linear.values())
-        return in_four_bits * FOUR_BITS + (self.shape.parameters - in_four_bits) * 4 + unpacked * wide
+        matrices = [outputs * inputs for outputs, inputs in self.shape.linear.values()]
+        beside = (self.shape.parameters - sum(matrices)) * 4  # in full precision
+        return sum(matrices) * FOUR_BITS + beside + max(matrices, default=0) * wide  # one at a time is unpacked
 
     def _kept_a_token(self, wide: int) -> float:
         """Bytes that all layers keep of one token for the backward pass."""
@@ -166,8 +165,9 @@ class Job:
         if recipe.method == "dora":
             outputs = sum(outputs for outputs, _ in adapted_modules(shape, recipe).values())
             layer += 3 * outputs / shape.layers * wide  # what comes out, before and after it is scaled
-        kept = shape.hidden * wide if recipe.gradient_checkpointing else layer
-        return shape.layers * kept + WORKING * layer
+        if recipe.gradient_checkpointing:
+            return shape.layers * shape.hidden * wide + RECOMPUTING * layer
+        return (shape.layers + WORKING) * layer
 
 
 def require_room(job: Job, runs: Path) -> None:

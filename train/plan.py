@@ -176,4 +176,5 @@ def _operations_a_token(job: Job) -> float:
     """Floating-point operations: two a weight forward, two back to what came in, two for a weight that is trained."""
     passes = 3 if job.recipe.method == "full" else 2
     passes += job.recipe.gradient_checkpointing + (job.recipe.method in {"dpo", "kto"})  # done twice; the reference's
-    return 2.0 * passes * sum(outputs * inputs for outputs, inputs in job.shape.linear.values())
+    matrices = sum(outputs * inputs for outputs, inputs in job.shape.linear.values())
+    return 2.0 * passes * (matrices or job.shape.parameters)

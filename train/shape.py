@@ -55,7 +55,7 @@ def read_shape(base: Base) -> BaseShape:
 
     whole = AutoConfig.from_pretrained(base.path)
     config = whole.get_text_config()
-    hidden, heads = config.hidden_size, config.num_attention_heads
+    hidden, heads = config.hidden_size, getattr(config, "num_attention_heads", None) or 1  # none: no attention
     head = getattr(config, "head_dim", None) or hidden // heads
     return BaseShape(
         config=config,

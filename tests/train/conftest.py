@@ -39,11 +39,12 @@ def fit_legal(settings: Settings, base_record: Base, built: DataBuild) -> Callab
         fresh: bool = False,
         base: Base = base_record,
         tracking: Sequence[str] = (),
+        force: bool = False,
         **fields: Any,
     ) -> TrainingResult:
         recipe = TrainingRecipe.model_validate({**RECIPE.model_dump(), **fields})
         data = settings.data_path("legal")
-        return fit("legal", base, data, built.record, recipe, runs, fresh=fresh, tracking=tracking)
+        return fit("legal", base, data, built.record, recipe, runs, fresh=fresh, tracking=tracking, force=force)
 
     return run
 

@@ -116,7 +116,7 @@ def test_disk_is_what_checkpoints_take(
         fit_legal(rank=64)
     [folder] = settings.runs.glob("legal-*")
     assert plan_legal(rank=64)[0].state == "interrupted"
-    sizes = [sum(file.stat().st_size for file in each.iterdir()) for each in folder.glob("checkpoints/*")]
+    sizes = [sum(file.stat().st_size for file in each.iterdir()) for each in folder.glob("checkpoints/checkpoint-*")]
     left = sum(file.stat().st_size for file in (folder / "adapter").iterdir())
     assert len(sizes) == 2
     assert plan.disk.needed == pytest.approx(3 * max(sizes) + left, rel=0.1)
@@ -217,7 +217,7 @@ print(json.dumps({"peak": result.peak_memory, "parameters": result.parameters}))
     ids=str,
 )
 def test_memory_is_within_a_third_of_what_a_training_takes(bases: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
-    """All in all, and without what the libraries take within a half."""
+    """All in all; without what the libraries take, by less than twice."""
     asked = "What is permissive about the licence of number " + " ".join(map(str, range(60)))
     if fields.get("method") == "dpo":
         rows = [
@@ -243,4 +243,4 @@ def test_memory_is_within_a_third_of_what_a_training_takes(bases: Path, tmp_path
     needed = job.memory().needed
     assert job.parameters == measured["parameters"]
     assert needed == pytest.approx(measured["peak"], rel=1 / 3)
-    assert needed - LIBRARIES == pytest.approx(measured["peak"] - LIBRARIES, rel=1 / 2)
+    assert 1 / 2 < (needed - LIBRARIES) / (measured["peak"] - LIBRARIES) < 2
