@@ -39,6 +39,9 @@ def draw_trials(trials: Sequence[tuple[Mapping[str, float], float, bool]], title
         for values, loss, best in trials:
             axes.scatter(values[name], loss, color="#c2410c" if best else "#9ab8d6", s=60 if best else 30)
         axes.set(xlabel=name.replace("_", " "), xscale="log" if name == "learning_rate" else "linear")
+        told = sorted({edge(values[name] for values, _, _ in trials) for edge in (min, max)})
+        axes.set_xticks(told, [f"{value:g}" for value in told])
+        axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("validation loss")
     figure.suptitle(title)

@@ -158,7 +158,7 @@ def sweep(
     same = [run_digest(recipe, data, base, start.digest if start else None), RANKS, RATES, EPOCHS, FIRST]
     digest = hashlib.sha256(json.dumps(same).encode()).hexdigest()
     with run_folder(runs, run_name(f"{domain}-sweep", digest), fresh=fresh) as folder:
-        done = _read(folder, domain, recipe)
+        done, trained = _read(folder, domain, recipe), set()
         for number in range(trials):
             asked = study.ask()
             values = _values(asked, recipe)
@@ -169,6 +169,7 @@ def sweep(
                 Console(stderr=True).print(f"Trial {number + 1} of {trials}: {written(values)}", highlight=False)
                 trial = _try(number, values, asked, one, fresh=fresh)
                 done = done.with_trial(trial)
+                trained.add(number)
                 write(folder / SWEEP_FILE, done.model_dump_json(indent=2))
                 _drop_losers(done, runs)
             _tell(study, asked, trial)
@@ -179,11 +180,13 @@ def sweep(
                 hint="start from a lower learning rate, for example --set learning_rate=1e-4",
             )
         draw_trials(
-            [(trial.values, trial.losses[-1], trial is done.best) for trial in done.trials if trial.losses],
+            [(trial.values, min(trial.losses), trial == done.best) for trial in done.trials if trial.losses],
             f"{domain} on {base.name}: {trials} trials",
             done.picture,
         )
-        return done, one(done.best.values, fresh=False)
+        best = one(done.best.values, fresh=False)
+        now = done.best.number in trained and not done.best.found
+        return done, best.model_copy(update={"reused": best.reused and not now})
 
 
 def written(values: dict[str, float]) -> str:

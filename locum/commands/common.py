@@ -36,12 +36,8 @@ def print_json(data: Any) -> None:
     sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], *, cut: bool = False) -> Table:
-    """A table with text on the left and numbers on the right. Text is shown as it is: brackets in it are no markup.
-
-    Args:
-        cut: show a row in one line, and cut what has no room.
-    """
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table with text on the left and numbers on the right. Text is shown as it is: brackets in it are no markup."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -52,9 +48,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     )
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
-        made.add_column(
-            column, justify="right" if numeric else "left", overflow="ellipsis" if cut else "fold", no_wrap=cut
-        )
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     return made

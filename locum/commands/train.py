@@ -187,15 +187,18 @@ def tell_training(outcome: TrainOutcome) -> None:
         )
     if result.samples:
         out.print()
-        out.print(table(None, ("question", "expected", "before", "after"), _in_lines(result.samples), cut=True))
+        out.print(table(None, ("question", "expected", "before", "after"), _in_lines(result.samples)))
         out.print()
     for sentence in result.advice:
         out.print(f"[yellow]→[/] {sentence}", highlight=False, soft_wrap=True)
 
 
 def _in_lines(samples: Iterable[Sample]) -> Iterator[list[str]]:
+    """Rows of a table, each text in a line and cut to its share of the width."""
+    share = max(10, out.width // 4 - 2)
     for each in samples:
-        yield [" ".join(text.split()) for text in (each.question, each.expected, each.before, each.after)]
+        texts = (" ".join(text.split()) for text in (each.question, each.expected, each.before, each.after))
+        yield [text if len(text) <= share else f"{text[: share - 1].rstrip('…')}…" for text in texts]
 
 
 def _tell_next(outcome: TrainOutcome) -> None:

@@ -180,6 +180,7 @@ def test_only_the_best_of_a_sweep_is_registered_and_its_manifest_says_so(
     [version] = Registry.open(settings).versions("legal")
     assert made["version"] == version.name == "legal@1"
     assert version.training["sweep"]["trials"] == 2
+    assert (made["new"], made["reused"]) == (True, False)
     assert version.rank == version.training["sweep"]["values"]["rank"]
     said = runner.invoke(app, asked, catch_exceptions=False).stdout
     assert "legal: 2 trials" in said
@@ -190,7 +191,8 @@ def test_a_training_shows_questions_with_the_answers_before_and_after(
     runner: CliRunner, domain_folder: Path, base_record: Base, settings: Settings
 ) -> None:
     said = runner.invoke(app, ["train", "legal", *QUICK], catch_exceptions=False).stdout
-    assert "question" in said and "before" in said and "after" in said
+    assert all(column in said for column in ("question", "expected", "before", "after"))
+    assert "in legal?" in said and "It is" in said
     [events] = settings.runs.glob("*/tensorboard/events*")  # by default, and nowhere else
     assert events.stat().st_size > 0
 
