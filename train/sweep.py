@@ -286,8 +286,9 @@ def _read(folder: Path, domain: str, recipe: TrainingRecipe) -> Sweep:
 
 def _drop_losers(done: Sweep, runs: Path) -> None:
     """Remove the weights of trials that are not the best, but for runs that were there before the sweep."""
+    kept = {trial.run for trial in done.trials if trial.found} | ({done.best.run} if done.best else set())
     for trial in done.trials:
-        if trial.found or trial == done.best:
+        if trial.run in kept:  # two trials may have the same values
             continue
         for name in ("adapter", "checkpoint", "checkpoints"):
             shutil.rmtree(runs / trial.run / name, ignore_errors=True)

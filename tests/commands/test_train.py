@@ -172,6 +172,20 @@ def test_what_does_not_fit_is_planned_and_refused(
     assert runner.invoke(app, ["train", "legal", "--plan", "--force", *QUICK]).exit_code == 0
 
 
+def test_alignment_is_planned_with_the_weights_of_its_start_and_answers_before_and_after(
+    runner: CliRunner, preferring: Path, base_record: Base
+) -> None:
+    runner.invoke(app, ["train", "legal", *QUICK], catch_exceptions=False)
+    asked = ["train", "legal", "--json", "--set", "method=dpo", "--set", "start=legal@1", "--set", "max_steps=2"]
+    plan = json.loads(runner.invoke(app, [*asked, "--plan"], catch_exceptions=False).stdout)
+    made = json.loads(runner.invoke(app, asked, catch_exceptions=False).stdout)
+    result = json.loads((Path(made["run"]) / "training.json").read_text())
+    assert (plan["parameters"], plan["steps"], plan["run"]) == (result["parameters"], result["steps"], made["run"])
+    assert "rank" not in plan["recipe"]
+    assert [sample["expected"] for sample in made["samples"]] == ["Yes, it is."] * 3
+    assert made["samples"] == result["samples"]
+
+
 def test_only_the_best_of_a_sweep_is_registered_and_its_manifest_says_so(
     runner: CliRunner, domain_folder: Path, base_record: Base, settings: Settings
 ) -> None:
