@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
 
 from locum.adapters.base import Base
 from locum.adapters.manifest import DataRecord
@@ -89,7 +90,8 @@ def make_plan(
         BadInputError: as `fit` would: rows that are too long, a template without a place for the answer, target
             modules that the base model has not.
     """
-    template, train, validation = load_splits(base, data_path, recipe)
+    with Console(stderr=True).status(f"reading the rows of {domain}"):
+        template, train, validation = load_splits(base, data_path, recipe)
     job = Job.of(base, recipe, start, template, train)
     digest = run_digest(recipe, data, base, start.digest if start else None)
     folder = runs / run_name(domain, digest)
