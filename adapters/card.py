@@ -30,6 +30,7 @@ Column = Literal[
 ]  # fmt: skip
 Format = Literal["conversations", "messages", "sharegpt", "alpaca", "completion", "preference", "interview", "log"]
 Speaker = Literal["user", "assistant", "system", "skip"]
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
 class _Strict(BaseModel):
@@ -115,6 +116,10 @@ class DomainCard(_Strict):
     balance: BalanceCard = BalanceCard()
     preferences: Source | None = Field(None, description="preference pairs, for the methods dpo, orpo and kto")
     recipe: TrainingRecipe = TrainingRecipe()
+    tracking: list[Tracker] = Field(
+        ["tensorboard"],
+        description="where a training's figures go too: tensorboard (files in its folder), wandb, mlflow, trackio",
+    )
     suites: list[SuiteCard] = Field(min_length=1)
     gate: GateCard = GateCard()
     notices: list[str] = Field(min_length=1, description="what must be said to whoever reads an answer")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, field_validator, model_validator
 
 Method = Literal["lora", "qlora", "dora", "full", "prefix", "prompt", "dpo", "orpo", "kto"]
 
@@ -96,12 +96,14 @@ class TrainingRecipe(BaseModel):
         """All fields that mean something, as JSON holds them."""
         return self.model_dump(mode="json", exclude=set(self.idle))
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _learning_rate_of_the_method(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("learning_rate") is None:
-            return {**data, "learning_rate": _LEARNING_RATES.get(str(data.get("method")), 1e-3)}
-        return data
+    def _learning_rate_of_the_method(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(data, dict) or data.get("learning_rate") is not None:
+            return validate(data)
+        recipe = validate({**data, "learning_rate": _LEARNING_RATES.get(str(data.get("method")), 1e-3)})
+        recipe.model_fields_set.discard("learning_rate")  # nobody set it
+        return recipe
 
     @model_validator(mode="after")
     def _no_idle_field(self) -> TrainingRecipe:

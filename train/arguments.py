@@ -12,6 +12,7 @@ def arguments(recipe: TrainingRecipe, checkpoints: Path, steps: int, *, gpu: boo
     """The configuration of the method's trainer, in each of so many processes."""
     given: dict[str, Any] = {
         "output_dir": str(checkpoints),
+        "run_name": checkpoints.parent.name,  # for trackers
         "max_steps": steps,
         "per_device_train_batch_size": recipe.batch_size // processes,
         "per_device_eval_batch_size": recipe.batch_size // processes,

@@ -14,10 +14,37 @@ from typing import Any
 
 import torch
 
+from locum.adapters.recipe import VIRTUAL, TrainingRecipe
 from locum.train.template import IGNORED
 
+# Settings of models whose logits are more than the output layer's product; TRL knows how to treat each.
+_SCALED_LOGITS = (
+    "final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling",
+    "output_router_logits", "num_local_experts", "num_experts",
+)  # fmt: skip
 # Models whose attention depends on mask and positions alone.
 _SHARING = {"llama", "mistral", "qwen2", "qwen3"}
+
+
+def collator(recipe: TrainingRecipe, tokenizer: Any, config: Any, *, gpu: bool) -> Collator:
+    """What makes the batches of a training on conversations.
+
+    Args:
+        config: the base model's, of the text part where it has several.
+    """
+    # Only where our own loss is in force: TRL's counts tokens by the mask, and kernels of GPUs want no block mask.
+    # Noise on the embeddings is measured by the length of a row, so that each row must be one conversation.
+    plain = not gpu and recipe.method not in VIRTUAL and recipe.neftune is None and has_plain_logits(config)
+    return Collator(
+        pad_token_id=tokenizer.pad_token_id or 0,
+        hidden_size=config.hidden_size,
+        share=plain and can_share(config),
+    )
+
+
+def has_plain_logits(config: Any) -> bool:
+    """Whether a model's logits are the output layer's product and nothing more."""
+    return not any(getattr(config.get_text_config(), name, None) for name in _SCALED_LOGITS)
 
 
 def can_share(config: Any) -> bool:

@@ -34,6 +34,7 @@ class Job(_Note):
     runs: Path
     start: Start | None
     suites: list[SuiteCard]
+    tracking: list[str]
     processes: int
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from locum.adapters.domains import Domain
 from locum.adapters.recipe import ALIGNMENT, TrainingRecipe
@@ -13,16 +13,20 @@ from locum.errors import BadInputError, NotFoundError, UnavailableError
 from locum.train.data.build import PREFERENCES, DataBuild, build_data, load_build, load_data
 from locum.train.job import Job
 from locum.train.launch import launch
-from locum.train.recipe import with_overrides
+from locum.train.recipe import origins, with_overrides
 from locum.train.result import TrainingResult
 from locum.train.run import finished, run_digest, run_name
 from locum.train.spread import ALONE, Spread, check_spread
+from locum.train.tracking import require_trackers
 
 if TYPE_CHECKING:
     from locum.adapters.base import Base
     from locum.adapters.manifest import Manifest
     from locum.settings import Settings
+    from locum.train.memory import Footprint
     from locum.train.methods import Start
+    from locum.train.plan import Plan
+    from locum.train.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,17 @@ class TrainOutcome:
     """What came of the method `full`: a base model of its own, where it was to be registered."""
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What a training begins with."""
+
+    recipe: TrainingRecipe
+    start: Start | None
+    data: DataBuild
+    learnt: Path
+    """The folder of the data that the method learns from."""
+
+
 def train_domain(
     settings: Settings,
     domain: Domain,
@@ -48,6 +63,7 @@ def train_domain(
     fresh: bool,
     register: bool,
     spread: Spread = ALONE,
+    force: bool = False,
 ) -> TrainOutcome:
     """Build a domain's data, train its adapter and register it; what is done already is reused.
 
@@ -57,39 +73,131 @@ def train_domain(
         register: let the adapter into the registry, where it becomes the candidate; what the method `full` makes
             becomes a base model.
         spread: on how many processes of how many hosts to train.
+        force: train even where the estimate says that memory or disk will not do.
 
     Raises:
         LocumError: as `build_data`, `with_overrides`, `fit`, `Registry.register` and `pull` raise them.
         BadInputError: the recipe asks for what the domain has not, or no server could hold.
+        UnavailableError: a tracker that the card names is not installed.
     """
     from locum.train.trainer import fit
 
     recipe, start = _recipe(settings, domain, base, overrides, spread, register=register)
     if spread.host_rank:
         return _take_part(settings, domain, base, recipe, start, spread, fresh=fresh)
-    data_path = settings.data_path(domain.name)
-    data = build_data(domain, data_path, reviews=settings.reviews_path(domain.name))
-    learnt = data_path / PREFERENCES if recipe.method in ALIGNMENT else data_path
+    given = _build(settings, domain, recipe, start)
     result = fit(
         domain.name,
         base,
-        learnt,
-        load_data(learnt),
-        recipe,
+        given.learnt,
+        load_data(given.learnt),
+        given.recipe,
         settings.runs,
         fresh=fresh,
-        start=start,
+        start=given.start,
         suites=domain.card.suites,
+        tracking=domain.card.tracking,
         spread=spread,
+        force=force,
     )
+    return _outcome(settings, domain, base, given, result, result.summary(), register=register)
+
+
+def plan_domain(
+    settings: Settings, domain: Domain, base: Base, *, overrides: Sequence[str], register: bool
+) -> tuple[Plan, Footprint]:
+    """What `train_domain` would do, and what `require_room` judges of it. Builds the data; loads no model.
+
+    Raises:
+        LocumError: as `train_domain` raises them before it trains.
+    """
+    from locum.train.plan import make_plan
+
+    given = _given(settings, domain, base, overrides, register=register)
+    return make_plan(
+        domain.name,
+        base,
+        given.learnt,
+        load_data(given.learnt),
+        given.recipe,
+        settings.runs,
+        origins=origins(domain.card.recipe, overrides),
+        start=given.start,
+    )
+
+
+def sweep_domain(
+    settings: Settings,
+    domain: Domain,
+    base: Base,
+    *,
+    overrides: Sequence[str],
+    trials: int,
+    fresh: bool,
+    register: bool,
+    force: bool = False,
+) -> tuple[TrainOutcome, Sweep]:
+    """Search the recipe's rank, learning rate and epochs, and register the best adapter alone.
+
+    Raises:
+        LocumError: as `train_domain` and `sweep` raise them.
+    """
+    from locum.train.sweep import sweep
+
+    given = _given(settings, domain, base, overrides, register=register)
+    found, result = sweep(
+        domain.name,
+        base,
+        given.learnt,
+        load_data(given.learnt),
+        given.recipe,
+        settings.runs,
+        trials=trials,
+        fresh=fresh,
+        start=given.start,
+        suites=domain.card.suites,
+        tracking=domain.card.tracking,
+        force=force,
+    )
+    training = {**result.summary(), "sweep": found.summary()}
+    return _outcome(settings, domain, base, given, result, training, register=register), found
+
+
+def _given(settings: Settings, domain: Domain, base: Base, overrides: Sequence[str], *, register: bool) -> _Given:
+    """Check what a training of one process is asked for, and build its data."""
+    return _build(settings, domain, *_recipe(settings, domain, base, overrides, ALONE, register=register))
+
+
+def _build(settings: Settings, domain: Domain, recipe: TrainingRecipe, start: Start | None) -> _Given:
+    data_path = settings.data_path(domain.name)
+    data = build_data(domain, data_path, reviews=settings.reviews_path(domain.name))
+    return _Given(recipe, start, data, data_path / PREFERENCES if recipe.method in ALIGNMENT else data_path)
+
+
+def _outcome(
+    settings: Settings,
+    domain: Domain,
+    base: Base,
+    given: _Given,
+    result: TrainingResult,
+    training: dict[str, Any],
+    *,
+    register: bool,
+) -> TrainOutcome:
+    """Register what was trained, unless it is there or is not to be.
+
+    Args:
+        training: what the manifest records of it.
+    """
     if not register:
-        return TrainOutcome(result, data, None, new=False)
-    if recipe.method == "full":
-        return TrainOutcome(result, data, None, new=not result.reused, base=_as_base(settings, base, result))
+        return TrainOutcome(result, given.data, None, new=False)
+    if result.recipe.method == "full":
+        return TrainOutcome(result, given.data, None, new=not result.reused, base=_as_base(settings, base, result))
     there = _registered(settings, domain.name, result.adapter, base)
     if there is not None:
-        return TrainOutcome(result, data, there, new=False)
-    return TrainOutcome(result, data, _register(settings, domain, base, result, data_path), new=True)
+        return TrainOutcome(result, given.data, there, new=False)
+    manifest = _register(settings, domain, base, result, training)
+    return TrainOutcome(result, given.data, manifest, new=True)
 
 
 def _recipe(
@@ -106,6 +214,7 @@ def _recipe(
             f"method {recipe.method} learns from preference pairs, and the card of {domain.name} names none",
             hint="give `preferences:` in the card, with the same fields as `source:`",
         )
+    require_trackers(domain.card.tracking)
     if spread != ALONE:
         check_spread(spread, recipe)
     return _start(settings, recipe, base)
@@ -134,6 +243,7 @@ def _take_part(
             runs=settings.runs,
             start=start,
             suites=domain.card.suites,
+            tracking=list(domain.card.tracking),
             processes=spread.processes,
         )
         settings.runs.mkdir(parents=True, exist_ok=True)
@@ -192,17 +302,20 @@ def _registered(settings: Settings, domain: str, adapter: Path, base: Base) -> M
     return Registry.open(settings).find(domain, artifact_digest(adapter), base.fingerprint)
 
 
-def _register(settings: Settings, domain: Domain, base: Base, result: TrainingResult, data_path: Path) -> Manifest:
+def _register(
+    settings: Settings, domain: Domain, base: Base, result: TrainingResult, training: dict[str, Any]
+) -> Manifest:
     from locum.adapters.probes import make_probes, probe_prompts
     from locum.adapters.registry import Registry
 
+    prompts = probe_prompts(domain, settings.data_path(domain.name))
     return Registry.open(settings).register(
         domain.name,
         result.adapter,
         base=base,
         recipe=result.recipe.in_force(),
         data=result.data,
-        training=result.summary(),
-        probes=make_probes(base.path, result.adapter, probe_prompts(domain, data_path)),
+        training=training,
+        probes=make_probes(base.path, result.adapter, prompts),
         created_by=settings.user,
     )

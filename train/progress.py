@@ -22,10 +22,19 @@ from locum.train.result import Agreement, Losses
 class Watcher(TrainerCallback):  # type: ignore[misc]
     """Shows progress, keeps the losses, says when to measure and save, and stops a training that diverged."""
 
-    def __init__(self, label: str, losses: Losses, marks: set[int], total: int) -> None:
+    def __init__(
+        self,
+        label: str,
+        losses: Losses,
+        marks: set[int],
+        total: int,
+        measured: Callable[[float], None] | None = None,
+    ) -> None:
         self.losses = losses
         self.marks = marks
         """Steps after which validation loss is measured and a checkpoint written."""
+        self.measured = measured
+        """Told each validation loss after the first step."""
         self.trainer: Measured | None = None
         self.measure_first: Callable[[], None] = lambda: None
         """Called when training begins anew. Not before it: a model that was measured is never made ready to share."""
@@ -76,6 +85,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
                     hint="lower the learning rate, for example --set learning_rate=1e-4",
                 )
             losses[step] = logs[key]
+            if key == "eval_loss" and step and self.measured is not None:
+                self.measured(logs[key])
         if "eval_rewards/margins" in logs:
             self.agreement[step] = Agreement(
                 margin=logs["eval_rewards/margins"], accuracy=logs.get("eval_rewards/accuracies")

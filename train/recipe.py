@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
 
 from locum.adapters.recipe import TrainingRecipe, idle_fields
 from locum.errors import BadInputError
+
+Origin = Literal["card", "--set", "default"]
 
 
 def with_overrides(recipe: TrainingRecipe, overrides: Sequence[str]) -> TrainingRecipe:
@@ -21,6 +23,28 @@ def with_overrides(recipe: TrainingRecipe, overrides: Sequence[str]) -> Training
     Raises:
         BadInputError: not of that form, an unknown key (lists the keys), or a value that the recipe does not take.
     """
+    changes = _changes(overrides)
+    try:
+        return TrainingRecipe.model_validate({**_still_meant(recipe, changes), **changes})
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"--set {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']} (found {problem['input']!r})"
+            for problem in error.errors()
+        )
+        raise BadInputError(wrong) from None
+
+
+def origins(card: TrainingRecipe, overrides: Sequence[str]) -> dict[str, Origin]:
+    """Where the value of each field comes from, in the recipe that `with_overrides` makes of a card's."""
+    changes = _changes(overrides)
+    from_card = card.model_fields_set & set(_still_meant(card, changes))
+    return {
+        name: "--set" if name in changes else "card" if name in from_card else "default"
+        for name in TrainingRecipe.model_fields
+    }
+
+
+def _changes(overrides: Sequence[str]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for override in overrides:
         key, separator, value = override.partition("=")
@@ -34,14 +58,7 @@ def with_overrides(recipe: TrainingRecipe, overrides: Sequence[str]) -> Training
             changes[key] = _number(yaml.safe_load(value))
         except yaml.YAMLError:
             raise BadInputError(f"--set {override}: {value!r} cannot be read as a value") from None
-    try:
-        return TrainingRecipe.model_validate({**_still_meant(recipe, changes), **changes})
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"--set {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']} (found {problem['input']!r})"
-            for problem in error.errors()
-        )
-        raise BadInputError(wrong) from None
+    return changes
 
 
 def _still_meant(recipe: TrainingRecipe, changes: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,15 @@ class Agreement(_Record):
     accuracy: float | None = Field(description="share of pairs whose chosen answer has the higher reward; not of kto")
 
 
+class Sample(_Record):
+    """A validation question, answered before and after the training."""
+
+    question: str
+    expected: str
+    before: str = Field(description="by the base model, or the start")
+    after: str
+
+
 class TrainingResult(_Record):
     """training.json: everything about one training run."""
 
@@ -61,6 +70,7 @@ class TrainingResult(_Record):
     resumed_at: int = Field(description="the step that an interrupted run was taken up at; 0 when it was not")
     peak_memory: int = Field(description="bytes: of the (first) process on a CPU, of its device on a GPU")
     agreement: Agreement | None = Field(None, description="of dpo, orpo and kto: with the validation pairs")
+    samples: list[Sample] = Field([], description="a few validation questions, answered before and after")
     versions: dict[str, str] = Field(description="of Python and the libraries")
     advice: list[str] = Field([], description="what the losses say, and what to change")
     folder: Path = Field(Path(), exclude=True)

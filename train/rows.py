@@ -6,9 +6,27 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from locum.adapters.base import Base
 from locum.adapters.conversations import Conversation, read_conversations, read_preferences
+from locum.adapters.recipe import ALIGNMENT, TrainingRecipe
 from locum.errors import BadInputError
+from locum.train.data.build import split_file
 from locum.train.template import IGNORED, PairTokens, Template, Tokens
+
+Rows = list[Tokens] | list[PairTokens]
+
+
+def load_splits(base: Base, data_path: Path, recipe: TrainingRecipe) -> tuple[Template, Rows, Rows]:
+    """The base model's template, and the tokens of the training and validation rows that the recipe learns from.
+
+    Raises:
+        BadInputError: as `load_rows` and `load_pairs` raise it.
+    """
+    template = Template.load(base.path, recipe.thinking)
+    load = load_pairs if recipe.method in ALIGNMENT else load_rows
+    train: Rows = load(split_file(data_path, "train"), template, recipe.max_length)
+    validation: Rows = load(split_file(data_path, "validation"), template, recipe.max_length)
+    return template, train, validation
 
 
 def load_rows(file: Path, template: Template, max_length: int) -> list[Tokens]:

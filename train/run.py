@@ -82,3 +82,10 @@ def last_checkpoint(folder: Path) -> Path | None:
             continue
         whole.append((step, path))
     return max(whole)[1] if whole else None
+
+
+def write(file: Path, text: str) -> None:
+    """Put a file of a run in place whole."""
+    part = file.with_name(f".{file.name}")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(file)

@@ -12,15 +12,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
+from locum.train.batch import has_plain_logits
 from locum.train.dealt import Dealt
 from locum.train.measured import Measured
 from locum.train.template import IGNORED, Tokens
-
-# Settings of models whose logits are more than the output layer's product; TRL knows how to treat each.
-_SCALED_LOGITS = (
-    "final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling",
-    "output_router_logits", "num_local_experts", "num_experts",
-)  # fmt: skip
 
 
 class AnswerTrainer(Measured, Dealt, SFTTrainer):  # type: ignore[misc]
@@ -71,11 +66,6 @@ def _give_selected_loss(model: Any) -> None:
         return CausalLMOutput(loss=selected_loss(model, {**inputs, "labels": labels}, num_items_in_batch))
 
     model.forward = forward
-
-
-def has_plain_logits(config: Any) -> bool:
-    """Whether a model's logits are the output layer's product and nothing more."""
-    return not any(getattr(config.get_text_config(), name, None) for name in _SCALED_LOGITS)
 
 
 def selected_loss(model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: Any = None) -> torch.Tensor:

@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-from locum.adapters.conversations import Conversation, Preference
+from locum.adapters.conversations import Conversation, Message, Preference
 from locum.errors import BadInputError
 
 IGNORED = -100
@@ -101,6 +101,16 @@ class Template:
                 labels[: len(before)] = before
             done.append(Tokens(prompt_ids + answer_ids, labels + [IGNORED] * shown + answer_ids[shown:]))
         return done
+
+    def prompt_ids(self, prompt: Sequence[Message]) -> list[int]:
+        """Ids of a prompt, as a server would show it to the model."""
+        messages = [self._message(message.role, message.content) for message in prompt]
+        return self._encode(self._render(messages, add_generation_prompt=True))
+
+    @property
+    def stops(self) -> list[int]:
+        """Tokens that may end an answer."""
+        return sorted(self._stops)
 
     def tokenise_pair(self, pair: Preference) -> PairTokens:
         """Ids of a preference pair, each answer as it follows the prompt.

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import os
 import platform
-import resource
 import shutil
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version
@@ -27,6 +25,8 @@ from locum.train.curve import draw_losses
 from locum.train.data.build import split_file
 from locum.train.job import Job
 from locum.train.launch import launch
+from locum.train.machine import device_name, has_gpu, peak_memory
+from locum.train.memory import Footprint, require_room
 from locum.train.methods import (
     Start,
     load_model,
@@ -35,16 +35,16 @@ from locum.train.methods import (
     train_in_full_precision,
     trained_weights,
 )
-from locum.train.parted import check_parted_alike, whole_weights
-from locum.train.result import RESULT_FILE, Losses, TrainingResult
-from locum.train.rows import load_pairs, load_rows, longest_answer
-from locum.train.run import finished, last_checkpoint, run_digest, run_folder, run_name
+from locum.train.parted import check_parted_alike, parted, whole_weights
+from locum.train.result import RESULT_FILE, Losses, Sample, TrainingResult
+from locum.train.rows import Rows, load_splits, longest_answer
+from locum.train.run import finished, last_checkpoint, run_digest, run_folder, run_name, write
+from locum.train.samples import Question, answers, choose_questions
 from locum.train.spread import ALONE, Spread
 from locum.train.template import PairTokens, Template, Tokens
+from locum.train.tracking import trackers
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
-
-Rows = list[Tokens] | list[PairTokens]
 
 
 def fit(
@@ -59,6 +59,9 @@ def fit(
     start: Start | None = None,
     suites: Sequence[SuiteCard] = (),
     spread: Spread = ALONE,
+    tracking: Sequence[str] = (),
+    force: bool = False,
+    measured: Callable[[float], None] | None = None,
 ) -> TrainingResult:
     """Train, or reuse the run with the same recipe, data and base model, or take it up where it was interrupted.
 
@@ -71,10 +74,14 @@ def fit(
         start: the version that `recipe.start` names.
         suites: what will be asked, so that advice can tell of answers that would be cut off.
         spread: on how many processes; what is learnt does not depend on it, but for the masks of dropout.
+        tracking: names of trackers that are told the figures.
+        force: train even where the estimate says that memory or disk will not do. For several processes there is none.
+        measured: told each validation loss after the first step; what it raises ends the training. For one process.
 
     Raises:
         UnavailableError: a library is not installed.
         OutOfMemoryError: the machine has too little memory for this recipe.
+        DiskFullError: there is too little room for its checkpoints.
         BadInputError: rows are too long, or the base model's chat template has no place for the answer.
         CheckFailedError: the loss is not finite any more.
         ConflictError: another process is training this very run, or it was begun with weights parted otherwise.
@@ -85,10 +92,13 @@ def fit(
         if there is not None:
             return there
         if spread.alone:
-            return train_rows(folder, domain, digest, base, data_path, data, recipe, start=start, suites=suites)
+            return train_rows(
+                folder, domain, digest, base, data_path, data, recipe,
+                start=start, suites=suites, tracking=tracking, force=force, measured=measured,
+            )  # fmt: skip
         job = Job(
             domain=domain, base=base, data_path=data_path, recipe=recipe, runs=runs, start=start, suites=list(suites),
-            processes=spread.processes,
+            tracking=list(tracking), processes=spread.processes,
         )  # fmt: skip
         launch(job, spread, folder / "processes.log")
         made = finished(folder, digest)
@@ -108,19 +118,25 @@ def train_rows(
     *,
     start: Start | None,
     suites: Sequence[SuiteCard],
+    tracking: Sequence[str],
+    force: bool,
+    measured: Callable[[float], None] | None = None,
 ) -> TrainingResult:
     """The training itself, in each of its processes; the first of them writes what comes of it to `folder`."""
-    template = Template.load(base.path, recipe.thinking)
-    load = load_pairs if recipe.method in ALIGNMENT else load_rows
-    train: Rows = load(split_file(data_path, "train"), template, recipe.max_length)
-    validation: Rows = load(split_file(data_path, "validation"), template, recipe.max_length)
+    template, train, validation = load_splits(base, data_path, recipe)
+    asked = choose_questions(split_file(data_path, "validation"), template, pairs=recipe.method in ALIGNMENT)
+    if not force:
+        require_room(Footprint.of(base, recipe, start, template, train), folder.parent)
     with _explained(recipe):
-        result = _train(folder, domain, digest, base, data, recipe, start, template, train, validation)
+        result = _train(
+            folder, domain, digest, base, data, recipe, start, template, train, validation,
+            asked, tracking, measured,
+        )  # fmt: skip
     result = result.model_copy(update={"advice": _advice(result, [*train, *validation], suites)})
     if _is_first():
         unit = "nats a token" if recipe.method not in ALIGNMENT else recipe.method
         draw_losses(result.losses, result.best_step, f"{domain} on {base.name}", f"loss ({unit})", folder / "loss.png")
-        _write(folder / RESULT_FILE, result.model_dump_json(indent=2))
+        write(folder / RESULT_FILE, result.model_dump_json(indent=2))
         shutil.rmtree(folder / "checkpoints")
     return result
 
@@ -136,6 +152,9 @@ def _train(
     template: Template,
     train: Rows,
     validation: Rows,
+    asked: Sequence[Question],
+    tracking: Sequence[str],
+    measured: Callable[[float], None] | None,
 ) -> TrainingResult:
     # else TRL, when it is imported, silences vLLM for this process and the servers that it starts
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
@@ -147,18 +166,19 @@ def _train(
 
     started = time.monotonic()
     _silence()
-    gpu = torch.cuda.is_available()
+    gpu = has_gpu()
     dtype = torch.bfloat16 if gpu else torch.float32
     validation = validation[: recipe.validation_limit]
-    steps = recipe.max_steps or math.ceil(recipe.epochs * _steps_an_epoch(len(train), recipe))
+    steps = planned_steps(len(train), recipe)
     marks = {max(1, round(steps * part / recipe.evaluations)) for part in range(1, recipe.evaluations + 1)}
     everyone = PartialState(cpu=not gpu)
     with everyone.main_process_first():  # it removes what an interruption left in part
         checkpoint = last_checkpoint(folder / "checkpoints")
+    resumed_at = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
     set_seed(recipe.seed)
     losses = Losses()
-    with Watcher(domain, losses, marks, steps) as watcher:
+    with Watcher(domain, losses, marks, steps, measured) as watcher:
         given = {
             # Before the model, which DeepSpeed may part while it is loaded.
             "args": arguments(recipe, folder / "checkpoints", steps, gpu=gpu, processes=everyone.num_processes),
@@ -178,8 +198,14 @@ def _train(
         torch.manual_seed(recipe.seed + everyone.process_index)  # dropout masks of its own for each process
         watcher.trainer = trainer
         parameters = trained_weights(trainer.model)
+        for follower in trackers(tracking, folder, recipe, resumed_at=resumed_at) if everyone.is_main_process else ():
+            trainer.add_callback(follower)
+        asked = [] if parted(trainer) else asked  # no process has the whole model
+        with _without_adapter(trainer, recipe):
+            said_before = answers(trainer.model, template, asked)
         watcher.measure_first = partial(_measure_first, trainer, recipe)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        said_after = answers(trainer.model, template, asked)
     tokens = trainer.all_tokens()
     best_step = trainer.state.best_global_step or trainer.state.global_step
     result = TrainingResult(
@@ -196,15 +222,19 @@ def _train(
         validation_rows=len(validation),
         longest=max(_length(row) for row in (*train, *validation)),
         parameters=parameters,
-        device=torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        device=device_name(),
         dtype=str(dtype).removeprefix("torch."),
         processes=everyone.num_processes,
         tokens=tokens,
         tokens_per_second=round(tokens / max(trainer.step_seconds, 1e-9), 1),
         seconds=round(time.monotonic() - started, 1),
-        resumed_at=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
-        peak_memory=torch.cuda.max_memory_allocated() if gpu else _peak_memory(),
+        resumed_at=resumed_at,
+        peak_memory=peak_memory(),
         agreement=watcher.agreement.get(best_step),
+        samples=[
+            Sample(question=each.text, expected=each.expected, before=before, after=after)
+            for each, before, after in zip(asked, said_before, said_after, strict=True)
+        ],
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         folder=folder,
     )
@@ -216,9 +246,13 @@ def _train(
 
 def _measure_first(trainer: Any, recipe: TrainingRecipe) -> None:
     """Validation loss before the first step."""
-    # Matrices begin as no change at all, virtual tokens do not.
-    with trainer.model.disable_adapter() if recipe.method in VIRTUAL else nullcontext():
+    with _without_adapter(trainer, recipe):
         trainer.evaluate()
+
+
+def _without_adapter(trainer: Any, recipe: TrainingRecipe) -> Any:
+    """What training begins with. Matrices begin as no change at all, virtual tokens do not."""
+    return trainer.model.disable_adapter() if recipe.method in VIRTUAL else nullcontext()
 
 
 def _trainer(
@@ -236,21 +270,11 @@ def _trainer(
 
         rows = [pair_dataset(pairs, recipe.method) for pairs in (train, validation)]
         return TRAINERS[recipe.method][0](train_dataset=rows[0], eval_dataset=rows[1], **given)
-    from locum.train.batch import Collator, can_share
-    from locum.train.sft import AnswerTrainer, dataset, has_plain_logits
+    from locum.train.batch import collator
+    from locum.train.sft import AnswerTrainer, dataset
 
-    config = given["model"].config
-    # Only where our own loss is in force: TRL's counts tokens by the mask, and kernels of GPUs want no block mask.
-    # Noise on the embeddings is measured by the length of a row, so that each row must be one conversation.
-    plain = not gpu and recipe.method not in VIRTUAL and recipe.neftune is None and has_plain_logits(config)
-    collator = Collator(
-        pad_token_id=template.tokenizer.pad_token_id or 0,
-        hidden_size=config.get_text_config().hidden_size,
-        share=plain and can_share(config.get_text_config()),
-    )
-    return AnswerTrainer(
-        train_dataset=dataset(train), eval_dataset=dataset(validation), data_collator=collator, **given
-    )
+    collate = collator(recipe, template.tokenizer, given["model"].config.get_text_config(), gpu=gpu)
+    return AnswerTrainer(train_dataset=dataset(train), eval_dataset=dataset(validation), data_collator=collate, **given)
 
 
 def _is_first() -> bool:
@@ -275,8 +299,10 @@ def _advice(result: TrainingResult, rows: Sequence[Tokens | PairTokens], suites:
     )
 
 
-def _steps_an_epoch(rows: int, recipe: TrainingRecipe) -> int:
-    return math.ceil(math.ceil(rows / recipe.batch_size) / recipe.gradient_accumulation)
+def planned_steps(rows: int, recipe: TrainingRecipe) -> int:
+    """Steps of a training that `patience` does not end before."""
+    an_epoch = math.ceil(math.ceil(rows / recipe.batch_size) / recipe.gradient_accumulation)
+    return recipe.max_steps or math.ceil(recipe.epochs * an_epoch)
 
 
 @contextmanager
@@ -317,14 +343,3 @@ def _silence() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", module=r"(torch|transformers|trl|peft|accelerate)\.")
-
-
-def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _write(file: Path, text: str) -> None:
-    part = file.with_name(f".{file.name}")
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(file)

@@ -55,8 +55,9 @@ def _take_part(job: Job) -> None:
     digest = run_digest(job.recipe, data, job.base, job.start.digest if job.start else None)
     folder = job.runs / run_name(job.domain, digest)
     train_rows(
-        folder, job.domain, digest, job.base, job.data_path, data, job.recipe, start=job.start, suites=job.suites
-    )
+        folder, job.domain, digest, job.base, job.data_path, data, job.recipe,
+        start=job.start, suites=job.suites, tracking=job.tracking, force=True,
+    )  # fmt: skip
     everyone.wait_for_everyone()
     everyone.destroy_process_group()
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from locum.adapters.base import Base, load_base
 from locum.adapters.registry import Registry
 from locum.cli import app
-from locum.errors import BadInputError
+from locum.errors import BadInputError, OutOfMemoryError, UnavailableError
 from locum.settings import Settings
 
 QUICK = ["--set", "max_steps=2", "--set", "evaluations=1", "--set", "rank=4"]
@@ -161,4 +161,83 @@ def test_what_cannot_be_spread_is_refused_before_data_are_built(
     result = runner.invoke(app, ["train", "legal", *asked])
     assert isinstance(result.exception, BadInputError)
     assert complaint in str(result.exception)
+    assert not settings.data_path("legal").exists()
+
+
+def test_a_plan_loads_no_model_trains_nothing_and_says_what_would_be(
+    runner: CliRunner, domain_folder: Path, base_record: Base, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: pytest.fail("a model was loaded"))
+    plan = json.loads(runner.invoke(app, ["train", "legal", "--plan", "--json", *QUICK], catch_exceptions=False).stdout)
+    assert (plan["steps"], plan["recipe"]["rank"]) == (2, {"value": 4, "origin": "--set"})
+    assert plan["splits"]["train"]["rows"] > 0
+    assert plan["memory"]["needed"] < plan["memory"]["available"]
+    assert not settings.runs.exists()
+    said = runner.invoke(app, ["train", "legal", "--plan", *QUICK], catch_exceptions=False).stdout
+    assert "2 steps" in said
+    assert "Memory: about" in said
+
+
+def test_what_does_not_fit_is_planned_and_refused(
+    runner: CliRunner, domain_folder: Path, base_record: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from locum.train import memory
+
+    monkeypatch.setattr(memory, "memory_for_training", lambda: 1)
+    refused = runner.invoke(app, ["train", "legal", "--plan", *QUICK])
+    assert "Memory: about" in refused.stdout
+    assert isinstance(refused.exception, OutOfMemoryError)
+    assert isinstance(runner.invoke(app, ["train", "legal", *QUICK]).exception, OutOfMemoryError)
+    assert runner.invoke(app, ["train", "legal", "--plan", "--force", *QUICK]).exit_code == 0
+
+
+def test_alignment_is_planned_with_the_weights_of_its_start_and_answers_before_and_after(
+    runner: CliRunner, preferring: Path, base_record: Base
+) -> None:
+    runner.invoke(app, ["train", "legal", *QUICK], catch_exceptions=False)
+    asked = ["train", "legal", "--json", "--set", "method=dpo", "--set", "start=legal@1", "--set", "max_steps=2"]
+    plan = json.loads(runner.invoke(app, [*asked, "--plan"], catch_exceptions=False).stdout)
+    made = json.loads(runner.invoke(app, asked, catch_exceptions=False).stdout)
+    result = json.loads((Path(made["run"]) / "training.json").read_text())
+    assert (plan["parameters"], plan["steps"], plan["run"]) == (result["parameters"], result["steps"], made["run"])
+    assert "rank" not in plan["recipe"]
+    assert [sample["expected"] for sample in made["samples"]] == ["Yes, it is."] * 3
+    assert made["samples"] == result["samples"]
+
+
+def test_only_the_best_of_a_sweep_is_registered_and_its_manifest_says_so(
+    runner: CliRunner, domain_folder: Path, base_record: Base, settings: Settings
+) -> None:
+    asked = ["train", "legal", "--sweep", "2", "--set", "max_steps=2", "--set", "evaluations=1"]
+    made = json.loads(runner.invoke(app, [*asked, "--json"], catch_exceptions=False).stdout)
+    [version] = Registry.open(settings).versions("legal")
+    assert made["version"] == version.name == "legal@1"
+    assert version.training["sweep"]["trials"] == 2
+    assert (made["new"], made["reused"]) == (True, False)
+    assert version.rank == version.training["sweep"]["values"]["rank"]
+    said = runner.invoke(app, asked, catch_exceptions=False).stdout
+    assert "legal: 2 trials" in said
+    assert "legal@1 is this very adapter already" in said
+
+
+def test_a_training_shows_questions_with_the_answers_before_and_after(
+    runner: CliRunner, domain_folder: Path, base_record: Base, settings: Settings
+) -> None:
+    said = runner.invoke(app, ["train", "legal", *QUICK], catch_exceptions=False).stdout
+    assert all(column in said for column in ("question", "expected", "before", "after"))
+    assert "What is number" in said and "It is" in said
+    [events] = settings.runs.glob("*/tensorboard/events*")  # by default, and nowhere else
+    assert events.stat().st_size > 0
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_the_data_are_built(
+    runner: CliRunner, domain_folder: Path, base_record: Base, settings: Settings
+) -> None:
+    card = domain_folder / "card.yaml"
+    card.write_text(card.read_text() + "tracking: [mlflow]\n")
+    result = runner.invoke(app, ["train", "legal", *QUICK])
+    assert isinstance(result.exception, UnavailableError)
+    assert "tracking: mlflow is not installed" in str(result.exception)
     assert not settings.data_path("legal").exists()

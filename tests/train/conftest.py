@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +40,29 @@ def fit_legal(settings: Settings, base_record: Base, built: DataBuild) -> Callab
         fresh: bool = False,
         base: Base = base_record,
         spread: Spread = ALONE,
+        tracking: Sequence[str] = (),
+        force: bool = False,
         **fields: Any,
     ) -> TrainingResult:
         recipe = TrainingRecipe.model_validate({**RECIPE.model_dump(), **fields})
-        return fit("legal", base, settings.data_path("legal"), built.record, recipe, runs, fresh=fresh, spread=spread)
+        given = (settings.data_path("legal"), built.record, recipe, runs)
+        return fit("legal", base, *given, fresh=fresh, spread=spread, tracking=tracking, force=force)
 
     return run
+
+
+def fit_in_process(settings: Settings, runs: Path, **fields: int) -> subprocess.Popen[bytes]:
+    """The fit of `fit_legal` in a process of its own, shown by TensorBoard."""
+    recipe = {"rank": 4, "alpha": 8, "learning_rate": 2e-2, "batch_size": 8, "max_steps": 8, "evaluations": 2, **fields}
+    code = f"""
+from pathlib import Path
+from locum.adapters.base import load_base
+from locum.adapters.recipe import TrainingRecipe
+from locum.train.data.build import load_data
+from locum.train.trainer import fit
+recipe = TrainingRecipe(**{recipe})
+data = Path({str(settings.data_path("legal"))!r})
+base = load_base(Path({str(settings.bases)!r}), "tiny-llama")
+fit("legal", base, data, load_data(data), recipe, Path({str(runs)!r}), fresh=False, tracking=["tensorboard"])
+"""
+    return subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy())

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +18,7 @@ from locum.train.data.build import DataBuild
 from locum.train.result import TrainingResult
 from locum.train.run import run_folder
 from locum.train.trainer import _explained
+from tests.train.conftest import fit_in_process
 
 Fit = Callable[..., TrainingResult]
 
@@ -53,7 +51,7 @@ def test_the_same_seed_gives_the_same_adapter_in_another_process(
     fit_legal: Fit, tiny_base: Path, tmp_path: Path, settings: Settings
 ) -> None:
     here = inspect_artifact(fit_legal().adapter, tiny_base).digest
-    assert _in_process(settings, tmp_path / "other").wait(120) == 0
+    assert fit_in_process(settings, tmp_path / "other").wait(120) == 0
     [adapter] = (tmp_path / "other").glob("*/adapter")
     assert inspect_artifact(adapter, tiny_base).digest == here
     assert inspect_artifact(fit_legal(seed=1).adapter, tiny_base).digest != here
@@ -63,7 +61,7 @@ def test_a_killed_run_is_taken_up_and_ends_as_if_nothing_had_happened(
     fit_legal: Fit, tiny_base: Path, tmp_path: Path, settings: Settings
 ) -> None:
     whole = fit_legal(runs=tmp_path / "whole", max_steps=60, evaluations=20)
-    process = _in_process(settings, settings.runs, max_steps=60, evaluations=20)
+    process = fit_in_process(settings, settings.runs, max_steps=60, evaluations=20)
     deadline = time.monotonic() + 120
     while not list(settings.runs.glob("*/checkpoints/checkpoint-*/trainer_state.json")):
         assert process.poll() is None
@@ -133,20 +131,3 @@ def test_training_without_data_is_refused(fit_legal: Fit, settings: Settings, bu
     (settings.data_path("legal") / "validation.jsonl").write_text("")
     with pytest.raises(BadInputError, match="holds no conversation"):
         fit_legal()
-
-
-def _in_process(settings: Settings, runs: Path, **fields: int) -> subprocess.Popen[bytes]:
-    """The same fit in a process of its own."""
-    recipe = {"rank": 4, "alpha": 8, "learning_rate": 2e-2, "batch_size": 8, "max_steps": 8, "evaluations": 2, **fields}
-    code = f"""
-from pathlib import Path
-from locum.adapters.base import load_base
-from locum.adapters.recipe import TrainingRecipe
-from locum.train.data.build import load_data
-from locum.train.trainer import fit
-recipe = TrainingRecipe(**{recipe})
-data = Path({str(settings.data_path("legal"))!r})
-base = load_base(Path({str(settings.bases)!r}), "tiny-llama")
-fit("legal", base, data, load_data(data), recipe, Path({str(runs)!r}), fresh=False)
-"""
-    return subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy())

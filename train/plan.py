@@ -1,0 +1,186 @@
+"""What a training would do and need on this machine, told before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
+
+from locum.adapters.base import Base
+from locum.adapters.manifest import DataRecord
+from locum.adapters.recipe import TrainingRecipe
+from locum.train.machine import device_name, operations_per_second
+from locum.train.memory import Disk, Footprint, Memory
+from locum.train.methods import Start
+from locum.train.recipe import Origin
+from locum.train.result import RESULT_FILE, TrainingResult
+from locum.train.rows import load_splits
+from locum.train.run import finished, run_digest, run_name
+from locum.train.template import PairTokens, Tokens
+from locum.train.trainer import planned_steps
+
+EFFICIENCY = 0.4  # of the speed of a large matrix product: what training reaches of it
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Value(_Record):
+    """A field of the recipe in force."""
+
+    value: Any
+    origin: Origin = Field(description="the card, --set, or the field's or the method's default")
+
+
+class Rows(_Record):
+    """A split, as the base model's tokenizer sees it."""
+
+    rows: int
+    tokens: int
+    longest: int
+
+
+class Time(_Record):
+    """How long it would take."""
+
+    seconds: float
+    tokens_per_second: float
+    source: str = Field(description="what says so: a past run, or this machine's speed")
+
+
+class Plan(_Record):
+    """What a training would do and need."""
+
+    domain: str
+    base: str
+    device: str
+    run: str = Field(description="the run's folder")
+    state: Literal["new", "interrupted", "finished"] = Field(
+        description="interrupted: would be taken up; the plan is for the whole of it"
+    )
+    recipe: dict[str, Value]
+    splits: dict[Literal["train", "validation"], Rows]
+    parameters: int = Field(description="weights that are trained")
+    of_parameters: int = Field(description="weights of the base model")
+    steps: int
+    epochs: float
+    memory: Memory
+    disk: Disk
+    time: Time
+
+
+def make_plan(
+    domain: str,
+    base: Base,
+    data_path: Path,
+    data: DataRecord,
+    recipe: TrainingRecipe,
+    runs: Path,
+    *,
+    origins: dict[str, Origin],
+    start: Start | None = None,
+) -> tuple[Plan, Footprint]:
+    """The plan of what `fit` would do with the same arguments, and the footprint that `require_room` judges.
+
+    Raises:
+        BadInputError: as `fit` would: rows that are too long, a template without a place for the answer, target
+            modules that the base model has not.
+    """
+    with Console(stderr=True).status(f"reading the rows of {domain}"):
+        template, train, validation = load_splits(base, data_path, recipe)
+    footprint = Footprint.of(base, recipe, start, template, train)
+    digest = run_digest(recipe, data, base, start.digest if start else None)
+    folder = runs / run_name(domain, digest)
+    steps = planned_steps(len(train), recipe)
+    rows_a_step = recipe.batch_size * recipe.gradient_accumulation
+    plan = Plan(
+        domain=domain,
+        base=base.name,
+        device=device_name(),
+        run=str(folder),
+        state=_state(folder, digest),
+        recipe={name: Value(value=value, origin=origins[name]) for name, value in _in_force(recipe).items()},
+        splits={"train": _rows(train), "validation": _rows(validation)},
+        parameters=footprint.parameters,
+        of_parameters=footprint.shape.parameters,
+        steps=steps,
+        epochs=round(steps * rows_a_step / len(train), 2),
+        memory=footprint.memory(),
+        disk=footprint.disk(runs),
+        time=_time(footprint, runs, steps),
+    )
+    return plan, footprint
+
+
+def _in_force(recipe: TrainingRecipe) -> dict[str, Any]:
+    fields = recipe.in_force()
+    if recipe.max_steps is not None:
+        del fields["epochs"]  # which max_steps decides
+    return fields
+
+
+def _state(folder: Path, digest: str) -> Literal["new", "interrupted", "finished"]:
+    if finished(folder, digest) is not None:
+        return "finished"
+    return "interrupted" if any(folder.glob("checkpoints/checkpoint-*/trainer_state.json")) else "new"
+
+
+def _rows(rows: Sequence[Tokens | PairTokens]) -> Rows:
+    longest = max(row.length if isinstance(row, PairTokens) else len(row.input_ids) for row in rows)
+    return Rows(rows=len(rows), tokens=sum(_tokens(row) for row in rows), longest=longest)
+
+
+def _tokens(row: Tokens | PairTokens) -> int:
+    """Tokens that a training is shown: with a pair, the prompt before each answer."""
+    if isinstance(row, PairTokens):
+        return 2 * len(row.prompt_ids) + len(row.chosen_ids) + len(row.rejected_ids)
+    return len(row.input_ids)
+
+
+def _time(footprint: Footprint, runs: Path, steps: int) -> Time:
+    """From the newest run of the same base model and method on the same device; else from this machine's speed."""
+    recipe = footprint.recipe
+    tokens = (
+        steps * recipe.batch_size * recipe.gradient_accumulation * _rows(footprint.rows).tokens / len(footprint.rows)
+    )
+    past = _past_run(footprint, runs)
+    if past is not None:
+        beside = max(0.0, past.seconds - past.tokens / past.tokens_per_second)  # loading, measuring, saving
+        return Time(
+            seconds=round(tokens / past.tokens_per_second + beside, 1),
+            tokens_per_second=past.tokens_per_second,
+            source=f"the run {past.folder.name}",
+        )
+    speed = EFFICIENCY * operations_per_second() / _operations_a_token(footprint)
+    return Time(
+        seconds=round(tokens / speed, 1),
+        tokens_per_second=round(speed, 1),
+        source="a matrix product on this machine, roughly: no run of this base model and method is there",
+    )
+
+
+def _past_run(footprint: Footprint, runs: Path) -> TrainingResult | None:
+    files = sorted(runs.glob(f"*/{RESULT_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in files:
+        try:
+            past = TrainingResult.model_validate_json(file.read_text(encoding="utf-8"))
+        except (OSError, ValidationError):
+            continue
+        same = (past.base_fingerprint, past.recipe.method, past.device)
+        if same == (footprint.base.fingerprint, footprint.recipe.method, device_name()) and past.tokens_per_second:
+            return past.model_copy(update={"folder": file.parent})
+    return None
+
+
+def _operations_a_token(footprint: Footprint) -> float:
+    """Floating-point operations: two a weight forward, two back to what came in, two for a weight that is trained."""
+    passes = 3 if footprint.recipe.method == "full" else 2
+    passes += footprint.recipe.gradient_checkpointing + (
+        footprint.recipe.method in {"dpo", "kto"}
+    )  # done twice; the reference's
+    matrices = sum(outputs * inputs for outputs, inputs in footprint.shape.linear.values())
+    return 2.0 * passes * (matrices or footprint.shape.parameters)

@@ -1,0 +1,70 @@
+"""A few validation questions, answered before and after a training: what the losses cannot show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
+from pathlib import Path
+from typing import Any
+
+from locum.adapters.conversations import Message, read_conversations, read_preferences
+from locum.train.template import Template
+
+SAMPLES = 3
+MAX_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, and what would be right."""
+
+    text: str
+    prompt_ids: list[int]
+    expected: str
+
+
+def choose_questions(file: Path, template: Template, *, pairs: bool) -> list[Question]:
+    """The same few questions of a validation split each time: those with the lowest digests.
+
+    Args:
+        pairs: whether the split holds preference pairs.
+    """
+    if pairs:
+        chosen = nsmallest(SAMPLES, read_preferences(file), key=lambda pair: pair.digest)
+        return [_question(pair.prompt, pair.chosen, template) for pair in chosen]
+    rows = nsmallest(SAMPLES, read_conversations(file), key=lambda row: row.digest)
+    return [_question(row.prompt, row.answer, template) for row in rows]
+
+
+def _question(prompt: Sequence[Message], expected: str, template: Template) -> Question:
+    return Question(prompt[-1].content, template.prompt_ids(prompt), expected)
+
+
+def answers(model: Any, template: Template, questions: Sequence[Question]) -> list[str]:
+    """The model's most likely answer to each question, at most MAX_TOKENS long.
+
+    Draws no random number and leaves the model as it was, so that it changes nothing of what is trained.
+    """
+    import torch
+
+    training = model.training
+    model.eval()
+    said = []
+    with torch.no_grad():
+        for question in questions:
+            prompt = torch.tensor([question.prompt_ids], device=model.device)
+            output = model.generate(
+                input_ids=prompt,
+                attention_mask=torch.ones_like(prompt),
+                max_new_tokens=MAX_TOKENS,
+                do_sample=False,
+                repetition_penalty=1.0,  # whatever the checkpoint's generation_config.json says
+                eos_token_id=template.stops,
+                pad_token_id=template.stops[0],
+            )
+            ids = output[0, len(question.prompt_ids) :]
+            cut = len(ids) == MAX_TOKENS and int(ids[-1]) not in template.stops
+            said.append(template.tokenizer.decode(ids, skip_special_tokens=True).strip() + ("…" if cut else ""))
+    model.train(training)
+    return said
