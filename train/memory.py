@@ -2,7 +2,7 @@
 
 The estimate adds up what must be held at once at the fullest moment: in the backward pass over the largest batch.
 Weights, gradients and Adam's two moments are counted exactly. What a layer keeps for its backward pass is counted for
-the layers of the Llama family: others keep about as much. The sum was within a quarter of what real runs on a CPU took.
+the layers of the Llama family: others keep about as much. The sum was within a third of what real runs on a CPU took.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ def train(
 ) -> None:
     """Train a domain's adapter on its data, and register it as the candidate.
 
-    A run with the same recipe, data and base model is reused; an interrupted one, or an interrupted sweep, is taken up
-    where it stopped. What does not fit into memory or on the disk is refused before anything is loaded.
+    A run with the same recipe, data and base model is reused; an interrupted run or sweep is taken up.
+    What does not fit into memory or on the disk is refused before anything is loaded.
 
     Example: locum train medical --set method=dpo --set start=medical@3
     """
@@ -91,7 +91,7 @@ def train(
             print_json(planned.model_dump(mode="json"))
         else:
             _tell_plan(planned)
-        if not force:
+        if not force and planned.state != "finished":  # a finished run is reused
             from locum.train.memory import require_room
 
             require_room(footprint, in_force.runs)

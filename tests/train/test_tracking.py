@@ -64,6 +64,7 @@ def test_a_run_that_is_taken_up_goes_on_with_the_same_log(fit_legal: Fit, settin
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    time.sleep(1)  # TensorBoard orders files by the second; a command would take longer to start
     resumed = fit_legal(max_steps=60, evaluations=20, tracking=["tensorboard"])
     assert resumed.resumed_at > 0
     assert len(list((resumed.folder / "tensorboard").iterdir())) == 2
