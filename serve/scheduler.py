@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.request_queue import SchedulingPolicy
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import RequestStatus
 
@@ -68,7 +69,8 @@ class _Fair:
     _draining: Mapping[int, float] = MappingProxyType({})
 
     def schedule(self, *args: Any, **options: Any) -> Any:
-        if self.lora_config:  # type: ignore[attr-defined]
+        # With priorities, whoever has the higher one would take the place again as soon as it is free.
+        if self.lora_config and self.policy is SchedulingPolicy.FCFS:  # type: ignore[attr-defined]
             self._draining = to_drain(
                 self.running,  # type: ignore[attr-defined]
                 self.waiting,  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ name: {name}
 description: {description}
 system_prompt: {prompt}
 {source}
-recipe: {{rank: 16, learning_rate: 0.004, max_steps: 500, batch_size: 8, evaluations: 2, dropout: 0}}
+recipe: {{rank: 16, learning_rate: 0.006, max_steps: 300, batch_size: 8, evaluations: 2, dropout: 0}}
 suites: [{{name: held-out, samples: test, choices: [{choices}], max_tokens: 24}}]
 gate: {{min_samples: 8, min_score: 0.6}}
 notices: [Written by a model.]
@@ -191,12 +191,9 @@ JOURNEYS: dict[str, Callable[[Desk], None]] = {"medical": medical, "legal": lega
 def test_three_teams_go_from_a_raw_file_to_a_released_version(desk: Desk) -> None:
     for name, prepare in JOURNEYS.items():
         prepare(desk)
-        desk.locum("data", "build", name)
-        desk.locum("data", "report", name)
         assert json.loads(desk.locum("train", name, "--json"))["version"] == f"{name}@1"
     with serving(desk.settings, desk.base, "--", "--enforce-eager", "--dtype", "float32") as server:
         for name in JOURNEYS:
-            desk.locum("release", f"{name}@1", code=1)  # no evidence yet
             desk.locum("eval", name)
             desk.locum("release", f"{name}@1")
         for name in JOURNEYS:

@@ -84,7 +84,7 @@ def train_domain(
 
     recipe, start = _recipe(settings, domain, base, overrides, spread, register=register)
     if spread.host_rank:
-        return _take_part(settings, domain, base, recipe, start, spread, fresh=fresh)
+        return _take_part(settings, domain, base, recipe, start, spread)
     given = _build(settings, domain, recipe, start)
     result = fit(
         domain.name,
@@ -227,33 +227,28 @@ def _take_part(
     recipe: TrainingRecipe,
     start: Start | None,
     spread: Spread,
-    *,
-    fresh: bool,
 ) -> TrainOutcome:
     """Train with host 0, which builds the data that all share, writes the result and registers it."""
     data_path = settings.data_path(domain.name)
     learnt = data_path / PREFERENCES if recipe.method in ALIGNMENT else data_path
-    result = None if fresh else _finished(settings, domain, base, learnt, recipe, start)
+    job = Job(
+        domain=domain.name,
+        base=base,
+        data_path=learnt,
+        recipe=recipe,
+        runs=settings.runs,
+        start=start,
+        suites=domain.card.suites,
+        tracking=list(domain.card.tracking),
+        processes=spread.processes,
+    )
+    settings.runs.mkdir(parents=True, exist_ok=True)
+    launch(job, spread, settings.runs / f".{domain.name}-host-{spread.host_rank}.log")
+    result = _finished(settings, domain, base, learnt, recipe, start)
     if result is None:
-        job = Job(
-            domain=domain.name,
-            base=base,
-            data_path=learnt,
-            recipe=recipe,
-            runs=settings.runs,
-            start=start,
-            suites=domain.card.suites,
-            tracking=list(domain.card.tracking),
-            processes=spread.processes,
+        raise UnavailableError(
+            f"host 0 left no result in {settings.runs}", hint="`home` must be a folder that all hosts share"
         )
-        settings.runs.mkdir(parents=True, exist_ok=True)
-        launch(job, spread, settings.runs / f".{domain.name}-host-{spread.host_rank}.log")
-        result = _finished(settings, domain, base, learnt, recipe, start)
-        if result is None:
-            raise UnavailableError(
-                f"host 0 left no result in {settings.runs}", hint="`home` must be a folder that all hosts share"
-            )
-        result = result.model_copy(update={"reused": False})
     return TrainOutcome(result, load_build(data_path), None, new=False)
 
 

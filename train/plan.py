@@ -170,8 +170,8 @@ def _past_run(footprint: Footprint, runs: Path) -> TrainingResult | None:
             past = TrainingResult.model_validate_json(file.read_text(encoding="utf-8"))
         except (OSError, ValidationError):
             continue
-        same = (past.base_fingerprint, past.recipe.method, past.device)
-        if same == (footprint.base.fingerprint, footprint.recipe.method, device_name()) and past.tokens_per_second:
+        same = (past.base_fingerprint, past.recipe.method, past.device, past.processes)
+        if same == (footprint.base.fingerprint, footprint.recipe.method, device_name(), 1) and past.tokens_per_second:
             return past.model_copy(update={"folder": file.parent})
     return None
 

@@ -149,7 +149,8 @@ def sweep(
         UnavailableError: Optuna is not installed.
     """
     study = _study(recipe)
-    options = {"suites": suites, "tracking": tracking, "force": force}
+    # Other trackers keep one run open for all trainings of a process.
+    options = {"suites": suites, "tracking": [name for name in tracking if name == "tensorboard"], "force": force}
     one = _Fit(domain, base, data_path, data, recipe, runs, start, options)
     if not force:
         template, train, _ = load_splits(base, data_path, recipe)
@@ -158,7 +159,7 @@ def sweep(
     same = [run_digest(recipe, data, base, start.digest if start else None), RANKS, RATES, EPOCHS, FIRST]
     digest = hashlib.sha256(json.dumps(same).encode()).hexdigest()
     with run_folder(runs, run_name(f"{domain}-sweep", digest), fresh=fresh) as folder:
-        done, trained = _read(folder, domain, recipe), set()
+        done, trained = _read(folder, domain, recipe), set[int]()
         for number in range(trials):
             asked = study.ask()
             values = _values(asked, recipe)
@@ -171,7 +172,7 @@ def sweep(
                 done = done.with_trial(trial)
                 trained.add(number)
                 write(folder / SWEEP_FILE, done.model_dump_json(indent=2))
-                _drop_losers(done, runs)
+                _drop_losers(done, trained, runs)
             _tell(study, asked, trial)
         done = done.model_copy(update={"trials": done.trials[:trials], "folder": folder})
         if done.best is None:
@@ -206,7 +207,7 @@ def _study(recipe: TrainingRecipe) -> optuna.Study:
         sampler=optuna.samplers.TPESampler(seed=recipe.seed, n_startup_trials=FIRST),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST),
     )
-    # The recipe itself comes first: what is found is no worse.
+    # What is nearest to the recipe itself comes first.
     inside = {name: getattr(recipe, name) for name in _space(recipe)}
     if "rank" in inside and inside["rank"] not in range(RANKS[0], RANKS[1] + 1, RANKS[2]):
         del inside["rank"]
@@ -241,11 +242,13 @@ def _try(number: int, values: dict[str, float], asked: optuna.Trial, one: _Fit, 
     import optuna
 
     losses: list[float] = []
+    measurements = min(one.recipe.evaluations, one.recipe.max_steps or one.recipe.evaluations)
+    there = (one.runs / one.run(values) / "checkpoint").is_dir()  # a base model may lie in it
 
     def measured(loss: float) -> None:
         losses.append(loss)
         asked.report(loss, len(losses))
-        if len(losses) < one.recipe.evaluations and asked.should_prune():
+        if len(losses) < measurements and asked.should_prune():
             raise optuna.TrialPruned
 
     def trial(state: Literal["complete", "pruned", "failed"], **more: Any) -> Trial:
@@ -260,7 +263,7 @@ def _try(number: int, values: dict[str, float], asked: optuna.Trial, one: _Fit, 
     if result.reused:  # nothing was measured now
         losses = [loss for step, loss in result.losses.validation.items() if step]
         _report(asked, losses)
-    return trial("complete", found=result.reused)
+    return trial("complete", found=result.reused or there)
 
 
 def _report(asked: optuna.Trial, losses: Sequence[float]) -> None:
@@ -284,11 +287,14 @@ def _read(folder: Path, domain: str, recipe: TrainingRecipe) -> Sweep:
         return Sweep(domain=domain, recipe=recipe)
 
 
-def _drop_losers(done: Sweep, runs: Path) -> None:
-    """Remove the weights of trials that are not the best, but for runs that were there before the sweep."""
+def _drop_losers(done: Sweep, trained: set[int], runs: Path) -> None:
+    """Remove the weights of trials that were trained now and are not the best.
+
+    Those of earlier calls stay: the best of them is registered, and others may have been trained again since.
+    """
     kept = {trial.run for trial in done.trials if trial.found} | ({done.best.run} if done.best else set())
     for trial in done.trials:
-        if trial.run in kept:  # two trials may have the same values
+        if trial.number not in trained or trial.run in kept:  # two trials may have the same values
             continue
         for name in ("adapter", "checkpoint", "checkpoints"):
             shutil.rmtree(runs / trial.run / name, ignore_errors=True)

@@ -89,7 +89,7 @@ def fit(
     digest = run_digest(recipe, data, base, start.digest if start else None)
     with run_folder(runs, run_name(domain, digest), fresh=fresh) as folder:
         there = finished(folder, digest)
-        if there is not None:
+        if there is not None and spread.hosts == 1:  # several agree first that they mean the same run
             return there
         if spread.alone:
             return train_rows(
@@ -104,7 +104,7 @@ def fit(
         made = finished(folder, digest)
         if made is None:
             raise UnavailableError(f"the processes left no result in {folder}", hint="train again with --fresh")
-        return made.model_copy(update={"reused": False})
+        return made.model_copy(update={"reused": there is not None})
 
 
 def train_rows(

@@ -14,7 +14,7 @@ from locum.adapters.manifest import DataRecord
 from locum.errors import BadInputError, NotFoundError
 from locum.train.data.build import load_data
 from locum.train.job import JOB_FILE, PROGRESS_FILE, Failure, Job
-from locum.train.run import run_digest, run_name
+from locum.train.run import finished, run_digest, run_name
 
 
 def main(notes: Path) -> None:
@@ -54,10 +54,11 @@ def _take_part(job: Job) -> None:
     data = _same_everywhere(job)
     digest = run_digest(job.recipe, data, job.base, job.start.digest if job.start else None)
     folder = job.runs / run_name(job.domain, digest)
-    train_rows(
-        folder, job.domain, digest, job.base, job.data_path, data, job.recipe,
-        start=job.start, suites=job.suites, tracking=job.tracking, force=True,
-    )  # fmt: skip
+    if finished(folder, digest) is None:
+        train_rows(
+            folder, job.domain, digest, job.base, job.data_path, data, job.recipe,
+            start=job.start, suites=job.suites, tracking=job.tracking, force=True,
+        )  # fmt: skip
     everyone.wait_for_everyone()
     everyone.destroy_process_group()
 

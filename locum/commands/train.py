@@ -75,6 +75,8 @@ def train(
     from locum.train.pipeline import plan_domain, sweep_domain, train_domain
     from locum.train.spread import ALONE, Spread
 
+    if plan and fresh:
+        raise BadInputError("--plan and --fresh: expected one of them", hint="--plan trains nothing")
     if plan and trials is not None:
         raise BadInputError("--plan and --sweep: expected one of them", hint="--plan tells what one trial needs")
     in_force = settings()
@@ -124,7 +126,7 @@ def train(
         _tell_sweep(found)
     tell_training(outcome)
     if host_rank:
-        out.print("Host 0 registers it.")
+        out.print("What comes of it, host 0 tells.")
         return
     _tell_next(outcome)
 

@@ -144,3 +144,17 @@ def test_speakers_of_a_log_are_named_on_the_command_line(locum: Callable[..., Ra
     for wrong, told in (("Kundin", "expected THEIRS=OURS"), ("Kundin=boss", "expected one of user, assistant")):
         refused = locum("data", "check", "log.csv", "--role", wrong)
         assert (refused.code, told in refused.err) == (2, True)
+
+
+def test_a_report_stays_while_the_data_stay_the_same(runner: CliRunner, domain_folder: Path) -> None:
+    def build() -> None:
+        assert runner.invoke(app, ["data", "build", "legal"]).exit_code == 0
+
+    build()
+    html, data_card = (Path(line) for line in runner.invoke(app, ["data", "report", "legal"]).stdout.splitlines())
+    build()
+    assert html.is_file() and data_card.is_file()
+    rows = domain_folder / "conversations.jsonl"
+    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[1:]))
+    build()
+    assert not html.exists() and not data_card.exists()

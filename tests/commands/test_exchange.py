@@ -166,6 +166,17 @@ def test_what_concerns_another_artifact_or_other_data_is_not_in_the_card(
     assert "license" not in read_header(Path("out/README.md"))
 
 
+def test_the_card_of_a_domain_without_a_source_has_the_licence_of_its_documents(
+    locum: Callable[..., Ran], trained: Manifest, domain_folder: Path
+) -> None:
+    card = domain_folder / "card.yaml"
+    source = "source: {files: [conversations.jsonl], licence: ours}"
+    assert source in card.read_text()
+    card.write_text(card.read_text().replace(source, "documents: {files: [rules.md], licence: The ministry's.}"))
+    assert locum("adapters", "export", "legal@1", "--to", "out").code == 0
+    assert "Licence of the data: The ministry's." in Path("out/README.md").read_text()
+
+
 def test_the_card_of_an_imported_version_says_where_it_came_from_and_no_path_of_this_machine(
     locum: Callable[..., Ran], domain_folder: Path, base_record: Base, foreign: Path
 ) -> None:

@@ -25,7 +25,7 @@ from tests.conftest import LiveServer, free_port, serving
 
 CLIENTS = 16
 CALM, CHURNED = 800, 2000
-CHANGES = 40
+CHANGES = 20
 WAIT = 2.0  # seconds that a client may wait longer than without churn
 BUSY, BUSY_ROUNDS = 10, 6
 TOKENS = 10

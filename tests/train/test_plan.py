@@ -206,32 +206,16 @@ print(json.dumps({"peak": result.peak_memory, "parameters": result.parameters}))
 """
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {},
-        {"dropout": 0, "gradient_checkpointing": True},
-        {"method": "full", "batch_size": 4},
-        {"method": "dpo", "batch_size": 4},
-    ],
-    ids=str,
-)
-def test_memory_is_within_a_third_of_what_a_training_takes(bases: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_memory_is_within_a_third_of_what_a_training_takes(bases: Path, tmp_path: Path) -> None:
     """All in all; without what the libraries take, by less than twice."""
     asked = "What is permissive about the licence of number " + " ".join(map(str, range(60)))
-    if fields.get("method") == "dpo":
-        rows = [
-            {"prompt": [{"role": "user", "content": f"{asked} {n}"}], "chosen": "Yes.", "rejected": "No."}
-            for n in range(8)
-        ]
-    else:
-        rows = [
-            {"conversations": [{"role": "user", "content": f"{n} {asked}"}, {"role": "assistant", "content": "Yes."}]}
-            for n in range(8)
-        ]
+    rows = [
+        {"conversations": [{"role": "user", "content": f"{n} {asked}"}, {"role": "assistant", "content": "Yes."}]}
+        for n in range(8)
+    ]
     for name in ("train", "validation"):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = TrainingRecipe.model_validate({"max_steps": 1, "evaluations": 1, **fields})
+    recipe = TrainingRecipe(max_steps=1, evaluations=1)
     base = load_base(bases, "wider-llama")
     template, train, _ = load_splits(base, tmp_path, recipe)
     footprint = Footprint.of(base, recipe, None, template, train)

@@ -32,6 +32,7 @@ from locum.train.data.work import Work
 RECORD_FILE = "data.json"
 REJECTS_FILE = "rejects.jsonl"
 NEAR_FILE = "near-duplicates.jsonl"
+REPORT_FILE, DATA_CARD_FILE = "report.html", "data-card.md"
 PREFERENCES = "preferences"
 COMMIT_ROWS = 1000
 SHOWN = 3
@@ -120,11 +121,23 @@ def build_data(domain: Domain, out: Path, *, reviews: Path | None = None) -> Dat
                 _build(domain, preferences, given, work, folder, progress)
         part.chmod(0o755)
         if out.exists():
+            _keep_reports(out, part)
             shutil.rmtree(out)
         part.rename(out)
         _rejects_beside(out).unlink(missing_ok=True)
         shutil.rmtree(_work_folder(out))
     return build
+
+
+def _keep_reports(old: Path, new: Path) -> None:
+    """What `locum data report` wrote of the very same data stays."""
+    for record in (RECORD_FILE, f"{PREFERENCES}/{RECORD_FILE}"):
+        texts = [(folder / record).read_bytes() if (folder / record).is_file() else b"" for folder in (old, new)]
+        if texts[0] != texts[1]:
+            return
+    for name in (REPORT_FILE, DATA_CARD_FILE):
+        if (old / name).is_file():
+            (old / name).rename(new / name)
 
 
 def load_data(path: Path) -> DataRecord:
@@ -215,10 +228,10 @@ def _work(
         for number, origin in enumerate(given):
             _read(work, number, origin, card, progress, before, kin=accepted.rows if accepted else frozenset())
             before += origin.size or 0
+        if source:
+            _check_rejects(work, source, sum(work.progress(number) for number in range(len(given))), out)
         if accepted:
             _read(work, len(given), accepted.origin(card, work.kin), card, progress, before)
-        if source:
-            _check_rejects(work, source, out)
         work.deal(domain.card.duplicates, domain.card.balance, held_out, stage=progress.stage)
     except BaseException:
         work.close()
@@ -271,8 +284,8 @@ def _read(
     watch(1)
 
 
-def _check_rejects(work: Work, source: Source, out: Path) -> None:
-    rejected, read = work.rejected(), work.read()
+def _check_rejects(work: Work, source: Source, read: int, out: Path) -> None:
+    rejected = work.rejected()
     if rejected <= source.max_rejects * read:
         return
     beside = _rejects_beside(out)
@@ -296,7 +309,7 @@ def _build(
 ) -> DataBuild:
     progress.stage("writing")
     counts = {name: work.count(name) for name in NAMES}
-    _check_filled(domain, counts, work.read())
+    _check_filled(domain, source, counts, work.read())
     licences = [source.licence if source else ""]
     if accepted and accepted.items:
         given = [*given, accepted.origin(domain.card, work.kin)]
@@ -335,8 +348,8 @@ def _build(
     return build
 
 
-def _check_filled(domain: Domain, counts: dict[SplitName, int], read: int) -> None:
-    if read == 0 and domain.card.source is None:
+def _check_filled(domain: Domain, source: Source | None, counts: dict[SplitName, int], read: int) -> None:
+    if read == 0 and source is None:
         raise BadInputError(
             f"the data of {domain.name} is empty: its card has no `source`, and no item is accepted yet",
             hint=f"locum data generate {domain.name}, then locum data review {domain.name}",

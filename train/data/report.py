@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from locum.adapters.conversations import Conversation, read_conversations
 from locum.adapters.domains import Domain
-from locum.train.data.build import NEAR_FILE, PREFERENCES, DataBuild, load_build, split_file
+from locum.train.data.build import (
+    DATA_CARD_FILE,
+    NEAR_FILE,
+    PREFERENCES,
+    REPORT_FILE,
+    DataBuild,
+    load_build,
+    split_file,
+)
 from locum.train.data.lengths import Lengths
 from locum.train.data.pairs import Pairs, look_at_pairs
 from locum.train.data.split import NAMES, SplitName
@@ -18,8 +26,6 @@ from locum.train.data.split import NAMES, SplitName
 if TYPE_CHECKING:
     from locum.adapters.base import Base
 
-HTML_FILE = "report.html"
-CARD_FILE = "data-card.md"
 SAMPLES = 5
 PAIRS = 20
 
@@ -59,11 +65,11 @@ def write_report(domain: Domain, path: Path, base: Base | None) -> tuple[Path, P
         )
     )
     card = data_card(domain, build, lengths, preferences)
-    for file, text in ((HTML_FILE, html), (CARD_FILE, card)):
+    for file, text in ((REPORT_FILE, html), (DATA_CARD_FILE, card)):
         part = path / f".{file}"
         part.write_text(text, encoding="utf-8")
         part.replace(path / file)
-    return path / HTML_FILE, path / CARD_FILE
+    return path / REPORT_FILE, path / DATA_CARD_FILE
 
 
 def data_card(
@@ -76,7 +82,7 @@ def data_card(
         "",
         domain.card.description,
         "",
-        f"- Source: {build.source}",
+        "- Source:",  # by names: folders and buckets are nobody else's business
         *(f"  - {origin}" for origin in build.origins),
         *([f"- Written by models: {build.reviews}"] if build.reviews else []),
         *([f"- Packages: {', '.join(build.packages)}"] if build.packages else []),
