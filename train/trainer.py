@@ -158,6 +158,7 @@ def _train(
 ) -> TrainingResult:
     # else TRL, when it is imported, silences vLLM for this process and the servers that it starts
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
+    _silence()  # before the libraries that talk while they are imported
     import torch
     from accelerate import PartialState
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
@@ -165,7 +166,6 @@ def _train(
     from locum.train.progress import Watcher
 
     started = time.monotonic()
-    _silence()
     gpu = has_gpu()
     dtype = torch.bfloat16 if gpu else torch.float32
     validation = validation[: recipe.validation_limit]
