@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,3 +68,15 @@ base = load_base(Path({str(settings.bases)!r}), "tiny-llama")
 fit("legal", base, data, load_data(data), recipe, Path({str(runs)!r}), fresh=False, tracking=["tensorboard"])
 """
     return subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy())
+
+
+def kill_after_a_checkpoint(settings: Settings, **fields: int) -> None:
+    """Begin the fit in a process of its own, and kill that as soon as a checkpoint is whole."""
+    process = fit_in_process(settings, settings.runs, **fields)
+    deadline = time.monotonic() + 120
+    while not list(settings.runs.glob("*/checkpoints/checkpoint-*/trainer_state.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from locum.errors import UnavailableError
 from locum.settings import Settings
 from locum.train.result import TrainingResult
 from locum.train.tracking import require_trackers
-from tests.train.conftest import fit_in_process
+from tests.train.conftest import kill_after_a_checkpoint
 
 Fit = Callable[..., TrainingResult]
 
@@ -56,14 +55,7 @@ def test_tracking_changes_neither_the_run_nor_the_adapter(fit_legal: Fit, tiny_b
 
 
 def test_a_run_that_is_taken_up_goes_on_with_the_same_log(fit_legal: Fit, settings: Settings) -> None:
-    process = fit_in_process(settings, settings.runs, max_steps=60, evaluations=20)
-    deadline = time.monotonic() + 120
-    while not list(settings.runs.glob("*/checkpoints/checkpoint-*/trainer_state.json")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_after_a_checkpoint(settings, max_steps=60, evaluations=20)
     time.sleep(1)  # TensorBoard orders files by the second; a command would take longer to start
     resumed = fit_legal(max_steps=60, evaluations=20, tracking=["tensorboard"])
     assert resumed.resumed_at > 0

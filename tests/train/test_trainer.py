@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from locum.train.data.build import DataBuild
 from locum.train.result import TrainingResult
 from locum.train.run import run_folder
 from locum.train.trainer import _explained
-from tests.train.conftest import fit_in_process
+from tests.train.conftest import fit_in_process, kill_after_a_checkpoint
 
 Fit = Callable[..., TrainingResult]
 
@@ -61,14 +59,7 @@ def test_a_killed_run_is_taken_up_and_ends_as_if_nothing_had_happened(
     fit_legal: Fit, tiny_base: Path, tmp_path: Path, settings: Settings
 ) -> None:
     whole = fit_legal(runs=tmp_path / "whole", max_steps=60, evaluations=20)
-    process = fit_in_process(settings, settings.runs, max_steps=60, evaluations=20)
-    deadline = time.monotonic() + 120
-    while not list(settings.runs.glob("*/checkpoints/checkpoint-*/trainer_state.json")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_after_a_checkpoint(settings, max_steps=60, evaluations=20)
     assert not list(settings.runs.glob("*/training.json"))
     resumed = fit_legal(max_steps=60, evaluations=20)
     assert 0 < resumed.resumed_at < 60
