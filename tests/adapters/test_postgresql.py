@@ -102,12 +102,12 @@ def test_processes_that_open_a_new_registry_and_register_at_once_get_different_n
 
 def test_a_registry_can_be_read_while_it_is_being_written(remote: Settings, base_record: Base, adapter: Path) -> None:
     registry = Registry.open(remote)
-    with registry._writing():
+    with registry.writing():
         assert Registry.open(remote).snapshot().versions == {}
 
 
 def test_a_registry_that_somebody_else_holds_is_an_error_in_time(remote: Settings) -> None:
-    with Registry.open(remote)._writing():
+    with Registry.open(remote).writing():
         began = time.monotonic()
         with pytest.raises(UnavailableError, match=r"does not answer: .*statement timeout"):
             Registry.open(remote, busy_seconds=1).require_suites("legal", {"held-out": "s1"})
