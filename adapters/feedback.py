@@ -12,8 +12,6 @@ from locum.adapters import schema
 from locum.adapters.conversations import Message
 from locum.adapters.registry import Registry
 
-BASE = "base"
-
 
 class Feedback(BaseModel):
     """What one user thinks of one answer: a thumb, a score of 1 (worst) to 5 (best), or both.
