@@ -96,8 +96,8 @@ def _little_data(train_rows: int, epochs: float) -> Iterator[str]:
 
 def _cut_off(longest_answer: int, suites: Sequence[SuiteCard]) -> Iterator[str]:
     for suite in suites:
-        if longest_answer > suite.max_tokens:
+        if longest_answer > suite.generation.max_tokens:
             yield (
                 f"The longest answer has {longest_answer} tokens, and the suite {suite.name} lets the model say "
-                f"{suite.max_tokens}: answers will be cut off; raise its max_tokens."
+                f"{suite.generation.max_tokens}: answers will be cut off; raise its max_tokens."
             )
