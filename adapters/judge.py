@@ -13,7 +13,7 @@ from locum.errors import BadInputError
 Dimension = Literal["accuracy", "relevance", "completeness", "helpfulness", "safety"]
 DIMENSIONS: tuple[Dimension, ...] = ("accuracy", "relevance", "completeness", "helpfulness", "safety")
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")  # no small letters: few keys look like that
 
 
 class JudgeCard(BaseModel):
