@@ -54,7 +54,8 @@ def mean_estimate(
 
     Returns:
         The mean of all scores, each weighing the same. A single group says nothing about spread: the interval is then
-        `bounds`, the range of the scores. If all scores are equal the interval has no width, since a resample can be nothing else.
+        `bounds`, the range of the scores. If all scores are equal the interval has no width, since a resample can be
+        nothing else.
 
     Raises:
         BadInputError: there is no score.

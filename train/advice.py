@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from locum.adapters.suites import SuiteCard
 from locum.adapters.recipe import TrainingRecipe
+from locum.adapters.suites import SuiteCard
 from locum.train.result import Losses
 
 ROSE = 1.05  # validation loss at the end, to the lowest: more is overfitting
