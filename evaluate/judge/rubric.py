@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,10 +14,7 @@ from locum.adapters.judge import Dimension
 LOWEST, HIGHEST = 1, 5
 
 Language = Literal["en", "zh"]
-
-_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
-_KANA = re.compile(r"[\u3040-\u30ff]")
-_LETTER = re.compile(r"[^\W\d_]")
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
 class Scale(BaseModel):
@@ -49,13 +45,3 @@ def load_rubric() -> Rubric:
     """The rubric that comes with Locum."""
     path = Path(__file__).parent / "rubric.yaml"
     return Rubric.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-
-
-def language_of(text: str) -> Language:
-    """Chinese where a third of the letters and more are Chinese characters and none is Japanese kana; else English.
-
-    A third: a Chinese question often carries a name, a unit or a code in Latin letters, each many letters long.
-    """
-    letters = len(_LETTER.findall(text))
-    chinese = len(_HAN.findall(text))
-    return "zh" if chinese and 3 * chinese >= letters and not _KANA.search(text) else "en"
