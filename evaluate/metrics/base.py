@@ -21,7 +21,7 @@ NUMBER = datasets.Value("float64")
 
 
 class Options(BaseModel):
-    """What a suite may set about a metric. A metric with settings has a subclass, `Options`, with its fields."""
+    """What a suite may set about a metric. One with settings names its own subclass as `options_type`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,17 +31,15 @@ class Scale:
 
     `low` and `high` bound a score; `unit` is empty for a plain number. A `binary` metric scores 0 or 1 and nothing
     between, which decides the test of a difference. `needs` names what must have been asked for: the answer's "text",
-    the "likelihood" of given answers, a judge's "ratings". A metric that is scored `together` must be given all
-    answers of one model in one call, because a score looks at other answers too.
+    the "likelihood" of given answers, a judge's "ratings".
     """
 
-    Options: ClassVar[type[Options]] = Options
+    options_type: ClassVar[type[Options]] = Options
     unit: ClassVar[str] = ""
     low: ClassVar[float] = 0.0
     high: ClassVar[float] = 1.0
     higher_is_better: ClassVar[bool] = True
     binary: ClassVar[bool] = False
-    together: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"text"})
 
     options: Any = Options()

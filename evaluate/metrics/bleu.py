@@ -37,7 +37,7 @@ class Bleu(PairMetric):
         "Post: A Call for Clarity in Reporting BLEU Scores. WMT 2018 (sacrebleu); "
         "Chen and Cherry: A Systematic Comparison of Smoothing Techniques for Sentence-Level BLEU. WMT 2014"
     )
-    Options = BleuOptions
+    options_type = BleuOptions
 
     def score_pair(self, predictions: str, references: str) -> float:
         tokenizer = self.options.tokenize

@@ -32,7 +32,7 @@ class ChrF(PairMetric):
         "Popović: chrF: character n-gram F-score for automatic MT evaluation. WMT 2015; "
         "chrF++: words helping character n-grams. WMT 2017"
     )
-    Options = ChrFOptions
+    options_type = ChrFOptions
 
     @cached_property
     def _scorer(self) -> CHRF:

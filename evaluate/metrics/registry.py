@@ -54,10 +54,28 @@ class Metric:
     module: Any
 
     @property
-    def scale(self) -> Scale:
-        """Unit, bounds, direction and needs of the scores."""
-        scale: Scale = self.module
-        return scale
+    def unit(self) -> str:
+        return self._scale.unit
+
+    @property
+    def low(self) -> float:
+        return self._scale.low
+
+    @property
+    def high(self) -> float:
+        return self._scale.high
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self._scale.higher_is_better
+
+    @property
+    def binary(self) -> bool:
+        return self._scale.binary
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return self._scale.needs
 
     def score(self, samples: Sequence[Sample], answers: Sequence[Answer]) -> list[float | None]:
         """A score for each pair of a sample and one model's answer to it; none where there is nothing to say.
@@ -66,7 +84,7 @@ class Metric:
         nothing about a question that failed: that is counted elsewhere, and is no wrong answer.
         """
         pairs = list(zip(samples, answers, strict=True))
-        rows = [None if answer.error else self.scale.columns(sample, answer) for sample, answer in pairs]
+        rows = [None if answer.error else self._scale.columns(sample, answer) for sample, answer in pairs]
         said = [row for row in rows if row is not None]
         if not said:
             return [None] * len(rows)
@@ -74,6 +92,11 @@ class Metric:
         # Not through compute(): its way through Arrow takes 5 ms a call.
         scores = iter(self.module._compute(**columns)["scores"])
         return [None if row is None else next(scores) for row in rows]
+
+    @property
+    def _scale(self) -> Scale:
+        scale: Scale = self.module
+        return scale
 
 
 def metric_names() -> list[str]:
@@ -101,7 +124,7 @@ def load_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:
             f"the metric {name!r} needs the package {error.name!r}, which is not installed",
             hint="pip install 'locum[eval]'",
         ) from None
-    checked = _checked(name, found.Options, options or {})
+    checked = _checked(name, found.options_type, options or {})
     # `evaluate` makes its cache folder even for a metric that never writes there: let it have one, and take it away.
     with tempfile.TemporaryDirectory(prefix="locum-metric-") as folder:
         module = found(keep_in_memory=True, cache_dir=folder)

@@ -26,7 +26,7 @@ class _Tokens:
 
 
 class _Rouge(PairMetric):
-    Options = RougeOptions
+    options_type = RougeOptions
     kind: ClassVar[str]
     source = "Lin: ROUGE: A Package for Automatic Evaluation of Summaries. Text Summarization Branches Out, ACL 2004"
 
