@@ -87,6 +87,8 @@ def _scan(text: str, decimal: DecimalMark) -> Iterator[Quantity]:
             continue
         value, end = _multiplied(text, value, end, decimal)
         unit, after = _unit_after(text, end)
+        if unit is MARKS["年"] and 1000 <= value < 3000:
+            unit = None  # a date, and no span of time
         if unit is None and text[end : end + 1].isascii() and text[end : end + 1].isalpha():
             continue  # 3rd, 10Q
         if found["numeral"] and not named and unit is None and not _is_clear(found["numeral"]):

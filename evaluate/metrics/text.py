@@ -14,6 +14,7 @@ _SINGLE = re.compile(
 )
 _HAN = re.compile(r"[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _STRAIGHT = str.maketrans("‘’‚“”„", "'''\"\"\"")
+_FENCE = re.compile(r"```[^\S\n]*[\w+-]*[^\S\n]*\n((?:(?!```).)*?)\n?[^\S\n]*```", re.DOTALL)
 
 
 def normalise(text: str) -> str:
@@ -46,6 +47,17 @@ def spaced(text: str) -> str:
 def has_chinese(text: str) -> bool:
     """Whether any Han character is in the text."""
     return bool(_HAN.search(text))
+
+
+def fenced(text: str) -> list[str]:
+    """What stands inside the ``` fences of a Markdown text."""
+    return [found[1].strip() for found in _FENCE.finditer(text)]
+
+
+def unfenced(text: str) -> str:
+    """The text without the one fence that is all around it, if there is one; without white space at its ends."""
+    inside = _FENCE.fullmatch(text.strip())
+    return (inside[1] if inside else text).strip()
 
 
 def contains(text: str, phrase: str) -> bool:
