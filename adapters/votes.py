@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Row, delete, func, insert, select
 
 from locum.adapters import schema
 from locum.adapters.conversations import Message
+from locum.adapters.judge import Dimension
 from locum.adapters.registry import Registry
 from locum.errors import ConflictError, NotFoundError
 
 Preferred = Literal["model", "against", "tie"]
-Dimension = Literal["accuracy", "relevance", "completeness", "helpfulness", "safety"]
-Rating = dict[Dimension, int]
+Contestant = Literal["model", "against"]
+Grade = Annotated[int, Field(ge=1, le=5)]
+Rating = dict[Dimension, Grade]
 
 
 class _Record(BaseModel):
@@ -64,7 +66,7 @@ class Vote(_Record):
     number: int = Field(ge=0, description="of the question, in its arena")
     reviewer: str = Field(min_length=1, max_length=100)
     preferred: Preferred
-    left: Literal["model", "against"] = Field(description="whose answer stood on the left")
+    left: Contestant = Field(description="whose answer stood on the left")
     model_rating: Rating = {}
     against_rating: Rating = {}
     comment: str = ""
