@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from locum.adapters import schema
 from locum.adapters.conversations import Message
@@ -166,7 +166,7 @@ def undo_vote(registry: Registry, arena_id: int, reviewer: str) -> Vote | None:
         .limit(1)
     )
     with registry.writing(bump=False) as db:
-        found: Row[tuple[int, object]] | None = db.execute(last).first()
+        found = db.execute(last).first()
         if found is None:
             return None
         db.execute(delete(table).where(table.c.id == found.id))

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.judge import DIMENSIONS, Dimension
 from locum.adapters.registry import Registry
-from locum.adapters.votes import Arena, ArenaQuestion, Contestant, Preferred, Vote, arenas, questions, votes
+from locum.adapters.votes import Arena, ArenaQuestion, Contestant, Preferred, Rating, Vote, arenas, questions, votes
 from locum.errors import BadInputError
 from locum.evaluate import preference
 from locum.evaluate.agreement import Level, alpha
@@ -212,7 +212,7 @@ def _grades(
 ) -> dict[str, dict[Dimension, Estimate]]:
     found: defaultdict[str, defaultdict[Dimension, list[tuple[str, float]]]] = defaultdict(lambda: defaultdict(list))
     for each in said:
-        for contestant, rating in (("model", each.vote.model_rating), ("against", each.vote.against_rating)):
+        for contestant, rating in _ratings(each.vote):
             for dimension, grade in rating.items():
                 found[names[each.arena_id, contestant]][dimension].append((each.question.sample, float(grade)))
     return {
@@ -230,9 +230,13 @@ def _grades(
     }
 
 
+def _ratings(vote: Vote) -> list[tuple[Contestant, Rating]]:
+    return [("model", vote.model_rating), ("against", vote.against_rating)]
+
+
 def _graded(said: Iterable[Judged], dimension: Dimension) -> Iterable[tuple[str, tuple[object, ...], float]]:
     for each in said:
-        for contestant, rating in (("model", each.vote.model_rating), ("against", each.vote.against_rating)):
+        for contestant, rating in _ratings(each.vote):
             if dimension in rating:
                 yield each.vote.reviewer, (*each.unit, contestant), float(rating[dimension])
 
