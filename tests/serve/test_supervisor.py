@@ -68,9 +68,9 @@ def ask_a_stopped_engine(
     began = threading.Event()
 
     def stream() -> None:
-        with httpx.stream(
-            "POST", url, json={**QUESTION, "model": "legal", "n": 16, "stream": True}, timeout=60
-        ) as answer:
+        # long enough that a busy machine suspends the engine before its end
+        body = {**QUESTION, "model": "legal", "n": 16, "max_tokens": 900, "ignore_eos": True, "stream": True}
+        with httpx.stream("POST", url, json=body, timeout=60) as answer:
             for line in answer.iter_lines():
                 said["stream"] = said.get("stream", "") + line
                 began.set()
