@@ -102,7 +102,7 @@ def test_no_byte_of_any_response_tells_whose_an_answer_is(settings: Settings) ->
     assert json.loads(get(f"/r/{token}/state")) == {"error": "unavailable"}
     everything = b"\n".join(sent)
     assert b"Finding 3 is harmless" in everything
-    for name in (*NAMES, match.arena.seed + '"', str(settings.home), '"model', '"against', "left"):
+    for name in (*NAMES, match.arena.seed + '"', str(settings.home), '"model', '"against', '"left'):
         assert name.encode() not in everything, name
 
 
