@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 from locum.adapters.conversations import Preference
 from locum.adapters.votes import ArenaQuestion
-from locum.errors import ConflictError, NotFoundError
 from locum.evaluate.arena.results import Judged
 
 
@@ -36,23 +34,6 @@ def pairs_from(said: Sequence[Judged]) -> list[Preference]:
             about = {"group": question.group or None, "topic": question.topic or None}
             pairs.append(Preference(prompt=question.messages, chosen=chosen, rejected=rejected, **about))
     return pairs
-
-
-def write_pairs(path: Path, pairs: Sequence[Preference]) -> None:
-    """Write a JSON Lines file that a card's `preferences` can name.
-
-    Raises:
-        ConflictError: there is such a file already.
-        NotFoundError: there is no such folder.
-    """
-    lines = "".join(pair.model_dump_json(exclude_none=True) + "\n" for pair in pairs)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(lines)
-    except FileExistsError:
-        raise ConflictError(f"{path} is there already", hint="choose another name, or remove it") from None
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no folder {path.parent}", hint="make it, or choose another") from None
 
 
 def _prompt(question: ArenaQuestion) -> str:

@@ -131,14 +131,15 @@ def serve_match(
 
 def tell_results(registry: Registry, domain: str, suite: str | None, export: Path | None, as_json: bool) -> None:
     """What the votes say, and the pairs that follow from them."""
-    from locum.evaluate.arena.pairs import pairs_from, write_pairs
+    from locum.adapters.conversations import write_rows
+    from locum.evaluate.arena.pairs import pairs_from
     from locum.evaluate.arena.results import arena_results, judged
 
     said = judged(registry, domain, suite=suite)
     found = arena_results(domain, said)
     pairs = pairs_from(said) if export else []
     if export:
-        write_pairs(export, pairs)
+        write_rows(export, pairs)
     if as_json:
         written = {"pairs": {"file": str(export), "written": len(pairs)}} if export else {}
         print_json({**found.model_dump(mode="json"), **written})

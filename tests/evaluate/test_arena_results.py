@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from locum.adapters.conversations import read_preferences
+from locum.adapters.conversations import read_preferences, write_rows
 from locum.adapters.registry import Registry
 from locum.adapters.votes import ArenaQuestion, Preferred, Rating, Vote, open_arena, record_vote
 from locum.errors import BadInputError, ConflictError, NotFoundError
-from locum.evaluate.arena.pairs import pairs_from, write_pairs
+from locum.evaluate.arena.pairs import pairs_from
 from locum.evaluate.arena.results import arena_results, as_preferences, judged
 from locum.evaluate.preference import win_rate
 from locum.settings import Settings
@@ -163,14 +163,14 @@ def test_pairs_are_what_most_reviewers_prefer_and_training_reads_them(registry: 
         (asked[1].against_answer, asked[1].model_answer),
         (asked[4].against_answer, asked[4].model_answer),
     ]
-    write_pairs(tmp_path / "pairs.jsonl", pairs)
+    write_rows(tmp_path / "pairs.jsonl", pairs)
     read = list(read_preferences(tmp_path / "pairs.jsonl"))
     assert read == pairs
     assert (read[0].prompt[0].role, read[0].group, read[0].topic) == ("system", "finding-0", "findings")
     with pytest.raises(ConflictError, match="is there already"):
-        write_pairs(tmp_path / "pairs.jsonl", pairs)
+        write_rows(tmp_path / "pairs.jsonl", pairs)
     with pytest.raises(NotFoundError, match="no folder"):
-        write_pairs(tmp_path / "none" / "pairs.jsonl", pairs)
+        write_rows(tmp_path / "none" / "pairs.jsonl", pairs)
 
 
 def test_an_answer_without_a_word_makes_no_pair(registry: Registry) -> None:
