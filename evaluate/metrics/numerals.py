@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-DIGITS = {c: value for value, cs in enumerate(("零〇", "一壹", "二两贰", "三叁", "四肆", "五伍", "六陆", "七柒", "八捌", "九玖"))
-          for c in cs}  # fmt: skip
+_SPELLINGS = ("零〇", "一壹", "二两贰", "三叁", "四肆", "五伍", "六陆", "七柒", "八捌", "九玖")
+DIGITS = {character: value for value, characters in enumerate(_SPELLINGS) for character in characters}
 TENS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000}
 MYRIADS = {"万": 10**4, "亿": 10**8}
 SIMPLIFIED = str.maketrans("萬億貳參陸兩點負個圓幣鎊歐韓", "万亿贰叁陆两点负个元币镑欧韩")
