@@ -98,7 +98,8 @@ def test_an_unknown_metric_lists_those_there_are() -> None:
 
 def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        BadInputError, match=r"'numeric' has no option 'tolerance' \(it has: relative, absolute, which, units, decimal\)"
+        BadInputError,
+        match=r"'numeric' has no option 'tolerance' \(it has: relative, absolute, which, units, decimal\)",
     ):
         load_metric("numeric", {"tolerance": 0.1})
     with pytest.raises(BadInputError, match=r"'exact_match' has no option 'case' \(it has: none\)"):
@@ -108,7 +109,9 @@ def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
 def test_an_option_of_the_wrong_kind_is_named_with_what_was_found() -> None:
     with pytest.raises(BadInputError, match=r"'numeric': option 'relative': .*less than 1 \(found 5\)"):
         load_metric("numeric", {"relative": 5})
-    with pytest.raises(BadInputError, match=r"'forbidden': option 'wordings\[1\]': .*not a regular expression: .*'/\(/'"):
+    with pytest.raises(
+        BadInputError, match=r"'forbidden': option 'wordings\[1\]': .*not a regular expression: .*'/\(/'"
+    ):
         load_metric("forbidden", {"wordings": ["fine", "/(/"]})
 
 
