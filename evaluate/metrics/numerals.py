@@ -11,6 +11,8 @@ MYRIADS = {"万": 10**4, "亿": 10**8}
 SIMPLIFIED = str.maketrans("萬億貳參陸兩點負個圓幣鎊歐韓", "万亿贰叁陆两点负个元币镑欧韩")
 """What the tables here write in simplified characters only."""
 
+_LONGEST = 40
+
 
 def multiplier(text: str) -> int:
     """What 万, 百万, 万亿 and the like multiply a number by."""
@@ -21,7 +23,9 @@ def multiplier(text: str) -> int:
 
 
 def chinese_number(text: str) -> Decimal | None:
-    """The value of a numeral in Chinese characters; none where they do not make one."""
+    """The value of a numeral in Chinese characters; none where they do not make one, or are more than 40."""
+    if len(text) > _LONGEST:
+        return None
     whole, point, fraction = text.partition("点")
     if point and (not fraction or any(c not in DIGITS for c in fraction)):
         return None

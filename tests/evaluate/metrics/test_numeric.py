@@ -127,7 +127,17 @@ def test_hyphens_between_numbers_are_no_signs_and_contracts_say_numbers_twice() 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "none", "ICD-10, Q3, FY2023, 3rd, m²", "31.12.2024", "1,2,3", "v2.1.3", "1/2", "第一, 一般, 十分, 第3条"],
+    [
+        "",
+        "none",
+        "ICD-10, Q3, FY2023, 3rd, m²",
+        "31.12.2024",
+        "1,2,3",
+        "v2.1.3",
+        "1/2",
+        "第一, 一般, 十分, 第3条",
+        "一" * 5000,
+    ],
 )
 def test_what_is_no_number_is_not_read(text: str) -> None:
     assert numbers(text) == []
