@@ -89,7 +89,7 @@ def test_brier_gives_the_numbers_of_its_definition(score: Score, make_answer: Ma
         }
     )
     assert score("brier", answer, **CHOICE) == pytest.approx(1.14)
-    equal = make_answer(likelihoods={choice: (-3.0, 1) for choice in CHOICE["choices"]})
+    equal = make_answer(likelihoods=dict.fromkeys(CHOICE["choices"], (-3.0, 1)))
     assert score("brier", equal, **CHOICE) == pytest.approx(1 - 1 / 3)
 
 
