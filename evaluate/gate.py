@@ -83,11 +83,14 @@ class Evidence:
 
 @dataclass(frozen=True)
 class SliceFinding:
-    """What the evidence shows of one slice. `p_adjusted` is Holm's over all slices judged; None if it is not judged."""
+    """What the evidence shows of one slice. `p` is the chance of such a loss between equally good models, `p_adjusted`
+    the same after Holm's correction over all slices judged; None where this one is not judged.
+    """
 
     name: str
     change: Change
     status: Literal["met", "missed", "unclear", "too small"]
+    p: float
     p_adjusted: float | None
 
 
@@ -144,7 +147,8 @@ def judge_slices(thresholds: Thresholds, slices: Mapping[str, Slice]) -> list[Sl
         return "met" if change.low > -thresholds.slice_margin else "unclear"
 
     return [
-        SliceFinding(name, each.change, status(name, each.change), adjusted.get(name)) for name, each in slices.items()
+        SliceFinding(name, each.change, status(name, each.change), each.worse.p, adjusted.get(name))
+        for name, each in slices.items()
     ]
 
 
