@@ -146,10 +146,11 @@ def tell_results(registry: Registry, domain: str, suite: str | None, export: Pat
         return
     _show(found)
     if export:
+        _print(f"{len(pairs):,} preference pairs in {export}, for `preferences` in a domain's card.")
         _print(
-            f"{len(pairs):,} preference pairs in {export}; `preferences: {{files: [{export.name}]}}` learns from them."
+            "What is learnt from is no longer unseen: `locum data build` leaves out what the test split asks, and what "
+            "comes of the others must be evaluated on other questions."
         )
-        _print("What is learnt from is no longer unseen: evaluate what comes of it on other questions.")
 
 
 def _show(found: ArenaResults) -> None:

@@ -25,7 +25,8 @@ from locum.errors import BadInputError, ConflictError, UnavailableError
 from locum.evaluate.arena.matches import prepare_match
 from locum.evaluate.arena.serving import listen
 from locum.settings import Settings
-from tests.arena import make_match
+from tests.arena import make_match, question, say
+from tests.commands.conftest import Ran
 from tests.conftest import LiveServer
 
 
@@ -49,16 +50,7 @@ def run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., st
 @pytest.fixture
 def voted(registry: Registry) -> Registry:
     """Three questions on which ada and bob have voted; they disagree on the last."""
-    from locum.evaluate.arena.desk import Ballot, Desk
-
-    match = make_match(registry, 3)
-    for reviewer in ("ada", "bob"):
-        desk = Desk(registry, match.id, match.questions, match.arena.seed, reviewer)
-        for place in range(3):
-            number = desk._order[place]
-            for_model = number < 2 or reviewer == "ada"
-            side = "a" if (desk._left[number] == "model") == for_model else "b"
-            desk.vote(Ballot.model_validate({"place": place, "preferred": side, side: {"accuracy": 5}}))
+    say(registry, make_match(registry, 3).id, {"ada": "+++", "bob": "++-"}, ours={"accuracy": 5})
     return registry
 
 
@@ -86,6 +78,23 @@ def test_results_as_json_and_pairs_that_a_card_can_name(
         run("cardiology", "--export", str(pairs))
 
 
+def test_pairs_are_built_into_a_domains_preferences(
+    run: Callable[..., str], locum: Callable[..., Ran], registry: Registry, domain_folder: Path, settings: Settings
+) -> None:
+    say(registry, make_match(registry, 120).id, {"ada": "+" * 120})
+    run("cardiology", "--export", str(domain_folder / "pairs.jsonl"))
+    with (domain_folder / "card.yaml").open("a") as card:
+        card.write("preferences: {files: [pairs.jsonl], licence: ours}\n")
+    built = locum("data", "build", "legal")
+    assert built.code == 0, built.err
+    rows = [
+        row
+        for split in ("train", "validation", "test")
+        for row in read_preferences(settings.data_path("legal") / "preferences" / f"{split}.jsonl")
+    ]
+    assert {row.chosen for row in rows} == {question(number).model_answer for number in range(120)}
+
+
 def test_without_votes_results_say_how_to_get_some(run: Callable[..., str]) -> None:
     with pytest.raises(BadInputError, match="nobody has voted on medical yet"):
         run("medical", "--results")
@@ -102,9 +111,9 @@ def test_a_match_is_asked_once_and_holds_only_what_differs(server: LiveServer, t
     match = prepare_match(in_force, registry, "legal@2", against="legal@1", count=6)
     assert (match.arena.model, match.arena.against, match.arena.suite) == ("legal@2", "legal@1", "held-out")
     assert len(match.questions) + match.same == 6
-    for question in match.questions:
-        assert question.model_answer != question.against_answer
-        assert [message.role for message in question.messages] == ["system", "user"]
+    for each in match.questions:
+        assert each.model_answer != each.against_answer
+        assert [message.role for message in each.messages] == ["system", "user"]
     assert prepare_match(in_force, registry, "legal@2", against="legal@1", count=6) == match
     with_base = prepare_match(in_force, registry, "legal@2", count=6)
     assert (with_base.arena.against, with_base.id == match.id) == ("tiny-llama", False)

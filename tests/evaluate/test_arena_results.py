@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from locum.adapters.conversations import read_preferences, write_rows
 from locum.adapters.registry import Registry
-from locum.adapters.votes import ArenaQuestion, Preferred, Rating, Vote, open_arena, record_vote
+from locum.adapters.votes import ArenaQuestion, open_arena
 from locum.errors import BadInputError, ConflictError, NotFoundError
 from locum.evaluate.arena.pairs import pairs_from
 from locum.evaluate.arena.results import arena_results, as_preferences, judged
 from locum.evaluate.preference import win_rate
 from locum.settings import Settings
-from tests.arena import AGAINST, ARENA, MODEL, make_match, question
-
-AT = datetime(2026, 3, 1, tzinfo=UTC)
-PREFERRED: dict[str, Preferred] = {"+": "model", "=": "tie", "-": "against"}
+from tests.arena import AGAINST, ARENA, MODEL, make_match, question, say
 
 
 @pytest.fixture
 def registry(settings: Settings) -> Registry:
     return Registry.open(settings)
-
-
-def say(
-    registry: Registry,
-    arena: int,
-    votes: Mapping[str, str],
-    *,
-    ours: Rating | None = None,
-    theirs: Rating | None = None,
-) -> None:
-    """Votes as strings, one sign a question: + for the model, = for neither, - for the other, blank for no vote."""
-    for reviewer, signs in votes.items():
-        for number, sign in enumerate(signs):
-            if sign != " ":
-                vote = Vote(
-                    number=number,
-                    reviewer=reviewer,
-                    preferred=PREFERRED[sign],
-                    left="model" if number % 2 else "against",
-                    model_rating=ours or {},
-                    against_rating=theirs or {},
-                    at=AT,
-                )
-                record_vote(registry, arena, vote)
 
 
 def test_several_votes_on_one_question_weigh_as_much_as_one(registry: Registry) -> None:
