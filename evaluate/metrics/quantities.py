@@ -62,7 +62,8 @@ def read_quantities(text: str, *, decimal: DecimalMark = "auto") -> list[Quantit
 
     Read are thousands separators (`1,234`, `1 234`, `1'234`, `12,34,567`), the decimal comma, scientific notation,
     signs, negatives in parentheses (`(1,234)`, but not `thirty (30) days`), currency signs and ISO codes on either
-    side, percent, basis points and ‰, multipliers from `k` to `trillion` and from 百 to 万亿, and Chinese numerals.
+    side, percent, basis points and ‰, multipliers from `k` to `trillion` (`m` and `mm` are millions) and from 百 to
+    万亿, and Chinese numerals.
     Not read are English numerals (`five`), fractions, dates such as 31.12.2024, and numbers inside names (`Q3`,
     `ICD-10`, `3rd`).
 
@@ -196,6 +197,6 @@ def _is_clear(numeral: str) -> bool:
 
 
 def _readable(text: str) -> str:
-    """Full-width to plain, raised digits after `^`, traditional numerals to simplified."""
+    """Full-width to plain, raised digits after `^`, traditional numerals to simplified, LaTeX's `\\%` to `%`."""
     text = _SUPERSCRIPT.sub(lambda raised: "^" + unicodedata.normalize("NFKC", raised[0]), text)
-    return unicodedata.normalize("NFKC", text).translate(SIMPLIFIED)
+    return unicodedata.normalize("NFKC", text).translate(SIMPLIFIED).replace("\\%", "%")
