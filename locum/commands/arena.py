@@ -187,7 +187,7 @@ def _show(found: ArenaResults) -> None:
     elif found.no_strengths:
         _print(f"No common scale: {found.no_strengths}.")
     if found.grades:
-        dimensions = list(found.agreement_on_grades)
+        dimensions = [each for each in found.agreement_on_grades if any(each in by for by in found.grades.values())]
         grades = [
             (
                 name,
