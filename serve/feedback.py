@@ -22,6 +22,7 @@ from locum.serve.routes import server_state
 
 MAX_BYTES = 256 * 1024
 MAX_WAITING = 64  # beyond them the registry is slower than the clients, and they are told to wait
+WRITE_SECONDS = 5.0
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 
@@ -73,7 +74,7 @@ async def feedback(request: Request, state: Annotated[ServerState, Depends(serve
     if _waiting.locked():
         raise BusyError(f"{MAX_WAITING} ratings wait to be written already")
     async with _waiting:
-        said, replaced = await asyncio.get_running_loop().run_in_executor(_writer, _keep, state, body)
+        said, replaced = await _written(state, body)
     metrics.count_feedback(said.model, said.rating)
     return {
         "object": "feedback",
@@ -91,6 +92,19 @@ def _parse(raw: bytes) -> FeedbackRequest:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"]) or "feedback"
         raise BadInputError(f"{field}: {problem['msg'].removeprefix('Value error, ')}") from None
+
+
+async def _written(state: ServerState, body: FeedbackRequest) -> tuple[Feedback, bool]:
+    """What is kept, and whether it replaces something; nobody waits long for a registry that is held by others."""
+    writing = asyncio.get_running_loop().run_in_executor(_writer, _keep, state, body)
+    await asyncio.wait({writing}, timeout=WRITE_SECONDS)
+    if not writing.done():
+        writing.cancel()
+        raise UnavailableError(
+            f"the registry has not taken the feedback for {WRITE_SECONDS:g} seconds",
+            hint="send it again: a rating that comes twice counts once",
+        )
+    return await writing
 
 
 def _keep(state: ServerState, body: FeedbackRequest) -> tuple[Feedback, bool]:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
 
 from locum.adapters.feedback import Feedback, feedback_on
+from locum.adapters.registry import Registry
 from locum.adapters.signing import signing_key
+from locum.errors import LocumError
+from locum.serve import feedback
 from locum.serve.answer_ids import BASE_ID, AnswerIds
+from locum.serve.door import Door, explain
+from locum.settings import Settings
 from tests.conftest import LiveServer
 
 
@@ -142,3 +153,60 @@ def test_feedback_is_counted_by_version_and_is_no_request_to_a_model(server: Liv
     send(server, id=answer_id, rating="up", model="legal@2")
     after = server.metric("locum_feedback_total", version="2", rating="up"), server.metric("locum_requests_total")
     assert after == (before[0] + 1, before[1])
+
+
+@dataclass(frozen=True)
+class Engine:
+    """All that the route asks of an engine."""
+
+    base_name: str = "tiny"
+
+
+@dataclass(frozen=True)
+class Swap:
+    registry: Registry
+    engine: Engine = Engine()
+
+
+def state_of(registry: Registry, **given: Any) -> SimpleNamespace:
+    """What a server shares with its routes, as far as feedback needs it."""
+    ids = AnswerIds(signing_key(registry, "answers"))
+    return SimpleNamespace(swap=Swap(registry), answer_ids=ids, **{"api_key": "", "admin_token": "", **given})
+
+
+def app_of(registry: Registry, **given: Any) -> FastAPI:
+    """The route behind the door, in this process and without a model."""
+    app = FastAPI()
+    app.state.locum = state_of(registry, **given)
+    app.include_router(feedback.router)
+    app.add_exception_handler(LocumError, explain)
+    app.add_middleware(Door)
+    return app
+
+
+def test_feedback_wants_the_key_that_the_chat_wants(settings: Settings) -> None:
+    app = app_of(Registry.open(settings), api_key="sk-1", admin_token="sk-2")
+    client = TestClient(app)
+    body = {"id": app.state.locum.answer_ids.new(BASE_ID), "rating": "up"}
+    assert client.post("/v1/feedback", json=body).status_code == 401
+    assert client.post("/v1/feedback", json=body, headers={"authorization": "Bearer wrong"}).status_code == 401
+    assert client.post("/v1/feedback", json=body, headers={"authorization": "Bearer sk-1"}).json()["model"] == "tiny"
+
+
+async def test_while_others_hold_the_registry_some_wait_a_little_and_more_are_sent_away(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback, "WRITE_SECONDS", 0.3)
+    registry = Registry.open(settings, busy_seconds=0.2)
+    app = app_of(registry)
+    bodies = [{"id": app.state.locum.answer_ids.new(BASE_ID), "rating": "up"} for _ in range(feedback.MAX_WAITING + 6)]
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        with registry.writing():
+            refused = await asyncio.gather(*(client.post("/v1/feedback", json=body) for body in bodies))
+        assert Counter(each.status_code for each in refused) == {503: feedback.MAX_WAITING, 429: 6}
+        assert all(int(each.headers["retry-after"]) > 0 for each in refused)
+        assert (await client.post("/v1/feedback", json=bodies[0])).status_code == 200
+    kept = [each.answer_id for each in feedback_on(registry, "base")]
+    assert kept.count(bodies[0]["id"]) == 1
+    assert len(kept) <= 2  # one was being written when the registry was free again
