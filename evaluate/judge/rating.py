@@ -17,7 +17,7 @@ from locum.errors import UnavailableError
 from locum.evaluate.answers import Answer
 from locum.evaluate.cache import AnswerCache, cache_key
 from locum.evaluate.client import Patience
-from locum.evaluate.judge.judge import Heard, Question, Verdict, hear
+from locum.evaluate.judge.judge import Heard, Question, hear
 from locum.evaluate.judge.prompts import (
     Case,
     Prompt,
@@ -41,7 +41,7 @@ _POINTS = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 @dataclass(frozen=True)
 class Preferred:
-    """The outcome of one pair, in the form of a vote: `left` is the version, and both orders agree unless it is a tie."""
+    """The outcome of one pair, in the form of a vote. `left` is the version; where the orders disagree, it is a tie."""
 
     question: str
     left: str
@@ -127,9 +127,7 @@ class _Rating:
     def __init__(self, card: JudgeCard, sample: Sample, answer: Answer) -> None:
         self.sample, self.answer = sample, answer
         text = answer.answer or ""
-        prompt = rating_prompt(
-            _case(sample), text, dimensions=card.dimensions, language=_language(card, sample)
-        )
+        prompt = rating_prompt(_case(sample), text, dimensions=card.dimensions, language=_language(card, sample))
         self.key = _key(card, prompt, sample, text)
         self.questions = {self.key: Question(prompt, tuple(card.dimensions))}
 
