@@ -94,7 +94,8 @@ def rate_all(
     spoken = [each for each in spoken if known[each.sample].kind in GENERATED]
     ratings = [_Rating(card, known[each.sample], each) for each in spoken] if card.dimensions else []
     pairs = [_Pair(card, known[ours.sample], ours, theirs) for ours, theirs in _pairs(spoken, version, card)]
-    asked = {key: question for each in (*ratings, *pairs) for key, question in each.questions.items()}
+    work: list[_Rating | _Pair] = [*ratings, *pairs]
+    asked = {key: question for each in work for key, question in each.questions.items()}
     heard = hear(card, asked, cache, patience=patience, console=console)
     _require_most(card, heard, len(asked))
 
@@ -112,7 +113,7 @@ def rate_all(
     return Judged(
         [each.model_copy(update={"ratings": found.get(_place(each), {})}) for each in answers],
         outcomes,
-        _summary(card, heard, ratings, pairs),
+        _summary(card, heard, work),
     )
 
 
@@ -214,7 +215,8 @@ def _require_most(card: JudgeCard, heard: Heard, asked: int) -> None:
         )
 
 
-def _summary(card: JudgeCard, heard: Heard, ratings: Sequence[_Rating], pairs: Sequence[_Pair]) -> JudgeSummary:
+def _summary(card: JudgeCard, heard: Heard, work: Sequence[_Rating | _Pair]) -> JudgeSummary:
+    pairs = [each for each in work if isinstance(each, _Pair)]
     new = [verdict for key, verdict in heard.verdicts.items() if key not in heard.known]
     told = [
         text
@@ -233,7 +235,7 @@ def _summary(card: JudgeCard, heard: Heard, ratings: Sequence[_Rating], pairs: S
         requests=sum(verdict.requests for verdict in new),
         prompt_tokens=sum(verdict.prompt_tokens for verdict in new),
         completion_tokens=sum(verdict.completion_tokens for verdict in new),
-        failures=[failure for each in (*ratings, *pairs) for failure in each.failures(heard)],
+        failures=[failure for each in work for failure in each.failures(heard)],
         pairs=[_pair_summary(version, other, pairs, heard) for version, other in met],
     )
 
