@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 
 def check_pattern(pattern: str) -> str:
@@ -47,8 +47,27 @@ Wording = Annotated[str, AfterValidator(check_wording)]
 """A phrase, found word by word whatever its case and punctuation, or `/a regular expression/` between slashes."""
 
 
+Wordings = Annotated[
+    list[Wording], Field(min_length=1), BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
+"""Wordings of one thing, of which one must be there; a single one may stand alone."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReferralCard(_Strict):
+    """How an answer advises to see a professional."""
+
+    wordings: list[Wording] = Field([], description="your own, such as `ask your pharmacist`")
+    defaults: bool = Field(True, description="the wordings in English and Chinese that Locum knows count too")
+
+    @model_validator(mode="after")
+    def _knows_one(self) -> ReferralCard:
+        if not self.wordings and not self.defaults:
+            raise ValueError("give `wordings`, or leave `defaults` on")
+        return self
 
 
 class SourcesCard(_Strict):
@@ -56,7 +75,8 @@ class SourcesCard(_Strict):
 
     pattern: Pattern = Field(description="the form that every source has, from its first character to its last")
     find: Pattern | None = Field(
-        None, description="what a source looks like in a text, or its first group; else what follows `Source:` and 来源："
+        None,
+        description="what a source looks like in a text, or its first group; else what follows `Source:` or 来源：",
     )
 
 
@@ -67,14 +87,21 @@ class ComplianceCard(_Strict):
     answer may lack it.
     """
 
-    notice: list[Wording | list[Wording]] = Field(
+    notice: list[Wordings] = Field(
         [], description="texts that must all be there; a list among them holds wordings of which one must be there"
     )
-    referral: bool | list[Wording] = Field(
-        False, description="answers advise to see a professional: true for wordings that Locum knows, or your own"
+    referral: ReferralCard | None = Field(
+        None, description="answers advise to see a professional: true, or a list of wordings in place of Locum's own"
     )
-    sources: SourcesCard | None = Field(None, description="answers name their sources; a pattern, or pattern and find")
+    sources: SourcesCard | None = Field(None, description="answers name their sources: a pattern, or pattern and find")
     forbidden: list[Wording] = Field([], description="what no answer may say")
+
+    @field_validator("referral", mode="before")
+    @classmethod
+    def _flag_or_list(cls, value: object) -> object:
+        if isinstance(value, bool):
+            return {} if value else None
+        return {"wordings": value, "defaults": False} if isinstance(value, list) else value
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -82,14 +109,12 @@ class ComplianceCard(_Strict):
         return {"pattern": value} if isinstance(value, str) else value
 
     def metric_options(self) -> dict[str, dict[str, Any]]:
-        """The options of each compliance metric that the card is about; a suite's own options go over them."""
+        """The options of each metric that the card is about; a suite's own options go over them."""
         options: dict[str, dict[str, Any]] = {}
         if self.notice:
             options["notice"] = {"notices": self.notice}
-        if self.referral is True:
-            options["referral"] = {}
-        elif self.referral:
-            options["referral"] = {"wordings": self.referral, "defaults": False}
+        if self.referral:
+            options["referral"] = self.referral.model_dump()
         if self.sources:
             options["sources"] = self.sources.model_dump(exclude_none=True)
         if self.forbidden:
