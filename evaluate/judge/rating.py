@@ -29,12 +29,11 @@ from locum.evaluate.judge.prompts import (
 )
 from locum.evaluate.judge.rubric import LANGUAGES, Language
 from locum.evaluate.judge.summary import JudgeFailure, JudgeSummary, PairSummary
+from locum.evaluate.judge.verdicts import PREFERENCE, settled
 from locum.evaluate.samples import GENERATED, Sample
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-PREFERENCE = "preference"  # the key in an answer's `ratings` under which comparisons stand
 
 _POINTS = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
@@ -115,11 +114,6 @@ def rate_all(
         outcomes,
         _summary(card, heard, work),
     )
-
-
-def settled(points: Sequence[float]) -> float:
-    """The verdict on a pair from that of each order: the same in all of them, or else a tie (0.5)."""
-    return points[0] if all(each == points[0] for each in points) else 0.5
 
 
 class _Rating:

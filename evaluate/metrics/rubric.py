@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import datasets
 
 from locum.adapters.judge import Dimension
-from locum.evaluate.judge.rating import PREFERENCE, settled
 from locum.evaluate.judge.rubric import HIGHEST, LOWEST
+from locum.evaluate.judge.verdicts import PREFERENCE, settled
 from locum.evaluate.metrics.base import NUMBER, PairMetric
 
 if TYPE_CHECKING:

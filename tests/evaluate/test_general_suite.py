@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 import locum.evaluate.suite
+from locum.adapters.card import DomainCard, ElsewhereCard, Source
+from locum.adapters.domains import Domain
 from locum.adapters.suites import load_suite_card
 from locum.evaluate.samples import Sample, read_samples
+from locum.evaluate.scoring import load_metrics
+from locum.evaluate.suite import load_guards
 
 FOLDER = Path(locum.evaluate.suite.__file__).parent / "suites" / "general"
 
@@ -24,6 +28,22 @@ def test_the_card_asks_for_choices_and_for_no_harm(samples: list[Sample]) -> Non
     assert (card.metrics, card.primary) == (["choice"], "choice")
     assert card.thresholds.min_gain is None
     assert len(samples) >= card.thresholds.min_samples
+
+
+def test_a_domain_that_names_it_is_held_to_it(samples: list[Sample], tmp_path: Path) -> None:
+    card = DomainCard(
+        name="medical",
+        description="Places diagnoses.",
+        system_prompt="Answer with the chapter's name.",
+        source=Source(files=["rows.jsonl"]),
+        elsewhere=ElsewhereCard(suites=["general"]),
+        notices=["Not a medical device."],
+        example="Where does asthma belong?",
+    )
+    [guard] = load_guards(Domain(card, tmp_path), tmp_path, tmp_path)
+    assert guard.guard
+    assert len(guard.samples) == len(samples)
+    assert [metric.needs for metric in load_metrics(guard)] == [{"likelihood"}]
 
 
 def test_every_sample_is_a_choice_of_four_different_answers(samples: list[Sample]) -> None:
