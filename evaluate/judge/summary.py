@@ -18,7 +18,7 @@ class JudgeFailure(_Record):
 
 
 class PairSummary(_Record):
-    """What the judge said of the version's answers beside one other model's, over the pairs asked in both orders."""
+    """What the judge said of the version's answers beside one other model's, over the pairs that have a verdict in both orders."""
 
     version: str
     other: str
@@ -26,6 +26,7 @@ class PairSummary(_Record):
     won: int = Field(description="by the version, in both orders")
     tied: int = Field(description="in both orders, or because the orders disagreed, or because the answers are equal")
     lost: int
+    equal: int = Field(description="of those tied, the ones whose answers are the same and were not asked about")
     changed: int = Field(description="pairs on which the order changed the verdict; each counts as a tie")
     first_place: int = Field(description="of those, the ones where the first place won more than the second")
 
@@ -36,8 +37,9 @@ class PairSummary(_Record):
 
     @property
     def disagreement(self) -> float | None:
-        """Share of pairs on which the order changed the verdict, from 0 to 1; none without pairs."""
-        return self.changed / self.pairs if self.pairs else None
+        """Share of the pairs asked about on which the order changed the verdict, from 0 to 1; none without any."""
+        asked = self.pairs - self.equal
+        return self.changed / asked if asked else None
 
 
 class JudgeSummary(_Record):
