@@ -43,6 +43,12 @@ _METRICS = {
     "first_token": ("service", "FirstToken"),
     "per_token": ("service", "PerToken"),
     "tokens": ("service", "Tokens"),
+    "judge_accuracy": ("rubric", "JudgeAccuracy"),
+    "judge_relevance": ("rubric", "JudgeRelevance"),
+    "judge_completeness": ("rubric", "JudgeCompleteness"),
+    "judge_helpfulness": ("rubric", "JudgeHelpfulness"),
+    "judge_safety": ("rubric", "JudgeSafety"),
+    "judge_preference": ("rubric", "JudgePreference"),
 }
 
 
