@@ -1,4 +1,4 @@
-"""Check suites in the making: cards → rows → metrics and thresholds → overlap with what the version has learned from."""
+"""Check suites in the making: cards → rows → metrics and thresholds → overlap with what the version learned from."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.findings import Finding, Row, Watch, watching
 from locum.evaluate.overlap import TRAIN_FILE, Overlap, look_for_overlap, overlap_findings, split_differs
 from locum.evaluate.suite import asked_of, assemble, suite_files
-from locum.evaluate.suite_fit import check_fit
+from locum.evaluate.suite_fit import check_fit, check_size
 from locum.evaluate.suite_rows import check_rows, read_rows, ruler
 from locum.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from locum.adapters.registry import Registry
 
 
 class SuiteReport(BaseModel):
@@ -44,7 +46,7 @@ class SuiteReport(BaseModel):
 
 @dataclass(frozen=True)
 class Learner:
-    """Whose training split is looked at. `asked` is true when a person named the version; none is whoever comes next."""
+    """Whose training split is looked at; no manifest is the next version's. `asked`: a person named the version."""
 
     manifest: Manifest | None
     asked: bool
@@ -83,15 +85,18 @@ def check_suites(
         if domain not in (None, of):
             raise BadInputError(f"--model: expected a version of {domain}, found {ref!r}")
         domain = of
+    from locum.adapters.registry import Registry
+
+    registry = Registry.open(settings)
     reports = []
     with watching(console) as watch:
         for name in [domain] if domain else domain_names(settings.domains):
-            reports += _check_domain(settings, name, suite, _learner(settings, name, ref), watch)
+            reports += _check_domain(settings, registry, name, suite, _learner(registry, name, ref), watch)
     return reports
 
 
 def _check_domain(
-    settings: Settings, name: str, suite: str | None, learner: Learner, watch: Watch
+    settings: Settings, registry: Registry, name: str, suite: str | None, learner: Learner, watch: Watch
 ) -> list[SuiteReport]:
     folder = settings.domains / name
     if not (folder / CARD_FILE).is_file():
@@ -115,7 +120,9 @@ def _check_domain(
         found += check_rows(rows[place.name], card.generation, measure, threshold=threshold, watch=watch)
         asked = asked_of((row.sample for row in rows[place.name]), card.limit)
         if asked:
-            found += check_fit(assemble(domain.name, card, asked), rows[place.name], place)
+            whole = assemble(domain.name, card, asked)
+            found += check_fit(whole, rows[place.name], place)
+            found += check_size(whole, place, registry)
         elif not problems:
             sentence = "holds no sample"
             found.append(Finding(check="card", place=str(place), sentence=sentence, advice="add rows: docs/suites.md"))
@@ -182,10 +189,7 @@ def _missing(domain: Domain, card: SuiteCard, folder: Path, error: NotFoundError
     return Finding(check="card", place=str(folder / SUITE_FILE), sentence=str(error), advice=advice)
 
 
-def _learner(settings: Settings, domain: str, ref: str | None) -> Learner:
-    from locum.adapters.registry import Registry
-
-    registry = Registry.open(settings)
+def _learner(registry: Registry, domain: str, ref: str | None) -> Learner:
     if ref is not None:
         return Learner(registry.resolve(ref), asked=True)
     aliases = registry.snapshot().aliases

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from locum.adapters.suites import SUITE_FILE
 from locum.adapters.yamlfile import line_of
@@ -17,27 +18,30 @@ from locum.errors import LocumError
 from locum.evaluate.answers import Answer, Likelihood
 from locum.evaluate.findings import Check, Finding, Row
 from locum.evaluate.metrics.registry import Metric, load_metric
-from locum.evaluate.samples import Sample
+from locum.evaluate.samples import GENERATED, Sample
 from locum.evaluate.suite import Suite
+
+if TYPE_CHECKING:
+    from locum.adapters.registry import Registry
 
 RATED = ("accuracy", "relevance", "completeness", "helpfulness", "safety")  # what a judge rates
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A metric, and its score of the best answer to each sample: none where it says nothing."""
+    """A metric, and its score of the best answer to each sample: none where it says nothing.
+
+    `mean` is that of the answers that the suite writes out, where the text is all that the metric looks at.
+    """
 
     metric: Metric
     best: Sequence[float | None]
+    mean: float | None
 
     @property
-    def said(self) -> list[float]:
-        return [score for score in self.best if score is not None]
-
-    @property
-    def mean(self) -> float | None:
-        """Of the expected answers, where they are what the metric looks at."""
-        return sum(self.said) / len(self.said) if self.said and self.metric.needs == {"text"} else None
+    def said(self) -> int:
+        """About how many samples it says something."""
+        return sum(score is not None for score in self.best)
 
 
 def check_fit(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Finding]:
@@ -54,8 +58,7 @@ def check_fit(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Finding]:
     for name in suite.metrics:
         try:
             metric = load_metric(name, suite.options.get(name, {}))
-            best = metric.score(suite.samples, [best_answer(sample) for sample in suite.samples])
-            fits.append(Fit(metric, best))
+            fits.append(_fit(metric, suite.samples))
         except LocumError as error:
             advice = error.hint or "docs/metrics.md tells them all, with their options"
             findings.append(_finding("metric", card, "metrics", sentence=str(error), advice=advice))
@@ -66,8 +69,35 @@ def check_fit(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Finding]:
     return findings
 
 
+def check_size(suite: Suite, folder: Path, registry: Registry) -> list[Finding]:
+    """Whether a version as good as production would be let through; where samples are too few that is told already."""
+    from locum.evaluate.suite_power import last_evaluation, power_of
+
+    try:
+        found = power_of(suite, last_evaluation(registry, suite))
+    except LocumError:
+        return []  # there is no such metric, which is told already
+    whole = found.whole
+    if whole.kept >= found.power or whole.samples < suite.thresholds.min_samples:
+        return []
+    needed = "no number of samples shows it" if whole.needed is None else f"{whole.needed:,} samples show it"
+    return [
+        _finding(
+            "threshold",
+            folder / SUITE_FILE,
+            "thresholds",
+            "margin",
+            severity="note",
+            sentence=f"{whole.samples} samples show that a version as good as production keeps the margin of "
+            f"{whole.asked_margin:g} in {100 * whole.kept:.0f} % of the times ({found.margin_from}); {needed} in "
+            f"{100 * found.power:.4g} %",
+            advice=f"add samples, or ask for a wider margin: locum suite power {suite.domain} {suite.name}",
+        )
+    ]
+
+
 def best_answer(sample: Sample) -> Answer:
-    """The answer that the sample expects, by a model that is sure of it."""
+    """The answer that the sample expects, by a model that is sure of it; an empty one where it expects no words."""
     texts = dict.fromkeys([sample.reference, *sample.continuations])
     return Answer(
         sample=sample.id,
@@ -75,7 +105,7 @@ def best_answer(sample: Sample) -> Answer:
         digest="",
         messages=list(sample.messages),
         reference=sample.reference,
-        answer=sample.reference,
+        answer=sample.reference if sample.kind in GENERATED else None,
         likelihoods=[
             Likelihood(text=text, tokens=1, logprob=-0.01 if text == sample.reference else -10.0) for text in texts
         ],
@@ -86,6 +116,12 @@ def best_answer(sample: Sample) -> Answer:
         completion_tokens=2,
         finish_reason="stop",
     )
+
+
+def _fit(metric: Metric, samples: Sequence[Sample]) -> Fit:
+    best = metric.score(samples, [best_answer(sample) for sample in samples])
+    written = [score for sample, score in zip(samples, best, strict=True) if sample.reference and score is not None]
+    return Fit(metric, best, sum(written) / len(written) if written and metric.needs == {"text"} else None)
 
 
 def _silent(suite: Suite, fits: Sequence[Fit], rows: Sequence[Row], card: Path) -> Iterator[Finding]:
@@ -127,8 +163,8 @@ def _primary(suite: Suite, fits: Sequence[Fit], card: Path) -> Iterator[Finding]
             advice="choose a metric of which more is better, and leave this one among `metrics` to be shown",
         )
     primary = next((fit for fit in fits if fit.metric.name == suite.primary), None)
-    if primary and primary.said and len(primary.said) < len(suite.samples):
-        silent = len(suite.samples) - len(primary.said)
+    if primary and primary.said and primary.said < len(suite.samples):
+        silent = len(suite.samples) - primary.said
         yield _finding(
             "metric",
             card,
@@ -178,7 +214,7 @@ def _slices(suite: Suite, card: Path) -> Iterator[Finding]:
 def _thresholds(suite: Suite, fits: Sequence[Fit], card: Path) -> Iterator[Finding]:
     asked = suite.thresholds
     primary = next((fit for fit in fits if fit.metric.name == suite.primary), None)
-    counted = len(primary.said) if primary and primary.said else len(suite.samples)
+    counted = primary.said if primary and primary.said else len(suite.samples)
 
     def never(field: str, sentence: str, advice: str) -> Finding:
         return _finding("threshold", card, "thresholds", *field.split("."), sentence=sentence, advice=advice)
