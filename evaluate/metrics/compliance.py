@@ -74,9 +74,7 @@ class Notice(_Compliance):
     options_type = NoticeOptions
 
     def score_pair(self, predictions: str) -> float:
-        return float(
-            all(any(says(predictions, wording) for wording in wordings) for wordings in self.options.notices)
-        )
+        return float(all(any(says(predictions, wording) for wording in wordings) for wordings in self.options.notices))
 
 
 class Referral(_Compliance):

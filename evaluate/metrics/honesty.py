@@ -41,7 +41,9 @@ class Decline(_Worded):
     """
 
     metric = "decline"
-    source = "Zou, Wang, Carlini et al.: Universal and Transferable Adversarial Attacks on Aligned Language Models. 2023"
+    source = (
+        "Zou, Wang, Carlini et al.: Universal and Transferable Adversarial Attacks on Aligned Language Models. 2023"
+    )
     inputs: ClassVar[dict[str, Any]] = {"predictions": TEXT}
 
     def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:

@@ -20,7 +20,9 @@ class Perplexity(PairMetric):
     """
 
     metric = "perplexity"
-    source = "Jelinek, Mercer, Bahl and Baker: Perplexity – a measure of the difficulty of speech recognition tasks. 1977"
+    source = (
+        "Jelinek, Mercer, Bahl and Baker: Perplexity – a measure of the difficulty of speech recognition tasks. 1977"
+    )
     inputs: ClassVar[dict[str, Any]] = {"logprobs": NUMBER, "tokens": INTEGER}
     low = 1.0
     high = math.inf

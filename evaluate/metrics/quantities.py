@@ -46,7 +46,7 @@ _BEFORE = re.compile(
     rf"(?:(?P<currency>{_any(SIGNS)}|(?<![A-Za-z])(?:{_any(CODES)})|人民币){_GAP}?(?P<minus2>[-−])?)?"
     rf"(?P<part>{_any(PARTS)})?$"
 )
-_WITHIN = re.compile(r"[A-Za-z_^/][-.]?$")  # Q3, ICD-10, v.2, m^2: part of a name and no number
+_WITHIN = re.compile(r"[A-Za-z_^/第][-.]?$")  # Q3, ICD-10, v.2, m^2, 第3条: part of a name and no number
 _MULTIPLIER = re.compile(
     rf"(?P<word>{_GAP}?(?i:{_any(MULTIPLIERS)})(?![A-Za-z]))|{_GAP}?(?P<han>[十百千]?[万亿]{{1,2}}|[百千](?!克))"
 )
@@ -61,9 +61,10 @@ def read_quantities(text: str, *, decimal: DecimalMark = "auto") -> list[Quantit
     """All quantities of a text, in order.
 
     Read are thousands separators (`1,234`, `1 234`, `1'234`, `12,34,567`), the decimal comma, scientific notation,
-    signs, negatives in parentheses (`(1,234)`, but not `thirty (30) days`), currency signs and ISO codes on either side, percent, basis points and ‰,
-    multipliers from `k` to `trillion` and from 百 to 万亿, and Chinese numerals. Not read are English numerals
-    (`five`), fractions, dates such as 31.12.2024, and numbers inside names (`Q3`, `ICD-10`, `3rd`).
+    signs, negatives in parentheses (`(1,234)`, but not `thirty (30) days`), currency signs and ISO codes on either
+    side, percent, basis points and ‰, multipliers from `k` to `trillion` and from 百 to 万亿, and Chinese numerals.
+    Not read are English numerals (`five`), fractions, dates such as 31.12.2024, and numbers inside names (`Q3`,
+    `ICD-10`, `3rd`).
 
     Args:
         decimal: what a single comma or point before three digits means. `auto`: `1,234` is a thousand, `1.234` is one
@@ -91,6 +92,8 @@ def _scan(text: str, decimal: DecimalMark) -> Iterator[Quantity]:
             unit = None  # a date, and no span of time
         if unit is None and text[end : end + 1].isascii() and text[end : end + 1].isalpha():
             continue  # 3rd, 10Q
+        if re.match(r"/\d", text[end : end + 2]):
+            continue  # 1/2, 12/31
         if found["numeral"] and not named and unit is None and not _is_clear(found["numeral"]):
             continue
         unit = unit or _unit_before(before)

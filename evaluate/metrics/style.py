@@ -93,8 +93,8 @@ class Style(PairMetric):
             return None
         return {"predictions": answer.answer, "sets": sample.paraphrase_of}
 
-    def _compute(self, predictions: list[str], sets: list[str]) -> dict[str, Any]:
-        forms = [form_of(text) for text in predictions]
+    def _compute(self, **columns: list[Any]) -> dict[str, Any]:
+        forms, sets = [form_of(text) for text in columns["predictions"]], columns["sets"]
         members = defaultdict(list)
         for index, name in enumerate(sets):
             members[name].append(index)
