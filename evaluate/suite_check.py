@@ -102,7 +102,7 @@ def _check_domain(
     if not (folder / CARD_FILE).is_file():
         load_domain(settings.domains, name)  # which says what there is
     domain = Domain(load_card(folder / CARD_FILE), folder)
-    measure = ruler(settings.base_path / "tokenizer.json")
+    measure = ruler(settings)
     threshold = domain.card.duplicates.threshold
     rows: dict[str, list[Row]] = {}
     findings: dict[str, list[Finding]] = {}

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from locum.adapters.base import load_base
 from locum.adapters.conversations import normalise
 from locum.adapters.likeness import LikenessIndex
 from locum.adapters.suites import Generation
+from locum.errors import UnavailableError
 from locum.evaluate.findings import Finding, Row, Watch
 from locum.evaluate.samples import GENERATED, Sample, read_lines
+from locum.settings import Settings
 
 EVERY = 200  # rows from one look at the bar to the next
 
@@ -24,13 +27,17 @@ class Ruler:
     exact: bool
 
 
-def ruler(tokenizer_file: Path) -> Ruler:
-    """By the tokenizer in this file; where it is not there, a Chinese character or four others are a token."""
-    if not tokenizer_file.is_file():
+def ruler(settings: Settings) -> Ruler:
+    """By the base model's tokenizer; where it is not at hand, a Chinese character or four others are a token."""
+    try:
+        file = load_base(settings.bases, settings.base).path / "tokenizer.json"
+    except UnavailableError:
+        return Ruler(_by_characters, exact=False)
+    if not file.is_file():
         return Ruler(_by_characters, exact=False)
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer = Tokenizer.from_file(str(file))
     return Ruler(lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids), exact=True)
 
 

@@ -23,10 +23,10 @@ def list_domains(as_json: JsonOption = False) -> None:
 
     in_force = settings()
     aliases = Registry.open(in_force).snapshot().aliases
-    rows = []
+    rows, told = [], []
     wrong = False
     for name in domain_names(in_force.domains):
-        suites = []
+        suites: list[str] = []
         try:
             loaded = load_domain(in_force.domains, name)
             description = loaded.card.description
@@ -36,8 +36,9 @@ def list_domains(as_json: JsonOption = False) -> None:
             description = "its card or that of a suite is wrong"
             err.print(f"Error: {error}", markup=False, highlight=False, soft_wrap=True)
         production, candidate = aliases.get(name), aliases.get(f"{name}@candidate")
-        row = {"name": name, "production": production, "candidate": candidate}
-        rows.append({**row, "suites": suites, "description": description})
+        row = {"name": name, "production": production, "candidate": candidate, "suites": suites}
+        rows.append({**row, "description": description})
+        told.append((name, production, candidate, ", ".join(suites), description))
     if as_json:
         print_json(rows)
         raise typer.Exit(2 if wrong else 0)
@@ -45,7 +46,7 @@ def list_domains(as_json: JsonOption = False) -> None:
         out.print(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME", markup=False)
         return
     columns = ["domain", "in production", "candidate", "suites", "what it is for"]
-    out.print(table(None, columns, [list({**row, "suites": ", ".join(row["suites"])}.values()) for row in rows]))
+    out.print(table(None, columns, told))
     if wrong:
         raise typer.Exit(2)
 

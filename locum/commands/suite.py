@@ -48,8 +48,7 @@ def new(
 
     path = new_suite(load_domain(settings().domains, domain), name, kind=kind, source=source)
     rows = "" if source == "test" else f" and {path.parent / 'samples.jsonl'}"
-    say = f"Wrote {path}{rows}. Next: locum suite check {domain} {name}"
-    out.print(say, markup=False, highlight=False, soft_wrap=True)
+    _say(f"Wrote {path}{rows}. Next: locum suite check {domain} {name}")
 
 
 @app.command("check")
@@ -168,19 +167,13 @@ def split(
     out.print(table(None, ["suite", "samples", "groups", *topics], rows))
     for part in parts:
         if part.samples < card.thresholds.min_samples:
-            out.print(
+            _say(
                 f"{part.name} has {part.samples} samples, and its min_samples asks {card.thresholds.min_samples}: "
-                f"lower it in {part.card}, or no version can pass.",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
+                f"lower it in {part.card}, or no version can pass."
             )
-    out.print(
+    _say(
         f"{name} is as it was: take {loaded.folder / 'suites' / name} away once the two stand in for it. "
-        f"Next: locum suite power {domain}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"Next: locum suite power {domain}"
     )
 
 
@@ -229,11 +222,16 @@ def _tell_report(report: SuiteReport) -> None:
     for (severity, _), findings in by_check.items():
         for finding in findings[:SHOWN]:
             note = "note: " if severity == "note" else ""
-            out.print(f"{finding.place}: {note}{finding.sentence}", markup=False, highlight=False, soft_wrap=True)
+            _say(f"{finding.place}: {note}{finding.sentence}")
         if len(findings) > SHOWN:
             out.print(f"… and {len(findings) - SHOWN:,} more of these (--json lists all)", highlight=False)
         for advice in dict.fromkeys(finding.advice for finding in findings):
-            out.print(f"  → {advice}", style="dim", markup=False, highlight=False, soft_wrap=True)
+            _say(f"  → {advice}", style="dim")
+
+
+def _say(text: str, *, style: str | None = None) -> None:
+    """Text as it is: brackets in it are no markup, and lines are as long as they are."""
+    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _thresholds(suite: SuitePicture) -> str:
@@ -248,26 +246,23 @@ def _thresholds(suite: SuitePicture) -> str:
 def _show_one(suite: SuitePicture, loaded: Suite) -> None:
     from locum.evaluate.suite_picture import bars
 
-    def say(text: str, **options: str) -> None:
-        out.print(text, markup=False, highlight=False, soft_wrap=True, **options)
-
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in suite.kinds.items())
-    say(f"{suite.domain}/{suite.name}, version {suite.version}, digest {suite.digest[:12]}", style="bold")
+    _say(f"{suite.domain}/{suite.name}, version {suite.version}, digest {suite.digest[:12]}", style="bold")
     if suite.description:
-        say(suite.description)
-    say(f"{suite.samples:,} samples ({kinds}) in {suite.groups:,} groups.")
-    say(f"Scored by {', '.join(suite.metrics)}; the gate decides by {suite.primary}.")
-    say(f"It asks: {_thresholds(suite)}; confidence {suite.thresholds.confidence:g}.\n")
+        _say(suite.description)
+    _say(f"{suite.samples:,} samples ({kinds}) in {suite.groups:,} groups.")
+    _say(f"Scored by {', '.join(suite.metrics)}; the gate decides by {suite.primary}.")
+    _say(f"It asks: {_thresholds(suite)}; confidence {suite.thresholds.confidence:g}.\n")
     rows = [(each.field, each.value, each.samples, "yes" if each.judged else "") for each in suite.slices]
     out.print(table(None, ["slice", "value", "samples", "judged by itself"], rows))
     for what, lengths in (("asked", suite.questions), ("expected", suite.answers)):
-        say(f"\nCharacters {what}:")
+        _say(f"\nCharacters {what}:")
         for name, bar, count in bars(lengths):
-            say(f"{name:>10}  {bar} {count:,}")
-    say("")
+            _say(f"{name:>10}  {bar} {count:,}")
+    _say("")
     for sample in loaded.samples[:SAMPLES]:
-        say(f"{sample.id} ({sample.kind}): {_line(sample.question)}  →  {_line(sample.reference)}")
-    say(f"One in full: locum suite show {suite.domain} {suite.name} --sample {loaded.samples[0].id}", style="dim")
+        _say(f"{sample.id} ({sample.kind}): {_line(sample.question)}  →  {_line(sample.reference)}")
+    _say(f"One in full: locum suite show {suite.domain} {suite.name} --sample {loaded.samples[0].id}", style="dim")
 
 
 def _show_sample(suites: list[Suite], identity: str, *, as_json: bool) -> None:
@@ -291,22 +286,19 @@ def _show_sample(suites: list[Suite], identity: str, *, as_json: bool) -> None:
     import yaml
 
     text = yaml.safe_dump({"suite": suite.name, **row}, sort_keys=False, allow_unicode=True, width=100)
-    out.print(text.rstrip(), markup=False, highlight=False, soft_wrap=True)
+    _say(text.rstrip())
 
 
 def _tell_power(found: SuitePower) -> None:
     from locum.evaluate.suite_picture import bar
 
-    def say(text: str, **options: str) -> None:
-        out.print(text, markup=False, highlight=False, soft_wrap=True, **options)
-
     often = f"{100 * found.power:.4g} % of the times"
-    say(
+    _say(
         f"{found.domain}/{found.suite}, by {found.metric}, {often}, at {100 * found.confidence:.4g} % confidence",
         style="bold",
     )
-    say(f"Gain over the base model: {found.gain_from}.")
-    say(f"Margin to production: {found.margin_from}.\n")
+    _say(f"Gain over the base model: {found.gain_from}.")
+    _say(f"Margin to production: {found.margin_from}.\n")
     columns = [
         "samples of",
         "samples",
@@ -318,19 +310,19 @@ def _tell_power(found: SuitePower) -> None:
         "it takes",
     ]
     out.print(table(None, columns, [_reach(each) for each in found.reaches]))
-    say(f"\nHow often a version as good as production is shown to keep the margin of {found.whole.asked_margin:g}:")
+    _say(f"\nHow often a version as good as production is shown to keep the margin of {found.whole.asked_margin:g}:")
     for samples, share in found.curve.items():
         here = "  ← this suite" if samples == found.whole.samples else ""
-        say(f"{samples:>8,} samples  {bar(share, width=30):<30} {100 * share:3.0f} %{here}")
+        _say(f"{samples:>8,} samples  {bar(share, width=30):<30} {100 * share:3.0f} %{here}")
     if found.wished:
         wished = found.wished
         gain = "never shows: they do not differ so much" if wished.gain is None else f"takes {wished.gain:,} samples"
         margin = "no number of samples" if wished.margin is None else f"{wished.margin:,} samples"
-        say(
+        _say(
             f"\nA gain of {wished.difference:g} over the base model {gain}; "
             f"a margin of {wished.difference:g} to production takes {margin}."
         )
-    say("")
+    _say("")
 
 
 def _reach(each: Reach) -> tuple[object, ...]:
