@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import pytest
 
 from locum.adapters.conversations import Message
+from locum.errors import BadInputError
 from locum.evaluate.answers import Answer, Likelihood
-from locum.evaluate.metrics.registry import Metric, load_metric
+from locum.evaluate.metrics.registry import Metric, load_metric, metric_names
 from locum.evaluate.samples import Sample
 
 Score = Callable[..., float | None]
@@ -52,7 +54,13 @@ def make_answer() -> Callable[..., Answer]:
 
 @pytest.fixture(scope="session")
 def score() -> Score:
-    """`score(metric, answer, reference)`; further keywords are the sample's, `options` the metric's."""
+    """`score(metric, answer, reference)`; further keywords are the sample's, `options` the metric's.
+
+    All metrics are loaded first, before Hypothesis looks at the clock.
+    """
+    for name in metric_names():
+        with suppress(BadInputError):  # it needs an option
+            _metric(name)
 
     def score_one(
         name: str,
