@@ -235,6 +235,14 @@ def _with_system(sample: Sample, system: Message) -> Sample:
     return replace(sample, messages=(system, *sample.messages))
 
 
+def without_prompt(sample: Sample, domain: Domain) -> Sample:
+    """The sample without the card's own system message, which it gets back when it is read: so it follows the card."""
+    first = sample.messages[0]
+    if first.role != "system" or first.content != domain.card.system_prompt:
+        return sample
+    return replace(sample, messages=sample.messages[1:])
+
+
 def _read(path: Path, domain: Domain, card: SuiteCard) -> list[Sample]:
     if not path.is_file():
         where = f"`samples` in {domain.folder / SUITES_FOLDER / card.name / SUITE_FILE} names the file"

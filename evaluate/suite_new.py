@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -14,6 +14,7 @@ from locum.adapters.domains import Domain
 from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, TEST_SPLIT, Outline, check_suite_name, suite_yaml
 from locum.errors import BadInputError, ConflictError
 from locum.evaluate.samples import Kind, Sample, read_samples, row_of
+from locum.evaluate.suite import without_prompt
 from locum.evaluate.suite_examples import DATA_FILE, EXAMPLES, OUTLINES
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -51,7 +52,12 @@ def new_suite(domain: Domain, name: str, *, kind: str | None = None, source: str
     if not samples:
         raise BadInputError(f"{source} holds no row, expected conversations or sample rows")
     outline = replace(_outline(samples), description=f"Rows of {Path(source).name}.")
-    return write_suite(domain, name, suite_yaml(domain.name, name, outline), rows=[row_of(each) for each in samples])
+    return write_suite(domain, name, suite_yaml(domain.name, name, outline), rows=rows_of(domain, samples))
+
+
+def rows_of(domain: Domain, samples: Iterable[Sample]) -> list[str]:
+    """The rows of a data file of the domain that read as these samples."""
+    return [row_of(without_prompt(sample, domain)) for sample in samples]
 
 
 def write_suite(domain: Domain, name: str, card: str, *, rows: Sequence[str] | None) -> Path:

@@ -85,7 +85,7 @@ def _same_ids(rows: Sequence[Row]) -> Iterator[Finding]:
             yield Finding(
                 check="id",
                 place=row.place,
-                sentence=f"the id {row.sample.id!r} is that of {other.place} too",
+                sentence=f"the id {row.sample.id!r} is that of {_from(row, other)} too",
                 advice="give it another id, or leave the id out",
             )
 
@@ -100,10 +100,10 @@ def _repeated(rows: Sequence[Row]) -> Iterator[Finding]:
         if other is row:
             continue
         if _same(other.sample, sample):
-            sentence, advice = f"repeats {other.place}", "leave one of them out"
+            sentence, advice = f"repeats {_from(row, other)}", "leave one of them out"
         else:
             sentence = (
-                f"asks what {other.place} asks, and expects {_short(sample.reference)} "
+                f"asks what {_from(row, other)} asks, and expects {_short(sample.reference)} "
                 f"instead of {_short(other.sample.reference)}"
             )
             advice = "keep the one that is right"
@@ -126,7 +126,7 @@ def _nearly_repeated(rows: Sequence[Row], threshold: float, watch: Watch) -> Ite
             yield Finding(
                 check="near duplicate",
                 place=row.place,
-                sentence=f"asks nearly what {earlier.place} asks (similarity {similarity:.2f}), in another group",
+                sentence=f"asks nearly what {_from(row, earlier)} asks (similarity {similarity:.2f}), in another group",
                 advice="give both one `group`, or leave one out: as they stand they count as independent evidence",
             )
 
@@ -216,6 +216,11 @@ def _same(one: Sample, other: Sample) -> bool:
         other.choices,
         other.rejected,
     )
+
+
+def _from(row: Row, other: Row) -> str:
+    """Where another row stands, seen from this one."""
+    return f"line {other.line}" if other.path == row.path else other.place
 
 
 def _short(text: str) -> str:

@@ -17,10 +17,10 @@ from locum.adapters.domains import Domain
 from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, SuiteCard, check_suite_name
 from locum.adapters.yamlfile import changed
 from locum.errors import BadInputError, ConflictError, NotFoundError
-from locum.evaluate.samples import Sample, read_samples, row_of
+from locum.evaluate.samples import Sample, read_samples
 from locum.evaluate.suite import asked_of, suite_files
 from locum.evaluate.suite_examples import DATA_FILE
-from locum.evaluate.suite_new import write_suite
+from locum.evaluate.suite_new import rows_of, write_suite
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _check_names(domain: Domain, into: tuple[str, str]) -> None:
 
 def _write(domain: Domain, name: str, card: str, samples: Sequence[Sample]) -> Part:
     text = changed(card, {"name": name, "samples": f"[{DATA_FILE}]", "limit": None})
-    path = write_suite(domain, name, text, rows=[row_of(sample) for sample in samples])
+    path = write_suite(domain, name, text, rows=rows_of(domain, samples))
     topics = Counter(sample.slices["topic"] for sample in samples if "topic" in sample.slices)
     groups = len({sample.group for sample in samples})
     return Part(name, path, len(samples), groups, dict(sorted(topics.items())))

@@ -9,11 +9,13 @@ import typer
 from locum.commands.common import JsonOption, err, out, print_json, settings, table
 
 if TYPE_CHECKING:
+    from locum.adapters.domains import Domain
     from locum.evaluate.findings import Finding
     from locum.evaluate.suite import Suite
     from locum.evaluate.suite_check import SuiteReport
     from locum.evaluate.suite_picture import SuitePicture
     from locum.evaluate.suite_power import Reach, SuitePower
+    from locum.settings import Settings
 
 app = typer.Typer(help="Suites: what a version is asked before a release.", no_args_is_help=True)
 SHOWN = 10  # findings of one check of one suite
@@ -94,13 +96,9 @@ def show(
 
     Example: locum suite show medical icd10-chapters
     """
-    from locum.adapters.domains import load_domain
-    from locum.evaluate.suite import choose_suites, load_suites
     from locum.evaluate.suite_picture import picture
 
-    in_force = settings()
-    loaded = load_suites(load_domain(in_force.domains, domain), in_force.data_path(domain))
-    suites = choose_suites(loaded, name)
+    suites = _load(settings(), domain, name)
     if sample is not None:
         _show_sample(suites, sample, as_json=as_json)
         return
@@ -141,18 +139,15 @@ def split(
     Example: locum suite split medical triage --into dev,holdout --share 0.5
     """
     from locum.adapters.domains import load_domain
-    from locum.errors import BadInputError, NotFoundError
+    from locum.errors import BadInputError
     from locum.evaluate.suite_split import split_suite
 
     names = [each.strip() for each in into.split(",")]
     if len(names) != 2:
         raise BadInputError(f"--into {into}: expected two names, such as dev,holdout")
     in_force = settings()
-    loaded = load_domain(in_force.domains, domain)
-    card = next((card for card in loaded.suites if card.name == name), None)
-    if card is None:
-        known = ", ".join(card.name for card in loaded.suites) or "none"
-        raise NotFoundError(f"there is no suite {name!r} of {domain} (there are: {known})")
+    loaded = _only(load_domain(in_force.domains, domain), name)
+    [card] = loaded.suites
     parts = split_suite(loaded, card, in_force.data_path(domain), into=(names[0], names[1]), share=share)
     if as_json:
         print_json(
@@ -191,13 +186,11 @@ def power(
 
     Example: locum suite power medical --difference 0.05
     """
-    from locum.adapters.domains import load_domain
     from locum.adapters.registry import Registry
-    from locum.evaluate.suite import choose_suites, load_suites
     from locum.evaluate.suite_power import last_evaluation, power_of
 
     in_force = settings()
-    suites = choose_suites(load_suites(load_domain(in_force.domains, domain), in_force.data_path(domain)), name)
+    suites = _load(in_force, domain, name)
     registry = Registry.open(in_force)
     found = [power_of(suite, last_evaluation(registry, suite), power=power, difference=difference) for suite in suites]
     if as_json:
@@ -205,6 +198,28 @@ def power(
         return
     for each in found:
         _tell_power(each)
+
+
+def _load(in_force: Settings, domain: str, name: str | None) -> list[Suite]:
+    """The suites of a domain, or the one of that name: then what is wrong with the others does not matter."""
+    from locum.adapters.domains import load_domain
+    from locum.evaluate.suite import load_suites
+
+    loaded = load_domain(in_force.domains, domain)
+    return load_suites(loaded if name is None else _only(loaded, name), in_force.data_path(domain))
+
+
+def _only(domain: Domain, name: str) -> Domain:
+    """The domain with this suite alone."""
+    from dataclasses import replace
+
+    from locum.errors import NotFoundError
+
+    cards = tuple(card for card in domain.suites if card.name == name)
+    if not cards:
+        known = ", ".join(card.name for card in domain.suites) or "none"
+        raise NotFoundError(f"there is no suite {name!r} of {domain.name} (there are: {known})")
+    return replace(domain, suites=cards)
 
 
 def _tell_report(report: SuiteReport) -> None:

@@ -106,6 +106,14 @@ def test_what_a_suite_can_show_is_told_with_a_picture(locum: Locum, domain_folde
     assert (found["power"], found["reaches"][0]["needed"]) == (0.9, 1028)
 
 
+def test_a_suite_that_is_wrong_hides_no_other(locum: Locum, domain_folder: Path) -> None:
+    locum("suite", "new", "legal", "triage")
+    (domain_folder / "suites" / "triage" / "samples.jsonl").write_text("{}\n")
+    for command in ("show", "power"):
+        assert locum("suite", command, "legal", "held-out").code == 0
+        assert locum("suite", command, "legal").code == 2
+
+
 def test_rows_of_a_file_become_a_suite(locum: Locum, domain_folder: Path) -> None:
     source = domain_folder / "conversations.jsonl"
     assert locum("suite", "new", "legal", "copied", "--from", str(source)).code == 0

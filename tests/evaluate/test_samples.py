@@ -16,11 +16,8 @@ from tests.evaluate.suites import ask, talk, write_lines
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 META = st.fixed_dictionaries(
-    {},
-    optional={
-        name: WORDS for name in ("group", "topic", "difficulty", "language", "paraphrase_of", "id")
-    },
-)  # fmt: skip
+    {}, optional=dict.fromkeys(("group", "topic", "difficulty", "language", "paraphrase_of", "id"), WORDS)
+)
 JSON = st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | WORDS, lambda each: st.lists(each, max_size=3))
 
 

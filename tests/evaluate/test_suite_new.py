@@ -74,6 +74,19 @@ def test_rows_of_a_file_are_copied_with_ids_and_scored_by_what_fits_their_kinds(
     assert card.samples == ["samples.jsonl"]
 
 
+def test_a_copied_row_leaves_the_domains_own_prompt_to_its_card(workshop: Workshop, tmp_path: Path) -> None:
+    prompts = (workshop.domain.card.system_prompt, "Another one.")
+    rows = [
+        {"conversations": [{"role": "system", "content": prompt}, *talk(f"after {prompt}")["conversations"]]}
+        for prompt in prompts
+    ]
+    path = new_suite(workshop.domain, "begun", source=str(write_lines(tmp_path / "old.jsonl", rows)))
+    kept = [sample.messages[0].role for sample in read_samples(path.parent / "samples.jsonl")]
+    assert kept == ["user", "system"]
+    suite = load_suite(workshop.domain, next(c for c in workshop.domain.suites if c.name == "begun"), workshop.data)
+    assert {sample.messages[0].content for sample in suite.samples} == set(prompts)
+
+
 def test_what_cannot_be_written_says_why_and_leaves_nothing(workshop: Workshop, tmp_path: Path) -> None:
     with pytest.raises(ConflictError, match="held-out is there already"):
         new_suite(workshop.domain, "held-out")
