@@ -5,7 +5,10 @@ A suite is a folder `suites/NAME` beside its domain's card, with this file and t
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -103,6 +106,46 @@ class SuiteCard(_Strict):
                 if name not in self.metrics:
                     raise ValueError(f"{what} {name!r} is not among metrics {self.metrics}")
         return self
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What differs between the suites that Locum writes: the rest of the card is in its template, with comments."""
+
+    description: str = "The test split of the domain's own data."
+    samples: str = TEST_SPLIT
+    metrics: tuple[str, ...] = ("exact_match", "token_f1", "rouge_l")
+    primary: str = "exact_match"
+    slices: tuple[Slice, ...] = ()
+    max_tokens: int = 64
+
+
+def suite_yaml(domain: str, name: str, outline: Outline) -> str:
+    """A commented suite card."""
+    template = Template((Path(__file__).parent / "templates" / SUITE_FILE).read_text(encoding="utf-8"))
+    return template.substitute(
+        DOMAIN=domain,
+        NAME=name,
+        DESCRIPTION=outline.description,
+        SAMPLES=outline.samples if outline.samples == TEST_SPLIT else f"[{outline.samples}]",
+        METRICS=", ".join(outline.metrics),
+        PRIMARY=outline.primary,
+        SLICES=", ".join(outline.slices),
+        MAX_TOKENS=outline.max_tokens,
+    )
+
+
+def check_suite_name(name: str) -> None:
+    """Refuse what no suite can be called.
+
+    Raises:
+        BadInputError: the name is not one a suite can have.
+    """
+    if not re.fullmatch(NAME_PATTERN.removesuffix("$"), name):
+        raise BadInputError(
+            f"{name!r} is not a suite's name: expected at most 63 lower-case letters, digits, - and _, "
+            "beginning with a letter"
+        )
 
 
 def files_of(samples: str | list[str]) -> list[str]:
