@@ -6,15 +6,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from locum.commands import reading
 from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, settings, table
+from locum.commands.default import RUN, DefaultGroup
 
 if TYPE_CHECKING:
     from locum.evaluate.result import EvaluationResult
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("eval")(evaluate)
-    app.command("chat")(chat)
+app = typer.Typer(
+    cls=DefaultGroup,
+    no_args_is_help=True,
+    help="""Evaluate a version against the live endpoint, and read what was found.
+
+    `locum eval DOMAIN` is short for `locum eval run DOMAIN`, whose arguments and options are these.
+
+    Example: locum eval medical --model medical@candidate --against base""",
+)
+
+
+def add_to(root: typer.Typer) -> None:
+    app.command(RUN)(evaluate)
+    reading.add_to(app)
+    # Further commands of `locum eval` are added here: each module has its own `add_to(app)`.
+    root.add_typer(app, name="eval")
+    root.command("chat")(chat)
 
 
 def evaluate(
