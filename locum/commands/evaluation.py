@@ -63,6 +63,7 @@ def evaluate(
     """
     from locum.adapters.refs import parse_ref
     from locum.errors import BadInputError
+    from locum.evaluate.client import Patience
     from locum.evaluate.evaluation import default_ref, evaluate_version
 
     in_force = settings(endpoint=endpoint)
@@ -76,7 +77,7 @@ def evaluate(
         suite=suite,
         limit=limit,
         concurrency=concurrency,
-        timeout_s=timeout,
+        patience=Patience(timeout_s=timeout),
         console=None if as_json else err,
     )
     if as_json:
