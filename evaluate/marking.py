@@ -41,6 +41,17 @@ def mark_differences(ours: str, theirs: str) -> tuple[list[Piece], list[Piece]]:
     )
 
 
+def beginning(pieces: Sequence[Piece], length: int) -> list[Piece]:
+    """The first pieces that have `length` characters together; the last of them is cut."""
+    found, left = [], length
+    for piece in pieces:
+        if left <= 0:
+            break
+        found.append(Piece(piece.text[:left], piece.differs))
+        left -= len(piece.text)
+    return found
+
+
 def _tokens(text: str) -> tuple[list[str], str]:
     """The first words of a text, and what is left of it."""
     found: list[str] = []

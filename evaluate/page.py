@@ -15,7 +15,7 @@ from locum.evaluate.answers import SAMPLES_FILE, Answer
 from locum.evaluate.calibrated import calibrations
 from locum.evaluate.charts import Axis, around_zero
 from locum.evaluate.figures import Figures, p_value
-from locum.evaluate.marking import Piece, mark_differences
+from locum.evaluate.marking import Piece, beginning, mark_differences
 from locum.evaluate.pairs import Pair, broken, improvements, paired, regressions, said
 from locum.evaluate.result import EvaluationResult, MetricScale, SliceResult
 from locum.evaluate.statistics import RESAMPLES, Estimate
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 PAIRS = 20  # of regressions and of improvements each; all answers are in samples.jsonl
+PREVIEW = 320  # characters seen of a long answer before it is opened
 _BROKEN = 5  # answers shown of each hard requirement
 _SLICES = 12  # of one field; more are shown on demand, the worst first
 
@@ -70,6 +71,22 @@ class Histogram:
     ours: list[float]
     theirs: list[float]
     axis: Axis
+
+
+@dataclass(frozen=True)
+class Side:
+    """One answer as HTML: all of it, and its beginning for where it is folded up."""
+
+    whole: Markup
+    start: Markup
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both answers of a pair as HTML."""
+
+    ours: Side
+    theirs: Side
 
 
 def html_report(result: EvaluationResult, answers: Sequence[Answer]) -> str:
@@ -183,17 +200,17 @@ def _histograms(result: EvaluationResult, answers: Sequence[Answer]) -> list[His
 
 def _marked(pieces: Sequence[Piece], tag: str) -> Markup:
     """HTML in which the pieces that differ stand in `tag`: `ins` for the version's, `del` for the other's."""
-    open_, close = Markup(f"<{tag}>"), Markup(f"</{tag}>")
-    return Markup().join(
-        open_ + visible(piece.text) + close if piece.differs else Markup().join([visible(piece.text)])
-        for piece in pieces
-    )
+    differing, same = Markup(f"<{tag}>{{}}</{tag}>"), Markup("{}")
+    return Markup().join((differing if piece.differs else same).format(visible(piece.text)) for piece in pieces)
 
 
-def _sides(pair: Pair) -> tuple[Markup, Markup]:
+def _sides(pair: Pair) -> Sides:
     """Both answers as HTML, the words that differ marked."""
     ours, theirs = mark_differences(said(pair.ours), said(pair.theirs))
-    return _marked(ours, "ins"), _marked(theirs, "del")
+    return Sides(
+        Side(_marked(ours, "ins"), _marked(beginning(ours, PREVIEW), "ins")),
+        Side(_marked(theirs, "del"), _marked(beginning(theirs, PREVIEW), "del")),
+    )
 
 
 def _finalize(value: Any) -> Any:

@@ -26,10 +26,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Broken:
-    """A hard requirement, and the version's first answers that do not keep to it."""
+    """A hard requirement, whether the version meets it, and its first answers that do not keep to it.
+
+    `count` is how many these are in all; `met` is whether the mean of all answers reaches `lowest`.
+    """
 
     metric: str
     lowest: float
+    met: bool
     answers: Sequence[Answer]
     count: int
 
@@ -73,10 +77,12 @@ def improvements(pairs: Sequence[Pair], count: int) -> list[Pair]:
 def broken(result: EvaluationResult, answers: Iterable[Answer], count: int) -> list[Broken]:
     """The hard requirements of the suite, each with the version's first `count` answers that break it."""
     ours = [answer for answer in answers if answer.model == result.version]
+    scores = result.models[0].scores
     found = []
     for metric, lowest in result.thresholds.hard.items():
         against = [answer for answer in ours if answer.scores.get(metric, math.inf) < min(lowest, 1.0)]
-        found.append(Broken(metric, lowest, against[:count], len(against)))
+        met = metric in scores and scores[metric].mean >= lowest
+        found.append(Broken(metric, lowest, met, against[:count], len(against)))
     return found
 
 
