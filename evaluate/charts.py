@@ -85,6 +85,34 @@ def mirrored_histogram(ours: Sequence[float], theirs: Sequence[float], *, axis: 
     return _svg(80, drawn + _bars(down, tallest, tones[1], base=40, up=False, height=38) + middle)
 
 
+def trend_line(points: Sequence[tuple[Estimate, float | None, bool]], ends: tuple[float, float]) -> Markup:
+    """Scores from left to right with their intervals, joined where they are comparable; the base model below them.
+
+    Each point is a score, the base model's, and whether it is of the suite as it is now.
+    """
+    axis = Axis(*ends)
+    step = 100 / len(points)
+    places = [round(step * (index + 0.5), 2) for index in range(len(points))]
+    tops = [round(100 - axis.x(score.mean), 2) for score, _, _ in points]
+    grid = Markup().join(
+        Markup('<line class="grid" x1="0" x2="100" y1="{0}" y2="{0}" />').format(at) for at in (0, 50, 100)
+    )
+    line = Markup('<polyline points="{}" />').format(
+        " ".join(f"{x},{y}" for x, y, (_, _, comparable) in zip(places, tops, points, strict=True) if comparable)
+    )
+    drawn = Markup()
+    for x, y, (score, base, comparable) in zip(places, tops, points, strict=True):
+        tone = "version" if comparable else "old"
+        if base is not None:
+            at = round(100 - axis.x(base), 2)
+            drawn += Markup('<line class="base dot" x1="{0}" x2="{0}" y1="{1}" y2="{1}" />').format(x, at)
+        drawn += Markup('<line class="{} reach" x1="{}" x2="{}" y1="{}" y2="{}" />').format(
+            tone, x, x, round(100 - axis.x(score.low), 2), round(100 - axis.x(score.high), 2)
+        )
+        drawn += Markup('<line class="{0} dot" x1="{1}" x2="{1}" y1="{2}" y2="{2}" />').format(tone, x, y)
+    return _svg(100, grid + line + drawn)
+
+
 def reliability(points: Sequence[tuple[float, float, int]]) -> Markup:
     """How often answers are right (upwards) that are given with a confidence (to the right), on a square of 100.
 
@@ -93,12 +121,18 @@ def reliability(points: Sequence[tuple[float, float, int]]) -> Markup:
     """
     most = max((count for _, _, count in points), default=1)
     grid = Markup().join(
-        Markup('<line class="grid" x1="{0}" x2="{0}" y1="0" y2="100" /><line class="grid" x1="0" x2="100" y1="{0}" y2="{0}" />').format(at)
+        Markup(
+            '<line class="grid" x1="{0}" x2="{0}" y1="0" y2="100" />'
+            '<line class="grid" x1="0" x2="100" y1="{0}" y2="{0}" />'
+        ).format(at)
         for at in (0, 25, 50, 75, 100)
     )
     diagonal = Markup('<line class="zero" x1="0" y1="100" x2="100" y2="0" />')
     drawn = Markup().join(
-        Markup('<line class="gap" x1="{0}" x2="{0}" y1="{1}" y2="{2}" /><circle class="version" cx="{0}" cy="{1}" r="{3}" />').format(
+        Markup(
+            '<line class="gap" x1="{0}" x2="{0}" y1="{1}" y2="{2}" />'
+            '<circle class="version" cx="{0}" cy="{1}" r="{3}" />'
+        ).format(
             round(100 * confidence, 2),
             round(100 - 100 * accuracy, 2),
             round(100 - 100 * confidence, 2),

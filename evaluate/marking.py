@@ -29,16 +29,18 @@ def mark_differences(ours: str, theirs: str) -> tuple[list[Piece], list[Piece]]:
     """
     left, left_rest = _tokens(ours)
     right, right_rest = _tokens(theirs)
-    matcher = SequenceMatcher(None, left, right, autojunk=False)
-    same_left, same_right = [False] * len(left), [False] * len(right)
-    for block in matcher.get_matching_blocks():
-        for offset in range(block.size):
-            same_left[block.a + offset] = same_right[block.b + offset] = True
-    differs = left_rest != right_rest
-    return (
-        _pieces(left, same_left, Piece(left_rest, differs)),
-        _pieces(right, same_right, Piece(right_rest, differs)),
+    # White space is left out: a line break where the other has a space tells nothing.
+    words = [[index for index, token in enumerate(tokens) if not token.isspace()] for tokens in (left, right)]
+    matcher = SequenceMatcher(
+        None, *([tokens[i] for i in kept] for tokens, kept in zip((left, right), words, strict=True)), False
     )
+    differ = [[not token.isspace() for token in tokens] for tokens in (left, right)]
+    for block in matcher.get_matching_blocks():
+        for marks, kept, start in zip(differ, words, (block.a, block.b), strict=True):
+            for index in kept[start : start + block.size]:
+                marks[index] = False
+    rests = left_rest != right_rest
+    return _pieces(left, differ[0], Piece(left_rest, rests)), _pieces(right, differ[1], Piece(right_rest, rests))
 
 
 def beginning(pieces: Sequence[Piece], length: int) -> list[Piece]:
@@ -62,12 +64,11 @@ def _tokens(text: str) -> tuple[list[str], str]:
     return found, ""
 
 
-def _pieces(tokens: Sequence[str], same: Sequence[bool], rest: Piece) -> list[Piece]:
-    """Neighbours of one kind joined; white space goes with its neighbours, and at the edge of a mark stays outside."""
-    marked = [not known and not token.isspace() for token, known in zip(tokens, same, strict=True)]
-    for index, token in enumerate(tokens):
-        inside = 0 < index < len(tokens) - 1 and marked[index - 1] and marked[index + 1]
-        if token.isspace() and inside:
+def _pieces(tokens: Sequence[str], differ: Sequence[bool], rest: Piece) -> list[Piece]:
+    """Neighbours of one kind joined; white space is marked only between two marked words."""
+    marked = list(differ)
+    for index in range(1, len(tokens) - 1):
+        if tokens[index].isspace() and marked[index - 1] and marked[index + 1]:
             marked[index] = True
     found: list[Piece] = []
     for token, differs in zip(tokens, marked, strict=True):

@@ -19,6 +19,7 @@ from locum.evaluate.marking import Piece, beginning, mark_differences
 from locum.evaluate.pairs import Pair, broken, improvements, paired, regressions, said
 from locum.evaluate.result import EvaluationResult, MetricScale, SliceResult
 from locum.evaluate.statistics import RESAMPLES, Estimate
+from locum.evaluate.trend import Trend
 from locum.evaluate.visible import visible
 
 if TYPE_CHECKING:
@@ -137,6 +138,11 @@ def summary_report(results: Sequence[EvaluationResult], asked: Sequence[Asked] =
     )
 
 
+def trend_page(trends: Sequence[Trend]) -> str:
+    """One self-contained page on a domain's versions over time."""
+    return _environment().get_template("trend.html.j2").render(trends=trends)
+
+
 def result_pairs(result: EvaluationResult, answers: Sequence[Answer]) -> list[Pair]:
     """The version's answers beside those of the model that the report tells first."""
     return paired(
@@ -204,6 +210,11 @@ def _marked(pieces: Sequence[Piece], tag: str) -> Markup:
     return Markup().join((differing if piece.differs else same).format(visible(piece.text)) for piece in pieces)
 
 
+def _trend_line(trend: Trend) -> Markup:
+    points = [(point.score, point.base_score, point.comparable) for point in trend.points]
+    return charts.trend_line(points, trend.ends)
+
+
 def _sides(pair: Pair) -> Sides:
     """Both answers as HTML, the words that differ marked."""
     ours, theirs = mark_differences(said(pair.ours), said(pair.theirs))
@@ -237,6 +248,7 @@ def _environment() -> Environment:
         histogram=charts.histogram,
         mirrored_histogram=charts.mirrored_histogram,
         reliability=charts.reliability,
+        trend_line=_trend_line,
         sides=_sides,
         said=said,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from locum.errors import BadInputError, NotFoundError
-from locum.evaluate.answers import SAMPLES_FILE, Answer, write_answers
+from locum.evaluate.answers import SAMPLES_FILE, Answer, read_answers, write_answers
 from locum.evaluate.junit import junit_report
 from locum.evaluate.markdown import markdown_report
 from locum.evaluate.page import html_report
@@ -30,6 +30,21 @@ def write_report(result: EvaluationResult, answers: Sequence[Answer]) -> Path:
     write_text(result.folder / JUNIT_FILE, junit_report([result]))
     write_text(result.folder / RESULT_FILE, result.model_dump_json(indent=2) + "\n")
     return path
+
+
+def write_for_others(
+    results: Sequence[EvaluationResult], *, junit: Path | None = None, markdown: Path | None = None
+) -> None:
+    """Write all results of a run as one JUnit XML, and as one comment for a pull request.
+
+    Raises:
+        BadInputError: a file cannot be written.
+    """
+    if junit is not None:
+        write_text(junit, junit_report(results))
+    if markdown is not None:
+        answers = {result.suite: list(read_answers(result.folder / SAMPLES_FILE)) for result in results}
+        write_text(markdown, markdown_report(results, answers))
 
 
 def read_result(path: Path) -> EvaluationResult:

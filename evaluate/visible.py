@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 # Beside the controls: signs that turn the direction of text, and halves of a character, which no file can hold.
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 _PICTURES = 0x2400  # U+2400 and on: ␀ ␁ ␂ …
 
 

@@ -6,7 +6,7 @@ Made by the code that makes real ones; only the answers are written here.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -29,104 +29,116 @@ SAYINGS = {
     "循环系统疾病": "收缩压连续两天超过140毫米汞柱时应当就医，并记录每天的读数。",
 }
 NOTICE = " Please see a professional."
+CONTENDERS = (
+    Contender("medical@3", "version", "3" * 64),
+    Contender("smollm2-135m", "base", "b" * 64),
+    Contender("medical@2", "production", "2" * 64),
+)
 LETTERS = ("Respiratory system", "Circulatory system", "Nervous system", "Digestive system")
 
 
 @cache
-def example_suite() -> Suite:
-    """180 free questions in five topics, and 60 multiple choices."""
-    samples = []
-    for number in range(180):
-        topic = TOPICS[number % len(TOPICS)]
-        chinese = topic == TOPICS[-1]
-        question = f"第{number}号：应该怎么办？" if chinese else f"What is to be done in case {number} of {topic}?"
-        messages = [Message(role="system", content="Answer briefly."), Message(role="user", content=question)]
-        if number % 9 == 0:
-            earlier = [Message(role="user", content="Good morning."), Message(role="assistant", content="Good morning!")]
-            messages[1:1] = earlier
-        samples.append(
-            Sample(
-                id=f"case-{number:03}",
-                messages=tuple(messages),
-                reference=SAYINGS[topic] + NOTICE,
-                group=f"case-{number // 2}",
-                kind="free",
-                slices={
-                    "topic": topic,
-                    "language": "zh" if chinese else "en",
-                    "difficulty": ("easy", "medium", "hard")[number % 3],
-                },
-            )
-        )
-    for number in range(60):
-        samples.append(
-            Sample(
-                id=f"choice-{number:03}",
-                messages=(Message(role="user", content=f"Where does diagnosis {number} belong?"),),
-                reference=LETTERS[number % 4],
-                group=f"choice-{number}",
-                kind="choice",
-                choices=LETTERS,
-                correct=number % 4,
-                slices={"difficulty": "hard"},
-            )
-        )
+def example_suite(domain: str = "medical", questions: int = 180, choices: int = 60) -> Suite:
+    """Free questions in five topics, and multiple choices."""
     card = SuiteCard(
         name="bedside",
         metrics=["token_f1", "exact_match", "chrf", "choice", "brier"],
         primary="token_f1",
         slices=["topic", "language", "difficulty"],
-        thresholds=Thresholds(min_samples=100, min_score=0.3, hard={"exact_match": 0.2}),
+        thresholds=Thresholds(min_samples=questions // 2, min_score=0.3, hard={"exact_match": 0.2}),
     )
-    return assemble("medical", card, samples)
+    samples = [_question(number) for number in range(questions)] + [_choice(number) for number in range(choices)]
+    return assemble(domain, card, samples)
 
 
 def example_result(
-    folder: Path, *, skill: float = 0.75, seed: int = 3, evil: str | None = None
+    folder: Path,
+    *,
+    suite: Suite | None = None,
+    contenders: Sequence[Contender] = CONTENDERS,
+    skills: Sequence[float] = (0.75, 0.2, 0.7),
+    seed: int = 3,
+    says: str | None = None,
 ) -> tuple[EvaluationResult, list[Answer]]:
-    """The result and the answers of `medical@3`, of the base model, and of `medical@2` in production.
+    """A result and its answers, in which the version is compared with the last of the contenders first.
 
     Args:
-        skill: how good the version is, from 0 to 1; the base model has 0.2, production 0.7.
-        evil: what the version says to the first questions.
+        skills: how good each contender is, from 0 to 1.
+        says: what the version says to the first ten questions.
     """
-    suite = example_suite()
-    contenders = [
-        Contender("medical@3", "version", "3" * 64),
-        Contender("smollm2-135m", "base", "b" * 64),
-        Contender("medical@2", "production", "2" * 64),
-    ]
-    skills = {"medical@3": skill, "smollm2-135m": 0.2, "medical@2": 0.7}
+    suite = suite or example_suite()
     chance = random.Random(seed)
     answers = [
-        _answer(sample, contender, skills[contender.name], chance)
+        _answer(sample, contender, skill, chance)
         for sample in suite.samples
-        for contender in contenders
+        for contender, skill in zip(contenders, skills, strict=True)
     ]
-    if evil is not None:
-        answers[:30] = [
-            answer.model_copy(update={"answer": evil}) if answer.model == "medical@3" else answer
-            for answer in answers[:30]
+    first = {sample.id for sample in suite.samples[:10]}
+    if says is not None:
+        answers = [
+            answer.model_copy(update={"answer": says})
+            if answer.model == contenders[0].name and answer.sample in first
+            else answer
+            for answer in answers
         ]
     metrics = load_metrics(suite)
     answers = score_all(suite, metrics, answers)
+    version, against = contenders[0].name, contenders[-1].name
     run = Run(
         contenders=contenders,
-        against="medical@2",
+        against=against,
         endpoint="http://127.0.0.1:8000/v1",
         concurrency=8,
-        command="locum eval medical --model medical@3 --against medical@2 --suite bedside",
+        command=f"locum eval {suite.domain} --model {version} --against {against} --suite bedside",
         folder=folder,
         created_by="ada",
-        notes=["medical@1 stands on another base model and was not compared with."],
+        notes=[f"{suite.domain}@9 stands on another base model and was not compared with."],
     )
-    result = conclude(replace(suite), metrics, answers, run)
+    result = conclude(suite, metrics, answers, run)
     return result.model_copy(update={"created_at": datetime(2026, 1, 2, 3, 4, tzinfo=UTC)}), answers
+
+
+def _question(number: int) -> Sample:
+    topic = TOPICS[number % len(TOPICS)]
+    chinese = topic == TOPICS[-1]
+    question = f"第{number}号：应该怎么办？" if chinese else f"What is to be done in case {number} of {topic}?"
+    messages = [Message(role="system", content="Answer briefly."), Message(role="user", content=question)]
+    if number % 9 == 0:
+        messages[1:1] = [
+            Message(role="user", content="Good morning."),
+            Message(role="assistant", content="Good morning!"),
+        ]
+    return Sample(
+        id=f"case-{number:03}",
+        messages=tuple(messages),
+        reference=SAYINGS[topic] + NOTICE,
+        group=f"case-{number // 2}",
+        kind="free",
+        slices={
+            "topic": topic,
+            "language": "zh" if chinese else "en",
+            "difficulty": ("easy", "medium", "hard")[number % 3],
+        },
+    )
+
+
+def _choice(number: int) -> Sample:
+    return Sample(
+        id=f"choice-{number:03}",
+        messages=(Message(role="user", content=f"Where does diagnosis {number} belong?"),),
+        reference=LETTERS[number % 4],
+        group=f"choice-{number}",
+        kind="choice",
+        choices=LETTERS,
+        correct=number % 4,
+        slices={"difficulty": "hard"},
+    )
 
 
 def _answer(sample: Sample, contender: Contender, skill: float, chance: random.Random) -> Answer:
     made = Answer(
         sample=sample.id,
+        group=sample.group,
         model=contender.name,
         digest=contender.digest,
         answered_by=contender.name,
