@@ -31,9 +31,8 @@ def mark_differences(ours: str, theirs: str) -> tuple[list[Piece], list[Piece]]:
     right, right_rest = _tokens(theirs)
     # White space is left out: a line break where the other has a space tells nothing.
     words = [[index for index, token in enumerate(tokens) if not token.isspace()] for tokens in (left, right)]
-    matcher = SequenceMatcher(
-        None, *([tokens[i] for i in kept] for tokens, kept in zip((left, right), words, strict=True)), False
-    )
+    ours_said, theirs_said = [left[index] for index in words[0]], [right[index] for index in words[1]]
+    matcher = SequenceMatcher(None, ours_said, theirs_said, autojunk=False)
     differ = [[not token.isspace() for token in tokens] for tokens in (left, right)]
     for block in matcher.get_matching_blocks():
         for marks, kept, start in zip(differ, words, (block.a, block.b), strict=True):

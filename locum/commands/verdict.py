@@ -83,8 +83,8 @@ def show_versus(found: Versus, *, changed: int) -> None:
     )
     for title, pairs in (("Worst losses", losses), ("Greatest gains", gains)):
         if pairs:
-            rows = [(pair.ours.sample, f"{pair.difference:+.3f}", _short(pair.question)) for pair in pairs[:changed]]
-            out.print(table(f"\n{title}", ["sample", "better by", "question"], rows))
+            told = [(pair.ours.sample, f"{pair.difference:+.3f}", _short(pair.question)) for pair in pairs[:changed]]
+            out.print(table(f"\n{title}", ["sample", "better by", "question"], told))
     for note in found.notes:
         out.print(note, style="dim", markup=False, highlight=False)
 

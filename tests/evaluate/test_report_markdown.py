@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from locum.evaluate.answers import Answer
-from locum.evaluate.markdown import marker, markdown_report
+from locum.evaluate.markdown import markdown_report, marker
 from locum.evaluate.result import EvaluationResult
 
 Made = Callable[..., tuple[EvaluationResult, list[Answer]]]
