@@ -75,7 +75,8 @@ class SourcesCard(_Strict):
 
     pattern: Pattern = Field(description="the form that every source has, from its first character to its last")
     find: Pattern | None = Field(
-        None, description="what a source looks like in a text, or its first group; else what follows `Source:` or 来源："
+        None,
+        description="what a source looks like in a text, or its first group; else what follows `Source:` or 来源：",
     )
 
 

@@ -79,9 +79,7 @@ class SuiteCard(_Strict):
     )
     metrics: list[str] = Field(["exact_match", "token_f1", "rouge_l"], min_length=1)
     primary: str = Field("exact_match", description="the metric by which the gate decides")
-    options: dict[str, dict[str, Any]] = Field(
-        {}, description="settings of metrics, such as numeric: {tolerance: 0.01}"
-    )
+    options: dict[str, dict[str, Any]] = Field({}, description="settings of metrics, such as numeric: {relative: 0.01}")
     slices: list[Slice] = Field([], description="what to tell apart in the report and in the gate")
     generation: Generation = Generation()
     thresholds: Thresholds = Thresholds()

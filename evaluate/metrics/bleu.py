@@ -24,11 +24,13 @@ class BleuOptions(Options):
 class Bleu(PairMetric):
     """Sentence BLEU of each answer, as sacrebleu computes it with effective order and exponential smoothing.
 
-    BLEU = brevity penalty · geometric mean of the n-gram precisions, n from 1 to 4, or to the length of a
-    shorter answer; the k-th precision that is 0 counts as 1 / (2ᵏ · n-grams), and without one shared token the score is
-    0. The brevity penalty is exp(1 − r/c) for an answer of c tokens that is shorter than its reference of r. From 0 to 1 (sacrebleu's figure over 100); no unit; higher is
-    better. Departure from the paper: the mean over samples is a mean of sentence scores and not corpus BLEU, so that
-    samples can be compared in pairs; do not hold it against published corpus figures.
+    BLEU = brevity penalty · geometric mean of the n-gram precisions, n from 1 to 4 or to the length of a shorter
+    answer. The k-th precision that is 0 counts as 1 / (2ᵏ · n-grams); without one shared token the score is 0. The
+    brevity penalty is exp(1 − r/c) for an answer of c tokens that is shorter than its reference of r.
+
+    From 0 to 1 (sacrebleu's figure over 100); no unit; higher is better. Departure from the paper: the mean over
+    samples is a mean of sentence scores and not corpus BLEU, so that samples can be compared in pairs; do not hold it
+    against published corpus figures.
     """
 
     metric = "bleu"

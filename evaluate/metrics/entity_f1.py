@@ -34,10 +34,9 @@ class EntityF1(PairMetric):
     are empty. From 0 to 1; no unit; higher is better.
 
     The reference is JSON: a list of entities, an object from type to a list of them, or a list of objects with `type`
-    and `text`. The answer is read as JSON if
-    it is JSON, in a code fence or not; else its lines, split at commas, semicolons and 、, without bullets and numbers;
-    a line `type: a, b` names the type where the reference has types. `none` and 无 name no entity. Entities are compared
-    after `normalise`, whole: a part of one is wrong.
+    and `text`. The answer is read as JSON if it is JSON, in a code fence or not; else its lines, split at commas,
+    semicolons and 、, without bullets and numbers; a line `type: a, b` names the type where the reference has types.
+    `none` and 无 name no entity. Entities are compared whole after `normalise`: a part of one is wrong.
 
     Source: exact-match F1 of CoNLL-2003. Departures: texts are compared and not positions, so that an entity named
     twice counts once; and the mean is over samples and not over the corpus.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-DIGITS = {c: value for value, cs in enumerate(("零〇", "一壹", "二两贰", "三叁", "四肆", "五伍", "六陆", "七柒", "八捌", "九玖"))
-          for c in cs}  # fmt: skip
+_SPELLINGS = ("零〇", "一壹", "二两贰", "三叁", "四肆", "五伍", "六陆", "七柒", "八捌", "九玖")
+DIGITS = {character: value for value, characters in enumerate(_SPELLINGS) for character in characters}
 TENS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000}
 MYRIADS = {"万": 10**4, "亿": 10**8}
 SIMPLIFIED = str.maketrans("萬億貳參陸兩點負個圓幣鎊歐韓", "万亿贰叁陆两点负个元币镑欧韩")
 """What the tables here write in simplified characters only."""
+
+_LONGEST = 40
 
 
 def multiplier(text: str) -> int:
@@ -21,7 +23,9 @@ def multiplier(text: str) -> int:
 
 
 def chinese_number(text: str) -> Decimal | None:
-    """The value of a numeral in Chinese characters; none where they do not make one."""
+    """The value of a numeral in Chinese characters; none where they do not make one, or are more than 40."""
+    if len(text) > _LONGEST:
+        return None
     whole, point, fraction = text.partition("点")
     if point and (not fraction or any(c not in DIGITS for c in fraction)):
         return None

@@ -26,13 +26,11 @@ def _unit(kinds: str, factor: str = "1") -> Unit:
 
 
 # Letter for letter: short forms that would be other words in small letters.
-CODES = {
-    code: _unit(code)
-    for code in (
-        "USD EUR GBP JPY CNY CHF CAD AUD NZD HKD TWD SGD KRW INR BRL MXN ZAR SEK NOK DKK PLN CZK HUF RUB TRY ILS AED "
-        "SAR THB IDR MYR PHP VND"
-    ).split()
-} | {"RMB": _unit("CNY"), "CNH": _unit("CNY")}
+_CODES = (
+    "USD EUR GBP JPY CNY CHF CAD AUD NZD HKD TWD SGD KRW INR BRL MXN ZAR SEK NOK DKK PLN CZK HUF RUB TRY ILS AED SAR "
+    "THB IDR MYR PHP VND"
+)
+CODES = {code: _unit(code) for code in _CODES.split()} | {"RMB": _unit("CNY"), "CNH": _unit("CNY")}
 
 SIGNS = {
     "US$": _unit("USD"), "HK$": _unit("HKD"), "NT$": _unit("TWD"), "NZ$": _unit("NZD"), "R$": _unit("BRL"),
