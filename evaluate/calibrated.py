@@ -39,19 +39,17 @@ def calibrations(result: EvaluationResult, answers: Sequence[Answer]) -> list[Ca
     chosen = [answer for answer in answers if _OF_CHOICES & answer.scores.keys()]
     if not chosen:
         return []
-    from locum.evaluate.metrics.calibration import calibration_bins, confidence_of
+    from locum.evaluate.metrics.calibration import calibration_bins, softmax
 
     found = []
     for model in result.models:
-        sure = [
-            confidence_of(
-                [each.logprob for each in answer.likelihoods],
-                [each.text for each in answer.likelihoods].index(answer.reference),
-            )
-            for answer in chosen
-            if answer.model == model.name
-        ]
+        sure, right = [], []
+        for answer in chosen:
+            if answer.model == model.name:
+                probabilities = softmax([each.logprob for each in answer.likelihoods])
+                likeliest = probabilities.index(max(probabilities))
+                sure.append(probabilities[likeliest])
+                right.append(answer.likelihoods[likeliest].text == answer.reference)
         if sure:
-            confidences, right = zip(*sure, strict=True)
-            found.append(Calibrated(model.name, model.role, len(sure), calibration_bins(confidences, right)))
+            found.append(Calibrated(model.name, model.role, len(sure), calibration_bins(sure, right)))
     return found

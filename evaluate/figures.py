@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from locum.evaluate.result import MetricScale
+from locum.evaluate.significance import Test
 from locum.evaluate.statistics import Estimate
 
 
@@ -59,6 +60,7 @@ class Figures:
         return max(0, 3 - math.ceil(math.log10(span))) if span > 0 else 3
 
 
-def p_value(p: float) -> str:
-    """`p = 0.032`, and `p < 0.001` where it is less."""
+def p_value(test: Test) -> str:
+    """`p = 0.032` after Holm's correction, and `p < 0.001` where it is less."""
+    p = test.p if test.p_adjusted is None else test.p_adjusted
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

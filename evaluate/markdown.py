@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from locum.evaluate.answers import Answer
-from locum.evaluate.figures import Figures
+from locum.evaluate.figures import Figures, p_value
 from locum.evaluate.gate import Check
 from locum.evaluate.page import result_pairs
 from locum.evaluate.pairs import Pair, regressions, said
@@ -85,7 +85,9 @@ def _scores(result: EvaluationResult) -> list[str]:
         if not figures.scale.higher_is_better:
             label += " (lower is better)"
         differences = [
-            figures.difference(other.differences[name]) if name in other.differences else ""
+            f"{figures.difference(other.differences[name])}, {p_value(other.tests[name])}".replace("<", "&lt;")
+            if name in other.differences
+            else ""
             for other in result.comparisons
         ]
         rows.append([label, figures.estimate(result.models[0].scores[name]), *differences])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from locum.evaluate.answers import Answer
 from locum.evaluate.pairs import Pair, paired
 from locum.evaluate.recorded import Recorded, read_evaluation
 from locum.evaluate.result import MetricScale
+from locum.evaluate.significance import Test, corrected, test_difference
 from locum.evaluate.statistics import Estimate, difference_estimate, mean_estimate
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class MetricRow:
     ours: Estimate
     theirs: Estimate
     difference: Estimate
+    test: Test
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def _versus(ours: str, ours_in: Recorded, theirs: str, theirs_in: Recorded) -> V
     answers = [answer for answer in ours_in.answers if answer.model == ours]
     answers += [answer for answer in theirs_in.answers if answer.model == theirs]
     names = sorted(result.metrics, key=lambda name: name != result.metric)
-    rows = [_row(name, result.metrics[name], answers, ours, theirs, result.confidence) for name in names]
+    found = [_row(name, result.metrics[name], answers, ours, theirs, result.confidence) for name in names]
+    rows = _corrected([row for row in found if row is not None])
     higher = result.metrics[result.metric].higher_is_better
     return Versus(
         ours=ours,
@@ -116,7 +119,7 @@ def _versus(ours: str, ours_in: Recorded, theirs: str, theirs_in: Recorded) -> V
         suite=result.suite,
         suite_digest=result.suite_digest,
         confidence=result.confidence,
-        rows=[row for row in rows if row is not None],
+        rows=rows,
         pairs=paired(answers, ours, theirs, result.metric, higher_is_better=higher),
         notes=_notes(ours_in, theirs_in),
     )
@@ -146,7 +149,14 @@ def _row(
         mean_estimate(left, groups=inside, confidence=confidence, bounds=(scale.low, high)),
         mean_estimate(right, groups=inside, confidence=confidence, bounds=(scale.low, high)),
         difference_estimate(left, right, groups=inside, confidence=confidence, bounds=(-span, span)),
+        test_difference(left, right, groups=inside),
     )
+
+
+def _corrected(rows: Sequence[MetricRow]) -> list[MetricRow]:
+    """The tests of all metrics as one family, as in an evaluation."""
+    tests = corrected({row.metric: row.test for row in rows})
+    return [replace(row, test=tests[row.metric]) for row in rows]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -216,7 +216,9 @@ def _versus_json(found: Versus) -> dict[str, Any]:
         "suite": found.suite,
         "suite_digest": found.suite_digest,
         "confidence": found.confidence,
-        "metrics": [asdict(row) | {"scale": row.scale.model_dump()} for row in found.rows],
+        "metrics": [
+            asdict(row) | {"scale": row.scale.model_dump(), "test": row.test.model_dump()} for row in found.rows
+        ],
         "changed": [_pair_json(pair) for pair in found.pairs if pair.difference],
         "notes": found.notes,
     }

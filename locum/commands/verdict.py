@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from locum.commands.common import out, table
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 NARROW = 90  # columns; below these a mean and its interval stand on two lines
 _MARKS = {"met": "[green]✓[/]", "missed": "[red]✗[/]", "unclear": "[yellow]?[/]"}
 _COLOURS = {"passed": "green", "failed": "red"}
-_FOLDED = 4  # so many slices that are fine are told one by one
 
 
 def show_result(result: EvaluationResult) -> None:
@@ -29,7 +29,11 @@ def show_result(result: EvaluationResult) -> None:
 
     intervals = f"{100 * result.confidence:.4g} % intervals"
     title = f"{result.version} on {result.suite}: {result.samples} samples, {intervals}"
-    out.print(table(title, ["metric", "model", "score", f"{result.version} minus it"], _score_rows(result)))
+    if out.width < NARROW:
+        out.print(table(title, ["", "score", f"{result.version} minus it"], _narrow_rows(result)))
+    else:
+        columns = ["metric", "model", "score", f"{result.version} minus it", "p"]
+        out.print(table(title, columns, _wide_rows(result)))
     out.print("")
     show_checks(result.checks)
     for note in result.notes:
@@ -44,20 +48,15 @@ def show_result(result: EvaluationResult) -> None:
 
 
 def show_checks(checks: Sequence[Check]) -> None:
-    """Every check in a sentence, what is not met first; many slices that are fine are counted."""
-    fine = [check for check in checks if check.met and check.kind == "slice"]
-    folded = fine if len(fine) > _FOLDED else []
+    """Every check in a sentence, what is not met first."""
     order = {"missed": 0, "unclear": 1, "met": 2}
     for check in sorted(checks, key=lambda check: order[check.status]):
-        if check not in folded:
-            out.print(_MARKS[check.status], _plain(check.reason), highlight=False)
-    if folded:
-        out.print(_MARKS["met"], f"{len(folded)} slices are not worse; the report tells which.", highlight=False)
+        out.print(_MARKS[check.status], _plain(check.reason), highlight=False)
 
 
 def show_versus(found: Versus, *, changed: int) -> None:
     """The table of two versions, and the samples on which they differ most."""
-    from locum.evaluate.figures import Figures
+    from locum.evaluate.figures import Figures, p_value
     from locum.evaluate.pairs import improvements, regressions
 
     intervals = f"{100 * found.confidence:.4g} % intervals"
@@ -68,11 +67,12 @@ def show_versus(found: Versus, *, changed: int) -> None:
             _wrapped(Figures(row.scale).estimate(row.ours)),
             _wrapped(Figures(row.scale).estimate(row.theirs)),
             _wrapped(Figures(row.scale).difference(row.difference)),
+            _bare(p_value(row.test)),
         )
         for row in found.rows
     ]
     title = f"{found.ours} against {found.theirs} on {found.suite}, {intervals}"
-    out.print(table(title, ["metric", "n", found.ours, found.theirs, "difference"], rows))
+    out.print(table(title, ["metric", "n", found.ours, found.theirs, "difference", "p"], rows))
     losses, gains = (pick(found.pairs, len(found.pairs)) for pick in (regressions, improvements))
     same = len(found.pairs) - len(losses) - len(gains)
     metric = found.rows[0].metric if found.rows else ""
@@ -132,25 +132,57 @@ def _said(answer: Answer, text: Text, metric: str) -> None:
     out.print("")
 
 
-def _score_rows(result: EvaluationResult) -> Iterable[tuple[str, ...]]:
-    """A row for each metric and model; the metric that decides comes first."""
-    from locum.evaluate.figures import Figures
+@dataclass(frozen=True)
+class _Row:
+    """One model by one metric."""
 
-    differences = {other.name: other.differences for other in result.comparisons}
+    metric: str
+    model: str
+    score: str
+    difference: str = ""
+    p: str = ""
+
+
+def _rows(result: EvaluationResult) -> Iterator[_Row]:
+    """A row for each metric and model; the metric that decides comes first."""
+    from locum.evaluate.figures import Figures, p_value
+
+    others = {other.name: other for other in result.comparisons}
     for metric in sorted(result.models[0].scores, key=lambda name: name != result.metric):
         figures = Figures(result.metrics[metric])
         name = metric if figures.scale.higher_is_better else f"{metric} (lower is better)"
         for model in result.models:
             if metric not in model.scores:
                 continue
-            difference = differences.get(model.name, {}).get(metric)
-            yield (
-                name,
-                model.name,
-                _wrapped(figures.estimate(model.scores[metric])),
-                _wrapped(figures.difference(difference)) if difference else "",
-            )
-            name = ""
+            row = _Row(name, model.name, figures.estimate(model.scores[metric]))
+            other = others.get(model.name)
+            if other and metric in other.differences:
+                row = replace(
+                    row, difference=figures.difference(other.differences[metric]), p=p_value(other.tests[metric])
+                )
+            yield row
+
+
+def _wide_rows(result: EvaluationResult) -> Iterator[tuple[str, ...]]:
+    last = ""
+    for row in _rows(result):
+        yield (row.metric if row.metric != last else "", row.model, row.score, row.difference, _bare(row.p))
+        last = row.metric
+
+
+def _narrow_rows(result: EvaluationResult) -> Iterator[tuple[str, ...]]:
+    """The metric stands above its models, and an interval below its mean."""
+    last = ""
+    for row in _rows(result):
+        if row.metric != last:
+            yield (row.metric, "", "")
+        yield (f"  {row.model}", _wrapped(row.score), "\n".join(filter(None, [_wrapped(row.difference), row.p])))
+        last = row.metric
+
+
+def _bare(p: str) -> str:
+    """`0.032` or `< 0.001`, below a heading that says p."""
+    return p.removeprefix("p ").removeprefix("= ")
 
 
 def _wrapped(estimate: str) -> str:

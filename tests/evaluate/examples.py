@@ -45,7 +45,7 @@ def example_suite(domain: str = "medical", questions: int = 180, choices: int = 
         metrics=["token_f1", "exact_match", "chrf", "choice", "brier"],
         primary="token_f1",
         slices=["topic", "language", "difficulty"],
-        thresholds=Thresholds(min_samples=questions // 2, min_score=0.3, hard={"exact_match": 0.2}),
+        thresholds=Thresholds(min_samples=questions // 2, min_score=0.3, margin=0.03, hard={"exact_match": 0.2}),
     )
     samples = [_question(number) for number in range(questions)] + [_choice(number) for number in range(choices)]
     return assemble(domain, card, samples)

@@ -8,6 +8,7 @@ import pytest
 
 from locum.evaluate.figures import Figures, p_value
 from locum.evaluate.result import MetricScale
+from locum.evaluate.significance import Test
 from locum.evaluate.statistics import Estimate
 
 
@@ -61,5 +62,6 @@ def test_a_difference_is_good_in_the_direction_of_the_metric(low: float, high: f
 
 
 def test_a_p_value_is_never_told_as_nought() -> None:
-    assert p_value(0.0321) == "p = 0.032"
-    assert p_value(0.00001) == "p < 0.001"
+    assert p_value(Test(name="mcnemar", p=0.0321)) == "p = 0.032"
+    assert p_value(Test(name="mcnemar", p=0.0321, p_adjusted=0.0963)) == "p = 0.096"
+    assert p_value(Test(name="permutation", p=0.0)) == "p < 0.001"

@@ -11,6 +11,7 @@ import pytest
 
 from locum.adapters.conversations import Message
 from locum.evaluate.answers import Answer
+from locum.evaluate.figures import Figures
 from locum.evaluate.page import Asked, html_report, summary_report
 from locum.evaluate.result import EvaluationResult
 from tests.evaluate.examples import example_result
@@ -120,7 +121,7 @@ def test_the_verdict_has_three_states_in_words(made: Made) -> None:
 def test_what_is_not_met_is_told_first_and_every_reason_is_told(example: tuple[EvaluationResult, list[Answer]]) -> None:
     result, answers = example
     text = _Page(html_report(result, answers)).text
-    places = {check.status: [] for check in result.checks}  # type: dict[str, list[int]]
+    places: dict[str, list[int]] = {"missed": [], "unclear": [], "met": []}
     for check in result.checks:
         places[check.status].append(text.index(check.reason))
     assert result.status == "not enough evidence"
@@ -154,6 +155,17 @@ def test_metrics_of_other_ranges_and_directions_say_so(example: tuple[Evaluation
     assert "0 to 2, lower is better" in text
     for model in result.models:
         assert f"{model.scores['brier'].mean:.2f} [{model.scores['brier'].low:.2f}" in text
+
+
+def test_every_difference_tells_its_corrected_p_value(example: tuple[EvaluationResult, list[Answer]]) -> None:
+    result, answers = example
+    text = _Page(html_report(result, answers)).text
+    for other in result.comparisons:
+        for metric, test in other.tests.items():
+            assert test.p_adjusted is not None
+            told = "p < 0.001" if test.p_adjusted < 0.001 else f"p = {test.p_adjusted:.3f}"
+            difference = Figures(result.metrics[metric]).difference(other.differences[metric])
+            assert f"{difference}{told}" in text
 
 
 def test_slices_show_their_number_their_scores_and_the_margin(example: tuple[EvaluationResult, list[Answer]]) -> None:
