@@ -236,6 +236,7 @@ def _answers(
 def _empty(question: _Question) -> Answer:
     return Answer(
         sample=question.sample.id,
+        group=question.sample.group,
         repeat=question.repeat,
         model=question.contender.name,
         digest=question.contender.digest,
