@@ -6,21 +6,19 @@ an operator should never have to guess which of forty lines is meant.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from locum.adapters.cleaning import CleaningCard
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
 from locum.adapters.documents import DocumentsCard
 from locum.adapters.recipe import TrainingRecipe
-from locum.errors import BadInputError, NotFoundError
+from locum.adapters.yamlfile import NAME_PATTERN, read_yaml
+from locum.errors import NotFoundError
 
 CARD_FILE = "card.yaml"
-NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -62,45 +60,16 @@ class Source(_Strict):
         return self
 
 
-class SuiteCard(_Strict):
-    """One suite: which samples are asked, how they are scored, and by which metric the gate decides."""
+class ElsewhereCard(_Strict):
+    """Where a version must do no harm: suites of other domains and of general ability, which it is asked too."""
 
-    name: Name
-    samples: str = Field(
-        "test", description="`test` for the domain's own test split, or a JSON Lines file beside the card"
+    suites: list[str] = Field(
+        [], description="suites of other domains, such as legal/licence-families, and `general`, which Locum brings"
     )
-    limit: int | None = Field(
-        None, ge=1, description="at most so many samples, chosen by hash, so that growth moves few"
+    margin: Fraction = Field(
+        0.1, description="the score there may fall by so much at most, against production or else the base model"
     )
-    metrics: list[Literal["exact_match", "token_f1", "rouge_l"]] = Field(
-        ["exact_match", "token_f1", "rouge_l"], min_length=1
-    )
-    primary: Literal["exact_match", "token_f1", "rouge_l"] = "exact_match"
-    choices: list[str] | None = Field(
-        None, min_length=2, description="hold every model to one of these answers, by the server's structured output"
-    )
-    max_tokens: int = Field(32, ge=1)
-    temperature: float = Field(0.0, ge=0, le=2)
-
-    @model_validator(mode="after")
-    def _primary_is_measured(self) -> SuiteCard:
-        if self.primary not in self.metrics:
-            raise ValueError(f"primary metric {self.primary!r} is not among metrics {self.metrics}")
-        return self
-
-
-class GateCard(_Strict):
-    """The thresholds that a version must meet to be released. All concern each suite's primary metric."""
-
-    min_samples: int = Field(100, ge=2, description="fewer samples are not enough evidence")
-    min_score: Fraction = Field(0.0, description="lowest mean score of the version")
-    min_gain: float = Field(
-        0.0, ge=-1, le=1, description="the lower end of the gain over the base model must exceed this"
-    )
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    allow_loss_to_production: bool = Field(
-        False, description="true lets a version through that is significantly worse than production"
-    )
+    limit: int | None = Field(None, ge=2, description="at most so many samples of each")
 
 
 class DomainCard(_Strict):
@@ -120,10 +89,20 @@ class DomainCard(_Strict):
         ["tensorboard"],
         description="where a training's figures go too: tensorboard (files in its folder), wandb, mlflow, trackio",
     )
-    suites: list[SuiteCard] = Field(min_length=1)
-    gate: GateCard = GateCard()
+    elsewhere: ElsewhereCard = ElsewhereCard()
     notices: list[str] = Field(min_length=1, description="what must be said to whoever reads an answer")
     example: str = Field(min_length=1, description="one question a user of this domain would ask")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suites_have_moved(cls, data: object) -> object:
+        for field in ("suites", "gate"):
+            if isinstance(data, dict) and field in data:
+                raise ValueError(
+                    f"`{field}` is no field of a card: a suite is a folder suites/NAME with a suite.yaml, "
+                    "and its thresholds stand there"
+                )
+        return data
 
     @field_validator("name")
     @classmethod
@@ -131,14 +110,6 @@ class DomainCard(_Strict):
         if name == "base":
             raise ValueError("`base` always means the base model")
         return name
-
-    @field_validator("suites")
-    @classmethod
-    def _suite_names_differ(cls, suites: list[SuiteCard]) -> list[SuiteCard]:
-        names = [suite.name for suite in suites]
-        if len(set(names)) != len(names):
-            raise ValueError(f"suite names must differ, found {names}")
-        return suites
 
     @model_validator(mode="after")
     def _has_rows(self) -> DomainCard:
@@ -155,71 +126,8 @@ def load_card(path: Path) -> DomainCard:
         BadInputError: the file is not YAML or not a card; the message has one line for each wrong field,
             `file:line: field: expectation (found …)`.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no domain card at {path}", hint="locum domain new NAME writes one") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise BadInputError(f"{path}:{line}: not UTF-8: {error.reason}") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise BadInputError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    except ValueError as error:  # a date or a number that YAML allows and Python does not
-        raise BadInputError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise BadInputError(f"{path}: a domain card is a mapping of fields, found {type(data).__name__}")
-    try:
-        return DomainCard.model_validate(data)
-    except ValidationError as error:
-        lines = [
-            f"{path}:{_line_of(node, problem['loc'])}: {_field(problem['loc'])}: {problem['msg']}{_found(problem)}"
-            for problem in error.errors()
-        ]
-        raise BadInputError(
-            "\n".join(lines), hint="locum domain new NAME writes a commented card to compare with"
-        ) from None
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a field that is given twice, where YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: list[object] = []
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
-            seen.append(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _field(loc: tuple[int | str, ...]) -> str:
-    return re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in loc)) or "card"
-
-
-def _found(problem: Any) -> str:
-    if problem["type"] in {"missing", "extra_forbidden"} or isinstance(problem["input"], (dict, list, BaseModel)):
-        return ""
-    return f" (found {problem['input']!r})"
-
-
-def _line_of(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
-    """The line of the deepest part of `loc` that the file has; a missing field points at its parent."""
-    line = node.start_mark.line if node else 0
-    for part in loc:
-        found: yaml.Node | None = None
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    line, found = key.start_mark.line, value
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            found = node.value[part]
-            line = found.start_mark.line
-        if found is None:
-            break
-        node = found
-    return line + 1
+    if not path.is_file():
+        raise NotFoundError(f"there is no domain card at {path}", hint="locum domain new NAME writes one")
+    return read_yaml(
+        path, DomainCard, what="a domain card", hint="locum domain new NAME writes a commented card to compare with"
+    )

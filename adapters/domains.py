@@ -6,16 +6,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from locum.adapters.card import CARD_FILE, NAME_PATTERN, DomainCard, load_card
+from locum.adapters.card import CARD_FILE, DomainCard, load_card
+from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, SuiteCard, load_suite_cards
+from locum.adapters.yamlfile import NAME_PATTERN
 from locum.errors import BadInputError, ConflictError, NotFoundError
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A card and the folder it lies in; paths inside the card are relative to that folder."""
+    """A card, the folder it lies in, and its suites; paths inside the card are relative to that folder."""
 
     card: DomainCard
     folder: Path
+    suites: tuple[SuiteCard, ...] = ()
 
     @property
     def name(self) -> str:
@@ -27,7 +30,7 @@ def load_domain(domains: Path, name: str) -> Domain:
 
     Raises:
         NotFoundError: there is no such domain; the message lists those there are.
-        BadInputError: its card is wrong, or names another domain than its folder.
+        BadInputError: its card or that of a suite is wrong, or names another domain or suite than its folder.
     """
     folder = domains / name
     if not (folder / CARD_FILE).is_file():
@@ -40,7 +43,7 @@ def load_domain(domains: Path, name: str) -> Domain:
         raise BadInputError(
             f"{folder / CARD_FILE}: name: expected {name!r}, as the folder is called (found {card.name!r})"
         )
-    return Domain(card, folder)
+    return Domain(card, folder, tuple(load_suite_cards(folder)))
 
 
 def domain_names(domains: Path) -> list[str]:
@@ -62,7 +65,7 @@ def check_name(name: str) -> None:
 
 
 def new_domain(domains: Path, name: str) -> Path:
-    """Write a commented card and two example rows for a new domain; returns the card's path.
+    """Write a commented card, two example rows and a suite for a new domain; returns the card's path.
 
     Raises:
         BadInputError: the name is not one a domain can have.
@@ -72,10 +75,11 @@ def new_domain(domains: Path, name: str) -> Path:
     folder = domains / name
     if folder.exists():
         raise ConflictError(f"{folder} is there already", hint=f"edit {folder / CARD_FILE}, or choose another name")
-    templates = Path(__file__).parent / "templates"
-    folder.mkdir(parents=True)
-    for template in (templates / CARD_FILE, templates / "conversations.jsonl"):
-        (folder / template.name).write_text(
-            template.read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8"
-        )
+    written = {CARD_FILE: CARD_FILE, "conversations.jsonl": "conversations.jsonl"}
+    written[SUITE_FILE] = f"{SUITES_FOLDER}/held-out/{SUITE_FILE}"
+    for template, place in written.items():
+        target = folder / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = (Path(__file__).parent / "templates" / template).read_text(encoding="utf-8")
+        target.write_text(text.replace("NAME", name), encoding="utf-8")
     return folder / CARD_FILE

@@ -1,14 +1,13 @@
-"""Answers on disk: one JSON line each, written as it arrives, so that a run that is cut off loses none."""
+"""Who answers, and what was said: one JSON line an answer in an evaluation's `samples.jsonl`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.conversations import Message
 
@@ -29,12 +28,23 @@ class Contender:
     digest: str
 
 
+class Likelihood(BaseModel):
+    """How likely a model finds a given answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+    tokens: int = Field(ge=0)
+    logprob: float = Field(description="sum over the tokens, in nats")
+
+
 class Answer(BaseModel):
     """What one model said to one sample, or why it said nothing: then `error` is set, and there are no scores."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sample: str
+    repeat: int = Field(0, ge=0, description="which of the suite's repeats, from 0")
     model: str = Field(description="the model that was asked")
     digest: str = Field(description="its digest, or the base model's fingerprint")
     answered_by: str | None = Field(default=None, description="the `model` field of the answer")
@@ -42,12 +52,15 @@ class Answer(BaseModel):
     messages: list[Message]
     reference: str
     answer: str | None = None
+    likelihoods: list[Likelihood] = Field([], description="of the answers that the sample's kind or a metric asks for")
+    ratings: dict[str, list[float]] = Field({}, description="a judge's, from 1 to 5, by dimension")
     scores: dict[str, float] = {}
+    first_token_s: float | None = Field(default=None, description="from the request to the first token")
     latency_s: float | None = Field(default=None, description="of the attempt that succeeded")
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     finish_reason: str | None = None
-    attempts: int = Field(ge=1)
+    attempts: int = Field(1, ge=1)
     error: str | None = None
 
     @property
@@ -55,48 +68,15 @@ class Answer(BaseModel):
         return self.sample, self.model
 
 
-class AnswerLog:
-    """The file of a run's answers. One process at a time writes to it; the caller sees to that."""
+def write_answers(path: Path, answers: Iterable[Answer]) -> None:
+    """Write the file of an evaluation's answers; it is there whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(answer.model_dump_json() + "\n" for answer in answers), encoding="utf-8")
+    partial.replace(path)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def read(self, contenders: Iterable[Contender]) -> dict[tuple[str, str], Answer]:
-        """Answers by (sample, model), without failed ones, and without those of another digest of the same name.
-
-        A line that cannot be read, such as the last one of a run that was cut off, is passed over: its sample is
-        asked again.
-        """
-        digests = {contender.name: contender.digest for contender in contenders}
-        return {
-            answer.key: answer
-            for answer in self._lines()
-            if answer.error is None and digests.get(answer.model) == answer.digest
-        }
-
-    def last_error(self) -> str | None:
-        """Why the last failed sample failed."""
-        return next((answer.error for answer in reversed(list(self._lines())) if answer.error is not None), None)
-
-    def append(self, answer: Answer) -> None:
-        """Write one answer through to the operating system."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            if file.tell() and not self._ends_with_newline():
-                file.write(b"\n")  # closes a line that was cut off, so that it cannot swallow this one
-            file.write(answer.model_dump_json().encode() + b"\n")
-
-    def clear(self) -> None:
-        """Forget all answers."""
-        self.path.unlink(missing_ok=True)
-
-    def _lines(self) -> Iterator[Answer]:
-        lines = self.path.read_bytes().split(b"\n") if self.path.exists() else []
+def read_answers(path: Path) -> Iterator[Answer]:
+    """The answers of a file that `write_answers` wrote."""
+    with path.open(encoding="utf-8") as lines:
         for line in lines:
-            with suppress(ValidationError):
-                yield Answer.model_validate_json(line)
-
-    def _ends_with_newline(self) -> bool:
-        with self.path.open("rb") as file:
-            file.seek(-1, 2)
-            return file.read(1) == b"\n"
+            yield Answer.model_validate_json(line)

@@ -1,27 +1,32 @@
-"""One question over HTTP, with the patience that a server under load deserves."""
+"""One question over HTTP, with the patience that a server under load deserves.
+
+aiohttp, not httpx: an evaluation is thousands of small requests, and httpx takes several times the CPU time for each
+(benchmarks/eval.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from locum.adapters.conversations import Message
 from locum.evaluate.endpoint import error_of, message_of
 
 if TYPE_CHECKING:
-    from httpx import AsyncClient, Response
+    from aiohttp import ClientResponse, ClientSession
 
 ADAPTER_HEADER = "x-locum-adapter"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,105 +40,122 @@ class Patience:
     retry_after_cap_s: float = 120.0  # a server that asks for more than this is as good as absent
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(BaseModel):
     """An answer as the server gave it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str
     answered_by: str
-    adapter: str | None
-    finish_reason: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
+    adapter: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    first_token_s: float | None = None
     latency_s: float
-    attempts: int
+    attempts: int = 1
 
 
 class NoReplyError(Exception):
-    """All attempts failed, or the server refused the question for good. `attempts` says how many there were."""
+    """All attempts failed, or the server refused the question for good.
 
-    def __init__(self, message: str, attempts: int) -> None:
+    `attempts` says how many there were; `refused` that asking again is no use.
+    """
+
+    def __init__(self, message: str, attempts: int, *, refused: bool = False) -> None:
         super().__init__(message)
         self.attempts = attempts
+        self.refused = refused
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+class _TryAgain(Exception):
+    """An attempt failed in a way that another may not. `wait_s` is what the server asked for."""
+
+    def __init__(self, message: str, wait_s: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
-class _Message(_Part):
-    content: str | None = None
+def session(api_key: str, concurrency: int) -> ClientSession:
+    """The connections of a run. Its timeouts are over whole attempts, in `patiently`."""
+    import aiohttp
+
+    from locum.evaluate.endpoint import authorization
+
+    return aiohttp.ClientSession(
+        headers=authorization(api_key),
+        connector=aiohttp.TCPConnector(limit=concurrency),
+        timeout=aiohttp.ClientTimeout(total=None),
+        trust_env=True,
+    )
 
 
-class _Choice(_Part):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(_Part):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Completion(_Part):
-    model: str
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
-
-
-async def ask_until_answered(
-    client: AsyncClient,
-    url: str,
-    *,
-    model: str,
-    messages: Sequence[Message],
-    max_tokens: int,
-    temperature: float,
-    choices: Sequence[str] | None,
-    patience: Patience,
-    on_retry: Callable[[], None],
+async def ask(
+    client: ClientSession, url: str, body: dict[str, Any], *, patience: Patience, on_retry: Callable[[], None]
 ) -> Reply:
-    """Ask until there is an answer: again after 429, 5xx, a lost connection, a timeout or half an answer.
-
-    The seed is fixed, so that a temperature above zero can be repeated too.
+    """The answer to a chat request, streamed, so that the time to its first token is known.
 
     Raises:
         NoReplyError: the attempts are used up, or the server says 4xx to this question.
         UnauthorizedError: the server refuses the key: no other question will fare better.
         NotFoundError: the server does not know the model, likewise.
     """
-    import httpx
+    request = {**body, "stream": True, "stream_options": {"include_usage": True}}
 
-    body: dict[str, object] = {
-        "model": model,
-        "messages": [message.model_dump() for message in messages],
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "seed": 0,
-    }
-    if choices is not None:
-        body["structured_outputs"] = {"choice": list(choices)}
+    async def once() -> Reply:
+        start = time.monotonic()
+        async with client.post(f"{url}/chat/completions", json=request) as response:
+            await _require_success(response, url)
+            return await _read_stream(response, start)
+
+    reply, attempts = await patiently(once, patience=patience, on_retry=on_retry)
+    return reply.model_copy(update={"attempts": attempts})
+
+
+async def post(
+    client: ClientSession, url: str, path: str, body: dict[str, Any], *, patience: Patience, on_retry: Callable[[], None]
+) -> Any:
+    """The JSON that a server answers to a request, with the same patience; raises as `ask` does."""
+
+    async def once() -> Any:
+        async with client.post(f"{url}{path}", json=body) as response:
+            await _require_success(response, url)
+            content = await response.read()
+            try:
+                return json.loads(content)
+            except ValueError:
+                raise _TryAgain(f"the answer is not JSON: {content[:100]!r}") from None
+
+    return (await patiently(once, patience=patience, on_retry=on_retry))[0]
+
+
+async def patiently(
+    once: Callable[[], Awaitable[T]], *, patience: Patience, on_retry: Callable[[], None]
+) -> tuple[T, int]:
+    """Try until it succeeds: again after 429, 5xx, a lost connection, a timeout or half an answer.
+
+    Returns:
+        What `once` gave, and how many attempts it took.
+
+    Raises:
+        NoReplyError: as `ask`.
+    """
+    import aiohttp
+
     problem = ""
     for attempt in range(1, patience.attempts + 1):
         asked_to_wait: float | None = None
-        start = time.monotonic()
         try:
             async with asyncio.timeout(patience.timeout_s):
-                response = await client.post(f"{url}/chat/completions", json=body)
-            if response.status_code == 200:
-                return _reply(response, time.monotonic() - start, attempt)
-            problem = f"{response.status_code}: {message_of(response)}"
-            if response.status_code in (401, 403, 404):
-                raise error_of(response, url)
-            if response.status_code not in (408, 429) and response.status_code < 500:
-                raise NoReplyError(problem, attempt)
-            asked_to_wait = retry_after(response.headers.get("retry-after"))
+                return await once(), attempt
+        except _TryAgain as error:
+            problem, asked_to_wait = str(error), error.wait_s
         except TimeoutError:
             problem = f"no answer within {patience.timeout_s:g} s"
-        except httpx.TransportError as error:
+        except aiohttp.ClientError as error:
             problem = f"{type(error).__name__}: {error}".rstrip(": ")
-        except ValidationError as error:
-            problem = f"the answer is not a chat completion: {error.errors()[0]['msg']}"
+        except NoReplyError as error:
+            raise NoReplyError(str(error), attempt, refused=True) from None
         if attempt < patience.attempts:
             on_retry()
             await asyncio.sleep(pause(attempt, asked_to_wait, patience))
@@ -163,17 +185,78 @@ def retry_after(header: str | None) -> float | None:
     return None
 
 
-def _reply(response: Response, latency_s: float, attempts: int) -> Reply:
-    completion = _Completion.model_validate_json(response.content)
-    choice = completion.choices[0]
-    usage = completion.usage or _Usage()
+async def _require_success(response: ClientResponse, url: str) -> None:
+    """Raises what the status means: for all questions, for this one, or for this attempt."""
+    status = response.status
+    if status == 200:
+        return
+    content = await response.read()
+    if status in (401, 403, 404):
+        raise error_of(status, content, url)
+    problem = f"{status}: {message_of(content)}"
+    if status not in (408, 429) and status < 500:
+        raise NoReplyError(problem, 1, refused=True)
+    raise _TryAgain(problem, retry_after(response.headers.get("retry-after")))
+
+
+class _Delta(BaseModel):
+    content: str | None = None
+
+
+class _Choice(BaseModel):
+    delta: _Delta
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Chunk(BaseModel):
+    model: str
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+
+
+async def _read_stream(response: ClientResponse, start: float) -> Reply:
+    """The parts of a streamed chat completion put together. A stream that does not end with [DONE] is half an answer."""
+    text: list[str] = []
+    first_token_s: float | None = None
+    finish_reason: str | None = None
+    model, usage, done = "", _Usage(), False
+    async for line in response.content:
+        data = line.removeprefix(b"data:").strip()
+        if not line.startswith(b"data:"):
+            continue
+        if data == b"[DONE]":
+            done = True
+            break
+        try:
+            chunk = _Chunk.model_validate_json(data)
+        except ValidationError as error:
+            raise _TryAgain(_not_a_chunk(data, error)) from None
+        model, usage = chunk.model, chunk.usage or usage
+        for choice in chunk.choices:
+            finish_reason = choice.finish_reason or finish_reason
+            if choice.delta.content:
+                first_token_s = first_token_s or time.monotonic() - start
+                text.append(choice.delta.content)
+    if not done or not model:
+        raise _TryAgain("the answer broke off before its end")
     return Reply(
-        text=choice.message.content or "",
-        answered_by=completion.model,
+        text="".join(text),
+        answered_by=model,
         adapter=response.headers.get(ADAPTER_HEADER),
-        finish_reason=choice.finish_reason,
+        finish_reason=finish_reason,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
-        latency_s=round(latency_s, 4),
-        attempts=attempts,
+        first_token_s=None if first_token_s is None else round(first_token_s, 4),
+        latency_s=round(time.monotonic() - start, 4),
     )
+
+
+def _not_a_chunk(data: bytes, error: ValidationError) -> str:
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(data)["error"]["message"])
+    return f"the answer is not a chat completion: {error.errors()[0]['msg']}"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locum.adapters.manifest import Manifest
 from locum.errors import CheckFailedError, NotFoundError, UnauthorizedError, UnavailableError
-
-if TYPE_CHECKING:
-    from httpx import Response
 
 _TIMEOUT_S = 30.0
 
@@ -106,7 +104,7 @@ def read_endpoint(url: str, *, api_key: str = "") -> Endpoint:
             hint="the URL of an endpoint usually ends in /v1",
         )
     if response.status_code != 200:
-        raise error_of(response, url)
+        raise error_of(response.status_code, response.content, url)
     try:
         models = _Models.model_validate_json(response.content)
     except ValidationError as error:
@@ -138,23 +136,23 @@ def authorization(api_key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-def error_of(response: Response, url: str) -> NotFoundError | UnauthorizedError | UnavailableError:
+def error_of(status: int, content: bytes, url: str) -> NotFoundError | UnauthorizedError | UnavailableError:
     """What a status other than 200 means for whoever asked."""
-    said = message_of(response)
-    if response.status_code in (401, 403):
+    said = message_of(content)
+    if status in (401, 403):
         return UnauthorizedError(f"{url} refuses the key: {said}", hint="LOCUM_API_KEY holds the key that is sent")
-    if response.status_code == 404:
+    if status == 404:
         return NotFoundError(f"{url}: {said}")
-    return UnavailableError(f"{url} answers {response.status_code}: {said}")
+    return UnavailableError(f"{url} answers {status}: {said}")
 
 
-def message_of(response: Response) -> str:
+def message_of(content: bytes) -> str:
     """The message of an error in OpenAI's format, else the start of whatever came."""
     try:
-        content: Any = response.json()
-        return str(content["error"]["message"])
+        body: Any = json.loads(content)
+        return str(body["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return response.text[:200] or response.reason_phrase
+        return content[:200].decode(errors="replace") or "no text"
 
 
 def _must_equal(what: str, served: str, registered: str, url: str) -> None:

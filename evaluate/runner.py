@@ -6,24 +6,25 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
 
 from locum.errors import CheckFailedError, UnavailableError
-from locum.evaluate.answers import Answer, AnswerLog, Contender
-from locum.evaluate.client import NoReplyError, Patience, Reply, ask_until_answered
-from locum.evaluate.endpoint import authorization
-from locum.evaluate.metrics.registry import load_metric
-from locum.evaluate.suite import Sample, Suite
+from locum.evaluate.answers import Answer, Contender, Likelihood
+from locum.evaluate.cache import AnswerCache, cache_key
+from locum.evaluate.client import NoReplyError, Patience, Reply, ask, session
+from locum.evaluate.likelihood import ask_likelihood
+from locum.evaluate.samples import GENERATED, Sample
+from locum.evaluate.suite import Suite
 
 if TYPE_CHECKING:
-    import httpx
+    from aiohttp import ClientSession
     from rich.console import Console
     from rich.progress import Progress, Task, TaskID
 
-# So many samples failing in a row, each after all its attempts, means that the server is gone and not just busy.
+# So many questions failing in a row, each after all its attempts, means that the server is gone and not just busy.
 _FAILURES_IN_A_ROW = 8
-
-_Question = tuple[Sample, Contender]
 
 
 @dataclass(frozen=True)
@@ -36,33 +37,93 @@ class Asking:
     patience: Patience = field(default_factory=Patience)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What `ask_all` brings: every answer, those that failed with an error, and how many were known before."""
+
+    answers: list[Answer]
+    reused: int
+
+
+class _Kept(BaseModel):
+    """What the cache holds: a reply in text, or the likelihood of a given one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reply: Reply | None = None
+    likelihood: Likelihood | None = None
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One request: for an answer in text, or for the likelihood of `continuation`."""
+
+    sample: Sample
+    contender: Contender
+    repeat: int
+    continuation: str | None
+    key: str
+
+
 def ask_all(
-    suite: Suite, contenders: Sequence[Contender], log: AnswerLog, asking: Asking, *, console: Console | None = None
-) -> list[Answer]:
-    """Every contender's answer to every sample of the suite, scored. Continues where an earlier run stopped.
+    suite: Suite,
+    contenders: Sequence[Contender],
+    asking: Asking,
+    cache: AnswerCache,
+    *,
+    base_fingerprint: str,
+    likelihoods: bool = False,
+    console: Console | None = None,
+) -> Asked:
+    """Every contender's answer to every sample of the suite. What the cache holds is not asked again.
 
     The contenders answer the same sample one after the other, so that whatever changes on the server meanwhile
     touches all of them alike.
 
     Args:
-        log: where answers are kept; what it already holds for these contenders is not asked again.
+        base_fingerprint: of the base model that all contenders stand on.
+        likelihoods: ask how likely the references are, too; a choice or a preference is always asked that way.
         console: where the progress bar is drawn; none for silence.
 
     Returns:
-        One answer for each sample and contender, in the order of the suite.
+        One answer for each sample, contender and repeat, in the order of the suite. One that the server refuses for
+        good (it is too long, say) has `error` set.
 
     Raises:
-        UnavailableError: some samples got no answer; those that did are kept, and asking again continues.
+        UnavailableError: the server did not answer some; those that it did are kept, and asking again continues.
         CheckFailedError: an answer came from another model than the one that was asked.
     """
-    known = log.read(contenders)
-    questions = [(sample, contender) for sample in suite.samples for contender in contenders]
-    missing = deque(question for question in questions if _key(question) not in known)
+    questions = _questions(suite, contenders, base_fingerprint, likelihoods=likelihoods)
+    texts = cache.get({question.key for question in questions})
+    known = {key: _Kept.model_validate_json(text) for key, text in texts.items()}
+    reused = sum(question.key in known for question in questions)
+    missing = deque(question for question in questions if question.key not in known)
+    failures: dict[str, NoReplyError] = {}
     if missing:
-        run = _Run(suite, log, asking, missing, known)
+        run = _Run(suite, cache, asking, missing, known, failures)
         asyncio.run(run.finish(console, total=len(questions)))
-    _require_complete(questions, known, missing, log)
-    return [known[_key(question)] for question in questions]
+    _require_complete(len(questions), failures, len(missing))
+    return Asked(_answers(questions, known, failures), reused)
+
+
+def _questions(
+    suite: Suite, contenders: Sequence[Contender], base_fingerprint: str, *, likelihoods: bool
+) -> list[_Question]:
+    generation = suite.generation
+    settings = generation.model_dump(exclude={"repeats", "seed"})
+    questions = []
+    for sample in suite.samples:
+        given = [*sample.continuations, *([sample.reference] if likelihoods and sample.reference else [])]
+        for contender in contenders:
+            weights = (contender.digest, base_fingerprint, sample.asked)
+            for repeat in range(generation.repeats if sample.kind in GENERATED else 0):
+                key = cache_key("text", *weights, settings, generation.seed + repeat)
+                questions.append(_Question(sample, contender, repeat, None, key))
+            questions += [
+                _Question(sample, contender, 0, text, cache_key("likelihood", *weights, text))
+                for text in dict.fromkeys(given)
+            ]
+    return questions
 
 
 class _Run:
@@ -71,26 +132,21 @@ class _Run:
     def __init__(
         self,
         suite: Suite,
-        log: AnswerLog,
+        cache: AnswerCache,
         asking: Asking,
         missing: deque[_Question],
-        known: dict[tuple[str, str], Answer],
+        known: dict[str, _Kept],
+        failures: dict[str, NoReplyError],
     ) -> None:
-        self.suite, self.log, self.asking, self.missing, self.known = suite, log, asking, missing, known
-        self.metrics = [load_metric(name) for name in suite.metrics]
+        self.suite, self.cache, self.asking = suite, cache, asking
+        self.missing, self.known, self.failures = missing, known, failures
         self.failed_in_a_row = 0
-        self.failed = 0
         self.retries = 0
 
     async def finish(self, console: Console | None, *, total: int) -> None:
         """Ask what is missing until nothing is, or the server is gone."""
-        import httpx
-
-        headers = authorization(self.asking.api_key)
-        limits = httpx.Limits(max_connections=self.asking.concurrency)
-        # The timeout is over a whole attempt, in ask_until_answered; httpx's own would begin anew with each read.
-        async with httpx.AsyncClient(headers=headers, limits=limits, timeout=None) as client:
-            with _progress(console) as progress:
+        async with session(self.asking.api_key, self.asking.concurrency) as client:
+            with progress_bar(console) as progress:
                 bar = progress.add_task(f"{self.suite.domain} · {self.suite.name}", total=total, errors="")
                 progress.update(bar, completed=total - len(self.missing))
                 workers = [
@@ -103,80 +159,101 @@ class _Run:
                         worker.cancel()
                     await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work(self, client: httpx.AsyncClient, progress: Progress, bar: TaskID) -> None:
+    async def _work(self, client: ClientSession, progress: Progress, bar: TaskID) -> None:
         def show_errors() -> None:
-            progress.update(bar, errors=f"{self.retries} retries, {self.failed} failed")
+            progress.update(bar, errors=f"{self.retries} retries, {len(self.failures)} failed")
 
         def retried() -> None:
             self.retries += 1
             show_errors()
 
         while self.missing and self.failed_in_a_row < max(_FAILURES_IN_A_ROW, self.asking.concurrency):
-            sample, contender = self.missing.popleft()
+            question = self.missing.popleft()
             try:
-                reply = await ask_until_answered(
-                    client,
-                    self.asking.url,
-                    model=contender.name,
-                    messages=sample.messages,
-                    max_tokens=self.suite.max_tokens,
-                    temperature=self.suite.temperature,
-                    choices=self.suite.choices,
-                    patience=self.asking.patience,
-                    on_retry=retried,
-                )
+                kept = await self._ask(client, question, retried)
             except NoReplyError as error:
-                self.failed += 1
-                self.failed_in_a_row += 1
-                self.log.append(_failed(sample, contender, error))
+                self.failures[question.key] = error
+                self.failed_in_a_row += not error.refused
                 show_errors()
             else:
                 self.failed_in_a_row = 0
-                _require_asked_model(contender, reply)
-                answer = self._answer(sample, contender, reply)
-                self.log.append(answer)
-                self.known[answer.key] = answer
+                self.cache.put(question.key, kept.model_dump_json(exclude_none=True))
+                self.known[question.key] = kept
             progress.advance(bar)
 
-    def _answer(self, sample: Sample, contender: Contender, reply: Reply) -> Answer:
-        return Answer(
-            sample=sample.id,
-            model=contender.name,
-            digest=contender.digest,
-            answered_by=reply.answered_by,
-            adapter=reply.adapter,
-            messages=list(sample.messages),
-            reference=sample.reference,
-            answer=reply.text,
-            scores={metric.name: metric.score([reply.text], [sample.reference])[0] for metric in self.metrics},
-            latency_s=reply.latency_s,
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            finish_reason=reply.finish_reason,
-            attempts=reply.attempts,
-        )
+    async def _ask(self, client: ClientSession, question: _Question, retried: Any) -> _Kept:
+        sample, contender, patience = question.sample, question.contender, self.asking.patience
+        if question.continuation is not None:
+            likelihood, spoke = await ask_likelihood(
+                client,
+                self.asking.url,
+                model=contender.name,
+                sample=sample,
+                text=question.continuation,
+                patience=patience,
+                on_retry=retried,
+            )
+            _require_asked_model(contender, {"`model` field": spoke})
+            return _Kept(likelihood=likelihood)
+        body = request_body(self.suite, sample, contender.name, repeat=question.repeat)
+        reply = await ask(client, self.asking.url, body, patience=patience, on_retry=retried)
+        said = {"`model` field": reply.answered_by, "header x-locum-adapter": reply.adapter or contender.name}
+        _require_asked_model(contender, said)
+        return _Kept(reply=reply)
 
 
-def _key(question: _Question) -> tuple[str, str]:
-    sample, contender = question
-    return sample.id, contender.name
+def request_body(suite: Suite, sample: Sample, model: str, *, repeat: int = 0) -> dict[str, Any]:
+    """The chat request that puts a sample to a model. The seed is fixed, so that any temperature can be repeated."""
+    generation = suite.generation
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [message.model_dump() for message in sample.messages],
+        "max_tokens": generation.max_tokens,
+        "temperature": generation.temperature,
+        "seed": generation.seed + repeat,
+    }
+    if generation.choices is not None:
+        body["structured_outputs"] = {"choice": list(generation.choices)}
+    return body
 
 
-def _failed(sample: Sample, contender: Contender, error: NoReplyError) -> Answer:
+def _answers(
+    questions: Sequence[_Question], known: dict[str, _Kept], failures: dict[str, NoReplyError]
+) -> list[Answer]:
+    """What belongs to one sample, contender and repeat, put together."""
+    found: dict[tuple[str, str, int], Answer] = {}
+    for question in questions:
+        key = (question.sample.id, question.contender.name, question.repeat)
+        answer = found.get(key) or _empty(question)
+        if error := failures.get(question.key):
+            answer = answer.model_copy(update={"error": str(error), "attempts": error.attempts})
+        else:
+            answer = _filled(answer, known[question.key])
+        found[key] = answer
+    return list(found.values())
+
+
+def _empty(question: _Question) -> Answer:
     return Answer(
-        sample=sample.id,
-        model=contender.name,
-        digest=contender.digest,
-        messages=list(sample.messages),
-        reference=sample.reference,
-        attempts=error.attempts,
-        error=str(error),
+        sample=question.sample.id,
+        repeat=question.repeat,
+        model=question.contender.name,
+        digest=question.contender.digest,
+        messages=list(question.sample.messages),
+        reference=question.sample.reference,
     )
 
 
-def _require_asked_model(contender: Contender, reply: Reply) -> None:
+def _filled(answer: Answer, kept: _Kept) -> Answer:
+    if kept.likelihood is not None:
+        return answer.model_copy(update={"likelihoods": [*answer.likelihoods, kept.likelihood]})
+    assert kept.reply is not None
+    update = kept.reply.model_dump(exclude={"text"})
+    return answer.model_copy(update={"answer": kept.reply.text, **update})
+
+
+def _require_asked_model(contender: Contender, said: dict[str, str]) -> None:
     """Raises CheckFailedError unless the answer says, wherever it says so, that the model asked has spoken."""
-    said = {"`model` field": reply.answered_by, "header x-locum-adapter": reply.adapter or contender.name}
     for where, name in said.items():
         if name != contender.name:
             raise CheckFailedError(
@@ -185,21 +262,19 @@ def _require_asked_model(contender: Contender, reply: Reply) -> None:
             )
 
 
-def _require_complete(
-    questions: list[_Question], known: dict[tuple[str, str], Answer], not_asked: deque[_Question], log: AnswerLog
-) -> None:
-    """Raises UnavailableError if any question is without an answer."""
-    without = sum(_key(question) not in known for question in questions)
-    if not without:
+def _require_complete(total: int, failures: dict[str, NoReplyError], not_asked: int) -> None:
+    """Raises UnavailableError if the server did not answer a question that it might still answer."""
+    failed = [error for error in failures.values() if not error.refused]
+    if not failed and not not_asked:
         return
-    unasked = f", and {len(not_asked)} were not asked any more" if not_asked else ""
+    unasked = f", and {not_asked} were not asked any more" if not_asked else ""
     raise UnavailableError(
-        f"{without - len(not_asked)} of {len(questions)} questions failed{unasked}; the last: {log.last_error()}",
-        hint=f"what was answered is kept in {log.path}: type the same command again to continue",
+        f"{len(failed)} of {total} questions failed{unasked}; the last: {failed[-1]}",
+        hint="what was answered is kept: type the same command again to continue",
     )
 
 
-def _progress(console: Console | None) -> Progress:
+def progress_bar(console: Console | None) -> Progress:
     """A bar with rate, time left and errors."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn

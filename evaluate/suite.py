@@ -4,49 +4,63 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from locum.adapters.card import GateCard, SuiteCard
-from locum.adapters.conversations import Message, read_conversations
-from locum.adapters.domains import Domain
+from locum.adapters.card import CARD_FILE
+from locum.adapters.conversations import Message
+from locum.adapters.domains import Domain, load_domain
+from locum.adapters.suites import (
+    SUITE_FILE,
+    SUITES_FOLDER,
+    Generation,
+    SuiteCard,
+    Thresholds,
+    files_of,
+    load_suite_card,
+)
 from locum.errors import BadInputError, NotFoundError
+from locum.evaluate.samples import Sample, read_samples
 
-TEST_SPLIT = "test"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One question and the answer that is expected.
-
-    `group` names what the sample belongs to (a code, a document): samples of one group are not independent evidence.
-    """
-
-    id: str
-    messages: tuple[Message, ...]
-    reference: str
-    group: str
-
-    @property
-    def question(self) -> str:
-        """The last thing the user says."""
-        return self.messages[-1].content
+GENERAL = "general"  # the suite of general ability that Locum brings
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite as it is asked. Two suites with the same digest give verdicts that can be compared."""
+    """A suite as it is asked. Two suites with the same digest give verdicts that can be compared.
+
+    `guard` marks a suite of somewhere else, which a version is asked to show that it does no harm there: it need not
+    gain anything, and is held against the base model while there is no version in production.
+    """
 
     domain: str
-    name: str
+    card: SuiteCard
     digest: str
     samples: tuple[Sample, ...]
-    metrics: tuple[str, ...]
-    primary: str
-    max_tokens: int
-    temperature: float
-    choices: tuple[str, ...] | None = None
-    """The admissible answers, to which the server holds every model; none leaves them free."""
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    guard: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def metrics(self) -> list[str]:
+        return self.card.metrics
+
+    @property
+    def primary(self) -> str:
+        return self.card.primary
+
+    @property
+    def generation(self) -> Generation:
+        return self.card.generation
+
+    @property
+    def thresholds(self) -> Thresholds:
+        return self.card.thresholds
 
     def limited(self, count: int) -> Suite:
         """The first `count` samples, for a quick look. The digest differs, so this is never evidence for a release."""
@@ -55,7 +69,7 @@ class Suite:
 
 
 def load_suites(domain: Domain, data_path: Path) -> list[Suite]:
-    """The suites of a domain's card, in the card's order, with their samples.
+    """The suites of a domain, by name, with their samples.
 
     Samples are ordered by the hash of their content, so that the order of rows in the file does not matter, and
     `limit` takes the first of that order, so that a growing file changes the choice little. Of identical rows one
@@ -65,10 +79,29 @@ def load_suites(domain: Domain, data_path: Path) -> list[Suite]:
         data_path: the folder of the domain's splits, `Settings.data_path(domain.name)`.
 
     Raises:
-        NotFoundError: a suite's samples are not there.
-        BadInputError: a row is malformed, or a suite holds no sample.
+        NotFoundError: the domain has no suite, or a suite's samples are not there.
+        BadInputError: a row is malformed, two samples have one id, a suite holds no sample or names no metric of ours.
     """
-    return [_load_suite(domain, card, data_path) for card in domain.card.suites]
+    if not domain.suites:
+        raise NotFoundError(
+            f"{domain.name} has no suite: there is no {domain.folder / SUITES_FOLDER}/NAME/{SUITE_FILE}",
+            hint=f"locum suite new {domain.name} NAME writes one",
+        )
+    return [_load_suite(domain, card, data_path) for card in domain.suites]
+
+
+def load_guards(domain: Domain, domains: Path, data: Path) -> list[Suite]:
+    """The suites of elsewhere that the card names, with thresholds that ask only for no harm.
+
+    Args:
+        domains: the folder of all domains.
+        data: the folder of all domains' splits.
+
+    Raises:
+        NotFoundError: there is no such suite or no data of it.
+        BadInputError: a name is not `general` or DOMAIN/SUITE, or is one of the domain itself.
+    """
+    return [_load_guard(domain, name, domains, data) for name in domain.card.elsewhere.suites]
 
 
 def choose_suites(suites: list[Suite], name: str | None) -> list[Suite]:
@@ -80,56 +113,99 @@ def choose_suites(suites: list[Suite], name: str | None) -> list[Suite]:
     chosen = [suite for suite in suites if name in (None, suite.name)]
     if not chosen:
         known = ", ".join(suite.name for suite in suites)
-        raise NotFoundError(f"there is no suite {name!r} in the card of {suites[0].domain} (there are: {known})")
+        raise NotFoundError(f"there is no suite {name!r} of {suites[0].domain} (there are: {known})")
     return chosen
 
 
+def read_suite_samples(domain: Domain, card: SuiteCard, data_path: Path) -> list[Sample]:
+    """All samples of a suite in the order of its files, repeated ones too, each with its system message.
+
+    Raises:
+        NotFoundError: a file is not there.
+        BadInputError: a row is malformed.
+    """
+    system = Message(role="system", content=domain.card.system_prompt)
+    paths = [domain.folder / SUITES_FOLDER / card.name / name for name in files_of(card.samples)]
+    return [_with_system(sample, system) for path in paths or [_test_split(domain, card, data_path)]
+            for sample in _read(path, domain, card)]
+
+
 def _load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
-    path = _samples_path(domain, card, data_path)
-    samples = {}
-    for conversation in read_conversations(path):
-        messages = tuple(conversation.prompt)
-        if messages[0].role != "system":
-            messages = (Message(role="system", content=domain.card.system_prompt), *messages)
-        identity = conversation.digest[:16]
-        samples[identity] = Sample(identity, messages, conversation.answer, conversation.group or identity)
+    samples: dict[str, Sample] = {}
+    for sample in read_suite_samples(domain, card, data_path):
+        other = samples.setdefault(sample.id, sample)
+        if other.digest != sample.digest:
+            raise BadInputError(
+                f"suite {card.name!r} of {domain.name}: two samples have the id {sample.id!r}",
+                hint=f"ids must differ, or be left out; `locum suite check {domain.name}` lists what is wrong",
+            )
     if not samples:
-        raise BadInputError(f"suite {card.name!r} of {domain.name}: {path} holds no sample")
-    chosen = tuple(samples[identity] for identity in sorted(samples)[: card.limit])
-    return Suite(
-        domain=domain.name,
-        name=card.name,
-        digest=_digest(chosen, card, domain.card.gate),
-        samples=chosen,
-        metrics=tuple(card.metrics),
-        primary=card.primary,
-        max_tokens=card.max_tokens,
-        temperature=card.temperature,
-        choices=tuple(card.choices) if card.choices else None,
-    )
+        raise BadInputError(f"suite {card.name!r} of {domain.name} holds no sample")
+    return assemble(domain.name, card, _ordered(samples.values())[: card.limit])
 
 
-def _samples_path(domain: Domain, card: SuiteCard, data_path: Path) -> Path:
-    if card.samples == TEST_SPLIT:
-        path, hint = data_path / "test.jsonl", f"locum data build {domain.name}"
-    else:
-        path, hint = domain.folder / card.samples, f"`samples` in {domain.folder / 'card.yaml'} names the file"
-    if not path.is_file():
-        raise NotFoundError(f"suite {card.name!r} of {domain.name}: there is no file {path}", hint=hint)
-    return path
-
-
-def _digest(samples: tuple[Sample, ...], card: SuiteCard, gate: GateCard) -> str:
-    """SHA-256 over everything that a verdict depends on: samples, metrics, generation settings and thresholds."""
+def assemble(domain: str, card: SuiteCard, samples: list[Sample], *, guard: bool = False) -> Suite:
+    """A suite of the given samples, with the digest over all that its verdict depends on."""
     content = {
-        "samples": [
-            {**asdict(sample), "messages": [message.model_dump() for message in sample.messages]} for sample in samples
-        ],
-        "metrics": card.metrics,
-        "primary": card.primary,
-        "max_tokens": card.max_tokens,
-        "temperature": card.temperature,
-        "choices": card.choices,
-        "gate": gate.model_dump(),
+        "samples": [[sample.id, sample.group, sample.digest] for sample in samples],
+        "card": card.model_dump(exclude={"description", "version", "limit", "samples"}),
+        "guard": guard,
     }
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+    return Suite(domain, card, digest, tuple(samples), card.options, guard)
+
+
+def _ordered(samples: Any) -> list[Sample]:
+    return sorted(samples, key=lambda sample: (sample.digest, sample.id))
+
+
+def _load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:
+    elsewhere = domain.card.elsewhere
+    other_name, _, suite_name = name.rpartition("/")
+    if name == GENERAL:
+        folder = Path(__file__).parent / SUITES_FOLDER / GENERAL
+        card = load_suite_card(folder)
+        samples = [sample for file in files_of(card.samples) for sample in read_samples(folder / file)]
+        loaded = assemble(domain.name, card, _ordered(samples))
+    elif not other_name or other_name == domain.name:
+        raise BadInputError(
+            f"{domain.folder / CARD_FILE}: elsewhere.suites: expected `general` or a suite of another domain, "
+            f"such as legal/licences (found {name!r})"
+        )
+    else:
+        other = load_domain(domains, other_name)
+        cards = [card for card in other.suites if card.name == suite_name]
+        if not cards:
+            known = ", ".join(card.name for card in other.suites) or "none"
+            raise NotFoundError(f"{domain.name}'s card asks {name!r}, and {other_name} has no such suite ({known})")
+        loaded = _load_suite(other, cards[0], data / other_name)
+    chosen = list(loaded.samples)[: elsewhere.limit]
+    thresholds = Thresholds(
+        min_samples=min(len(chosen), loaded.thresholds.min_samples),
+        min_gain=None,
+        margin=elsewhere.margin,
+        confidence=loaded.thresholds.confidence,
+        slice_margin=1.0,
+    )
+    card = loaded.card.model_copy(
+        update={"name": f"elsewhere-{name.replace('/', '-')}"[:63], "thresholds": thresholds, "slices": []}
+    )
+    return replace(assemble(domain.name, card, chosen, guard=True), options=loaded.options)
+
+
+def _with_system(sample: Sample, system: Message) -> Sample:
+    if sample.messages[0].role == "system":
+        return sample
+    return replace(sample, messages=(system, *sample.messages))
+
+
+def _read(path: Path, domain: Domain, card: SuiteCard) -> list[Sample]:
+    if not path.is_file():
+        where = f"`samples` in {domain.folder / SUITES_FOLDER / card.name / SUITE_FILE} names the file"
+        hint = f"locum data build {domain.name}" if not files_of(card.samples) else where
+        raise NotFoundError(f"suite {card.name!r} of {domain.name}: there is no file {path}", hint=hint)
+    return list(read_samples(path))
+
+
+def _test_split(domain: Domain, card: SuiteCard, data_path: Path) -> Path:
+    return data_path / "test.jsonl"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from locum.adapters.card import SuiteCard
+from locum.adapters.suites import SuiteCard
 from locum.adapters.recipe import TrainingRecipe
 from locum.train.result import Losses
 

@@ -95,7 +95,7 @@ def train_domain(
         settings.runs,
         fresh=fresh,
         start=given.start,
-        suites=domain.card.suites,
+        suites=domain.suites,
         tracking=domain.card.tracking,
         spread=spread,
         force=force,
@@ -155,7 +155,7 @@ def sweep_domain(
         trials=trials,
         fresh=fresh,
         start=given.start,
-        suites=domain.card.suites,
+        suites=domain.suites,
         tracking=domain.card.tracking,
         force=force,
     )
@@ -238,7 +238,7 @@ def _take_part(
         recipe=recipe,
         runs=settings.runs,
         start=start,
-        suites=domain.card.suites,
+        suites=domain.suites,
         tracking=list(domain.card.tracking),
         processes=spread.processes,
     )

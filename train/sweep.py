@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 
 from locum.adapters.base import Base
-from locum.adapters.card import SuiteCard
+from locum.adapters.suites import SuiteCard
 from locum.adapters.manifest import DataRecord
 from locum.adapters.recipe import TrainingRecipe
 from locum.errors import CheckFailedError, UnavailableError

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from locum.adapters.base import Base
-from locum.adapters.card import SuiteCard
+from locum.adapters.suites import SuiteCard
 from locum.adapters.manifest import DataRecord
 from locum.adapters.recipe import ALIGNMENT, VIRTUAL, TrainingRecipe
 from locum.errors import BadInputError, OutOfMemoryError, UnavailableError

@@ -7,6 +7,7 @@ from typing import Any
 import datasets
 import evaluate
 
+from locum.evaluate.metrics.base import Scale
 from locum.evaluate.metrics.text import normalise
 
 _CITATION = """\
@@ -17,7 +18,7 @@ _CITATION = """\
 }"""
 
 
-class ExactMatch(evaluate.Metric):  # type: ignore[misc]  # evaluate is not typed
+class ExactMatch(Scale, evaluate.Metric):  # type: ignore[misc]  # evaluate is not typed
     """1 for an answer that equals its reference after `normalise`, else 0. Articles count, unlike in SQuAD."""
 
     def _info(self) -> Any:

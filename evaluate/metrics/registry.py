@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from locum.errors import NotFoundError, UnavailableError
+
+if TYPE_CHECKING:
+    from locum.evaluate.answers import Answer
+    from locum.evaluate.samples import Sample
 
 _CLASSES = {"exact_match": "ExactMatch", "token_f1": "TokenF1", "rouge_l": "RougeL"}
 
@@ -20,14 +24,43 @@ class Metric:
     name: str
     module: Any
 
-    def score(self, predictions: Sequence[str], references: Sequence[str]) -> list[float]:
-        """A score from 0 to 1 for each pair."""
-        # Not through compute(): its way through Arrow takes 5 ms a call, and the runner scores each answer as it comes.
-        found = self.module._compute(predictions=list(predictions), references=list(references))
-        return list(found["scores"])
+    @property
+    def low(self) -> float:
+        return float(self.module.low)
+
+    @property
+    def high(self) -> float:
+        return float(self.module.high)
+
+    @property
+    def unit(self) -> str:
+        return str(self.module.unit)
+
+    @property
+    def higher_is_better(self) -> bool:
+        return bool(self.module.higher_is_better)
+
+    @property
+    def binary(self) -> bool:
+        return bool(self.module.binary)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset(self.module.needs)
+
+    def score(self, samples: Sequence[Sample], answers: Sequence[Answer]) -> list[float | None]:
+        """A score for each pair; none where the metric says nothing about it."""
+        rows = [self.module.columns(sample, answer) for sample, answer in zip(samples, answers, strict=True)]
+        given = [row for row in rows if row is not None]
+        if not given:
+            return [None] * len(rows)
+        columns = {name: [row[name] for row in given] for name in given[0]}
+        # Not through compute(): its way through Arrow takes 5 ms a call and wants plain columns.
+        found = iter(self.module._compute(**columns)["scores"])
+        return [None if row is None else float(next(found)) for row in rows]
 
 
-def load_metric(name: str) -> Metric:
+def load_metric(name: str, options: Mapping[str, Any]) -> Metric:
     """The metric called `name`.
 
     It keeps its data in memory, so that any number of evaluations can run at once without sharing a file.
@@ -47,4 +80,6 @@ def load_metric(name: str) -> Metric:
         ) from None
     # `evaluate` makes its cache folder even for a metric that never writes there: let it have one, and take it away.
     with tempfile.TemporaryDirectory(prefix="locum-metric-") as folder:
-        return Metric(name, getattr(module, _CLASSES[name])(keep_in_memory=True, cache_dir=folder))
+        made = getattr(module, _CLASSES[name])(keep_in_memory=True, cache_dir=folder)
+    made.options = dict(options)
+    return Metric(name, made)

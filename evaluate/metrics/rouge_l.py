@@ -8,6 +8,7 @@ import datasets
 import evaluate
 from rouge_score.rouge_scorer import RougeScorer
 
+from locum.evaluate.metrics.base import Scale
 from locum.evaluate.metrics.text import tokens
 
 _CITATION = """\
@@ -24,7 +25,7 @@ class _Tokens:
         return tokens(text)
 
 
-class RougeL(evaluate.Metric):  # type: ignore[misc]  # evaluate is not typed
+class RougeL(Scale, evaluate.Metric):  # type: ignore[misc]  # evaluate is not typed
     """Mean F-measure of the longest common subsequence of tokens, without stemming.
 
     F = 2PR / (P + R), where P and R are the subsequence's length over the tokens of prediction and reference. 0 when

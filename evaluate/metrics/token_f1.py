@@ -8,6 +8,7 @@ from typing import Any
 import datasets
 import evaluate
 
+from locum.evaluate.metrics.base import Scale
 from locum.evaluate.metrics.text import tokens
 
 _CITATION = """\
@@ -32,7 +33,7 @@ def token_f1(prediction: str, reference: str) -> float:
     return 2 * shared / (len(found) + len(expected))
 
 
-class TokenF1(evaluate.Metric):  # type: ignore[misc]  # evaluate is not typed
+class TokenF1(Scale, evaluate.Metric):  # type: ignore[misc]  # evaluate is not typed
     """Mean of `token_f1` over the samples."""
 
     def _info(self) -> Any:

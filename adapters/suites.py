@@ -1,0 +1,135 @@
+"""Suite cards: the `suite.yaml` in a suite's folder, which says what is asked, how it is scored and what must hold.
+
+A suite is a folder `suites/NAME` beside its domain's card, with this file and the data files that it names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from locum.adapters.yamlfile import NAME_PATTERN, read_yaml
+from locum.errors import BadInputError
+
+SUITE_FILE = "suite.yaml"
+SUITES_FOLDER = "suites"
+TEST_SPLIT = "test"
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Slice = Literal["topic", "difficulty", "language", "length"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Generation(_Strict):
+    """How answers are asked for. Greedy unless a temperature is given."""
+
+    max_tokens: int = Field(32, ge=1)
+    temperature: float = Field(0.0, ge=0, le=2)
+    repeats: int = Field(1, ge=1, le=100, description="answers to each sample, each with a seed of its own")
+    seed: int = Field(0, ge=0, description="of the first answer; each further one has the next")
+    choices: list[str] | None = Field(
+        None, min_length=2, description="hold every model to one of these answers, by the server's structured output"
+    )
+
+    @model_validator(mode="after")
+    def _repeats_differ(self) -> Generation:
+        if self.repeats > 1 and self.temperature == 0:
+            raise ValueError("`repeats` need a temperature above 0: greedy answers are all the same")
+        return self
+
+
+class Thresholds(_Strict):
+    """What a version must meet to be released. All but `hard` concern the suite's primary metric.
+
+    A question that the data cannot answer either way is answered "not enough evidence", and that is no pass.
+    """
+
+    min_samples: int = Field(100, ge=2, description="fewer samples are not enough evidence")
+    min_score: float = Field(0.0, description="lowest mean score of the version")
+    min_gain: float | None = Field(
+        0.0, description="the lower end of the gain over the base model must exceed this; null does not ask"
+    )
+    margin: float = Field(
+        0.05, ge=0, description="so much worse than the version in production, at most, must be shown (non-inferiority)"
+    )
+    slice_margin: float = Field(0.15, ge=0, description="the same for each slice that is large enough to be judged")
+    slice_min_samples: int = Field(20, ge=2, description="smaller slices are shown and not judged")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    hard: dict[str, float] = Field(
+        {}, description="metrics with the lowest mean that is let through, such as notice: 1.0 (every single answer)"
+    )
+
+
+class SuiteCard(_Strict):
+    """One suite: which samples are asked, how they are scored, and by which metric the gate decides."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    version: int = Field(1, ge=1, description="counted up by whoever changes the suite, for people to talk about")
+    description: str = Field("", description="one sentence on what it measures")
+    samples: str | list[str] = Field(
+        TEST_SPLIT, description="`test` for the domain's own test split, or JSON Lines files in the suite's folder"
+    )
+    limit: int | None = Field(
+        None, ge=1, description="at most so many samples, chosen by hash, so that growth moves few"
+    )
+    metrics: list[str] = Field(["exact_match", "token_f1", "rouge_l"], min_length=1)
+    primary: str = Field("exact_match", description="the metric by which the gate decides")
+    options: dict[str, dict[str, Any]] = Field(
+        {}, description="settings of metrics, such as numeric: {tolerance: 0.01}"
+    )
+    slices: list[Slice] = Field([], description="what to tell apart in the report and in the gate")
+    generation: Generation = Generation()
+    thresholds: Thresholds = Thresholds()
+
+    @field_validator("samples")
+    @classmethod
+    def _files_are_inside(cls, samples: str | list[str]) -> str | list[str]:
+        for name in files_of(samples):
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(f"data files lie in the suite's folder, found {name!r}")
+        return samples
+
+    @model_validator(mode="after")
+    def _metrics_are_measured(self) -> SuiteCard:
+        for what, names in (
+            ("primary metric", [self.primary]),
+            ("hard threshold", list(self.thresholds.hard)),
+            ("options for", list(self.options)),
+        ):
+            for name in names:
+                if name not in self.metrics:
+                    raise ValueError(f"{what} {name!r} is not among metrics {self.metrics}")
+        return self
+
+
+def files_of(samples: str | list[str]) -> list[str]:
+    """The data files that a suite names; none where it asks the test split."""
+    if samples == TEST_SPLIT:
+        return []
+    return [samples] if isinstance(samples, str) else samples
+
+
+def load_suite_card(folder: Path) -> SuiteCard:
+    """Read and check the card of the suite in `folder`.
+
+    Raises:
+        BadInputError: it is wrong, or names another suite than its folder.
+    """
+    path = folder / SUITE_FILE
+    card = read_yaml(
+        path, SuiteCard, what="a suite card", hint="locum suite new DOMAIN NAME writes a commented one to compare with"
+    )
+    if card.name != folder.name:
+        raise BadInputError(f"{path}: name: expected {folder.name!r}, as the folder is called (found {card.name!r})")
+    return card
+
+
+def load_suite_cards(domain_folder: Path) -> list[SuiteCard]:
+    """The cards of all suites of a domain, by name; none where it has no suite yet."""
+    paths = sorted((domain_folder / SUITES_FOLDER).glob(f"*/{SUITE_FILE}"))
+    return [load_suite_card(path.parent) for path in paths]

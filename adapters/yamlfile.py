@@ -1,0 +1,93 @@
+"""YAML files that people write, read into a model: what is wrong is told with file, line, field and expectation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from locum.errors import BadInputError
+
+NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_yaml(path: Path, model: type[Model], *, what: str, hint: str) -> Model:
+    """The file as a `model`.
+
+    Args:
+        what: what the file is, for messages: `a domain card`.
+        hint: what helps whoever wrote it wrong.
+
+    Raises:
+        BadInputError: the file is not YAML or not such a model; the message has one line for each wrong field,
+            `file:line: field: expectation (found …)`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BadInputError(f"{path}:{line}: not UTF-8: {error.reason}") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise BadInputError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    except ValueError as error:  # a date or a number that YAML allows and Python does not
+        raise BadInputError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise BadInputError(f"{path}: {what} is a mapping of fields, found {type(data).__name__}")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [
+            f"{path}:{_line_of(node, problem['loc'])}: {_field(problem['loc'])}: {problem['msg']}{_found(problem)}"
+            for problem in error.errors()
+        ]
+        raise BadInputError("\n".join(lines), hint=hint) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a field that is given twice, where YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[object] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+            seen.append(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _field(loc: tuple[int | str, ...]) -> str:
+    return re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in loc)) or "card"
+
+
+def _found(problem: Any) -> str:
+    if problem["type"] in {"missing", "extra_forbidden"} or isinstance(problem["input"], (dict, list, BaseModel)):
+        return ""
+    return f" (found {problem['input']!r})"
+
+
+def _line_of(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
+    """The line of the deepest part of `loc` that the file has; a missing field points at its parent."""
+    line = node.start_mark.line if node else 0
+    for part in loc:
+        found: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == part:
+                    line, found = key.start_mark.line, value
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = node.value[part]
+            line = found.start_mark.line
+        if found is None:
+            break
+        node = found
+    return line + 1

@@ -1,0 +1,53 @@
+"""Answers that were given already: a new metric, another comparison or a run that was cut off asks nothing twice.
+
+A key is made of all that an answer depends on: the weights that answer (a version's digest and its base model's
+fingerprint), what is asked, and the generation settings. SQLite, so that evaluations at the same time share it and a
+process that is killed leaves whole answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+CACHE_FILE = "answers.db"
+_AT_ONCE = 500  # SQLite takes at least 999 variables in a statement
+
+
+class AnswerCache:
+    """JSON texts by key. Any number of processes may use one file."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
+
+    def get(self, keys: Iterable[str]) -> dict[str, str]:
+        """Those of the keys that are there, with their texts."""
+        wanted = list(keys)
+        found: dict[str, str] = {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            query = f"SELECT key, answer FROM answers WHERE key IN ({','.join('?' * len(some))})"
+            with closing(self._db.execute(query, some)) as rows:
+                found.update(rows)
+        return found
+
+    def put(self, key: str, answer: str) -> None:
+        """Keep a text; what was there under the key is replaced."""
+        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, answer))
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def cache_key(*parts: object) -> str:
+    """SHA-256 over what an answer depends on."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,200 @@
+"""Samples: what a suite asks, in the kinds that evaluation knows, and the rows of the files that they are read from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from locum.adapters.conversations import Conversation, Message, first_problem
+from locum.errors import BadInputError, NotFoundError
+
+Kind = Literal["question", "conversation", "choice", "extraction", "free", "preference", "decline"]
+GENERATED = frozenset({"question", "conversation", "extraction", "free", "decline"})
+
+_SHORT, _LONG = 80, 400  # characters of what the user says; bounds of the slice `length`
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is asked, and what is expected.
+
+    `group` names what the sample belongs to (a code, a document): samples of one group are not independent evidence.
+    What else is filled depends on `kind`: a choice has `choices` and `correct` (an index); an extraction may have a
+    JSON `schema`; a preference has the better answer as `reference` and the worse as `rejected`; a prompt to decline
+    and a free answer may have no reference, which is then empty.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    reference: str
+    group: str
+    kind: Kind = "question"
+    slices: Mapping[str, str] = field(default_factory=dict)
+    choices: tuple[str, ...] | None = None
+    correct: int | None = None
+    schema: Mapping[str, Any] | None = None
+    rejected: str | None = None
+    unknowable: bool = False
+    paraphrase_of: str | None = None
+
+    @property
+    def question(self) -> str:
+        """The last thing the user says."""
+        return self.messages[-1].content
+
+    @property
+    def continuations(self) -> tuple[str, ...]:
+        """The answers whose log-likelihood the kind is about; none for what is answered in free text."""
+        if self.kind == "choice":
+            return self.choices or ()
+        return (self.reference, self.rejected or "") if self.kind == "preference" else ()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over all that the sample is; not over its id, which may be made from it."""
+        content = asdict(self) | {"id": None, "messages": [message.model_dump() for message in self.messages]}
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def asked(self) -> str:
+        """SHA-256 over the messages alone: what an answer depends on, whatever is expected of it."""
+        content = [[message.role, message.content] for message in self.messages]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+class SampleRow(BaseModel):
+    """One row of a suite's data file.
+
+    `messages` end with the user. `reference` is the expected answer: text, or for an extraction whatever JSON it is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind = Field("question", description="what is asked; `conversation` has several turns")
+    id: str | None = Field(None, min_length=1, max_length=64, description="a name for it; else made from its content")
+    messages: list[Message] = Field(min_length=1)
+    reference: Any = Field(None, description="the expected answer")
+    choices: list[str] | None = Field(None, min_length=2)
+    correct: int | None = Field(None, ge=0, description="which of `choices` is right, from 0")
+    json_schema: dict[str, Any] | None = Field(None, alias="schema")
+    chosen: str | None = Field(None, min_length=1)
+    rejected: str | None = Field(None, min_length=1)
+    unknowable: bool = Field(False, description="nobody can know the answer: the right one is to say so")
+    paraphrase_of: str | None = Field(None, min_length=1, description="the question that this is another wording of")
+    group: str | None = Field(None, min_length=1)
+    topic: str | None = Field(None, min_length=1)
+    difficulty: str | None = Field(None, min_length=1)
+    language: str | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> SampleRow:
+        if self.messages[-1].role != "user":
+            raise ValueError(f"messages end with the user, found {self.messages[-1].role}")
+        given = {
+            name
+            for name in ("choices", "correct", "json_schema", "chosen", "rejected")
+            if getattr(self, name) is not None
+        }
+        needed, optional = _FIELDS[self.kind]
+        if missing := needed - given:
+            raise ValueError(f"kind {self.kind} needs {', '.join(sorted(missing))}")
+        if beyond := given - needed - optional:
+            raise ValueError(f"kind {self.kind} has no {', '.join(sorted(beyond)).replace('json_schema', 'schema')}")
+        if self.correct is not None and self.choices is not None and self.correct >= len(self.choices):
+            raise ValueError(f"correct: expected at most {len(self.choices) - 1}, found {self.correct}")
+        if self.kind in ("question", "conversation", "extraction") and self.reference is None and not self.unknowable:
+            raise ValueError(f"kind {self.kind} needs a reference")
+        return self
+
+    def sample(self) -> Sample:
+        """The sample that the row describes."""
+        reference = self.reference
+        if self.kind == "choice" and self.choices is not None and self.correct is not None:
+            reference = self.choices[self.correct]
+        elif self.kind == "preference":
+            reference = self.chosen
+        elif reference is not None and not isinstance(reference, str):
+            reference = json.dumps(reference, ensure_ascii=False, sort_keys=True)
+        made = Sample(
+            id=self.id or "",
+            messages=tuple(self.messages),
+            reference=reference or "",
+            group=self.group or "",
+            kind=self.kind,
+            slices=_slices(self.messages, topic=self.topic, difficulty=self.difficulty, language=self.language),
+            choices=tuple(self.choices) if self.choices else None,
+            correct=self.correct,
+            schema=self.json_schema,
+            rejected=self.rejected,
+            unknowable=self.unknowable,
+            paraphrase_of=self.paraphrase_of,
+        )
+        return _named(made, made.digest)
+
+
+_FIELDS: dict[Kind, tuple[set[str], set[str]]] = {
+    "question": (set(), set()),
+    "conversation": (set(), set()),
+    "choice": ({"choices", "correct"}, set()),
+    "extraction": (set(), {"json_schema"}),
+    "free": (set(), set()),
+    "preference": ({"chosen", "rejected"}, set()),
+    "decline": (set(), set()),
+}
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """Samples of a JSON Lines file, in order: rows of `SampleRow`, or conversations whose last answer is expected.
+
+    Raises:
+        NotFoundError: there is no such file.
+        BadInputError: a row is wrong; the message is `file:line: field: expectation`.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}")
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                if b'"conversations"' in line:
+                    yield _of_conversation(Conversation.model_validate_json(line))
+                else:
+                    yield SampleRow.model_validate_json(line).sample()
+            except ValidationError as error:
+                name, reason = first_problem(error)
+                raise BadInputError(f"{path}:{number}: {name}: {reason}") from None
+
+
+def _of_conversation(row: Conversation) -> Sample:
+    turns = sum(message.role == "user" for message in row.prompt)
+    made = Sample(
+        id="",
+        messages=tuple(row.prompt),
+        reference=row.answer,
+        group=row.group or "",
+        kind="conversation" if turns > 1 else "question",
+        slices=_slices(row.prompt, topic=row.topic, difficulty=None, language=None),
+    )
+    return _named(made, row.digest)
+
+
+def _named(sample: Sample, digest: str) -> Sample:
+    identity = sample.id or digest[:16]
+    return replace(sample, id=identity, group=sample.group or identity)
+
+
+def _slices(messages: list[Message], **given: str | None) -> dict[str, str]:
+    said = sum(len(message.content) for message in messages if message.role == "user")
+    length = "short" if said < _SHORT else "long" if said >= _LONG else "medium"
+    found = {name: value for name, value in given.items() if value is not None}
+    if "language" not in found:
+        found["language"] = "zh" if any("\u4e00" <= c <= "\u9fff" for m in messages for c in m.content) else "other"
+    return {**found, "length": length}
