@@ -68,7 +68,7 @@ class NoReplyError(Exception):
         self.refused = refused
 
 
-class _TryAgain(Exception):
+class _TryAgainError(Exception):
     """An attempt failed in a way that another may not. `wait_s` is what the server asked for."""
 
     def __init__(self, message: str, wait_s: float | None = None) -> None:
@@ -113,7 +113,13 @@ async def ask(
 
 
 async def post(
-    client: ClientSession, url: str, path: str, body: dict[str, Any], *, patience: Patience, on_retry: Callable[[], None]
+    client: ClientSession,
+    url: str,
+    path: str,
+    body: dict[str, Any],
+    *,
+    patience: Patience,
+    on_retry: Callable[[], None],
 ) -> Any:
     """The JSON that a server answers to a request, with the same patience; raises as `ask` does."""
 
@@ -124,7 +130,7 @@ async def post(
             try:
                 return json.loads(content)
             except ValueError:
-                raise _TryAgain(f"the answer is not JSON: {content[:100]!r}") from None
+                raise _TryAgainError(f"the answer is not JSON: {content[:100]!r}") from None
 
     return (await patiently(once, patience=patience, on_retry=on_retry))[0]
 
@@ -148,7 +154,7 @@ async def patiently(
         try:
             async with asyncio.timeout(patience.timeout_s):
                 return await once(), attempt
-        except _TryAgain as error:
+        except _TryAgainError as error:
             problem, asked_to_wait = str(error), error.wait_s
         except TimeoutError:
             problem = f"no answer within {patience.timeout_s:g} s"
@@ -196,7 +202,7 @@ async def _require_success(response: ClientResponse, url: str) -> None:
     problem = f"{status}: {message_of(content)}"
     if status not in (408, 429) and status < 500:
         raise NoReplyError(problem, 1, refused=True)
-    raise _TryAgain(problem, retry_after(response.headers.get("retry-after")))
+    raise _TryAgainError(problem, retry_after(response.headers.get("retry-after")))
 
 
 class _Delta(BaseModel):
@@ -220,7 +226,7 @@ class _Chunk(BaseModel):
 
 
 async def _read_stream(response: ClientResponse, start: float) -> Reply:
-    """The parts of a streamed chat completion put together. A stream that does not end with [DONE] is half an answer."""
+    """The parts of a streamed chat completion put together. Without a [DONE] at its end it is half an answer."""
     text: list[str] = []
     first_token_s: float | None = None
     finish_reason: str | None = None
@@ -235,7 +241,7 @@ async def _read_stream(response: ClientResponse, start: float) -> Reply:
         try:
             chunk = _Chunk.model_validate_json(data)
         except ValidationError as error:
-            raise _TryAgain(_not_a_chunk(data, error)) from None
+            raise _TryAgainError(_not_a_chunk(data, error)) from None
         model, usage = chunk.model, chunk.usage or usage
         for choice in chunk.choices:
             finish_reason = choice.finish_reason or finish_reason
@@ -243,7 +249,7 @@ async def _read_stream(response: ClientResponse, start: float) -> Reply:
                 first_token_s = first_token_s or time.monotonic() - start
                 text.append(choice.delta.content)
     if not done or not model:
-        raise _TryAgain("the answer broke off before its end")
+        raise _TryAgainError("the answer broke off before its end")
     return Reply(
         text="".join(text),
         answered_by=model,

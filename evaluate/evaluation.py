@@ -1,32 +1,36 @@
-"""The main path: load suite → check the endpoint → ask and score → compare → decide → report → record."""
+"""The main path: load suites → check the endpoint → ask → score → compare → decide → report → record."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locum import __version__
-from locum.adapters.card import GateCard
 from locum.adapters.domains import load_domain
 from locum.adapters.manifest import Manifest
 from locum.adapters.refs import CANDIDATE
 from locum.errors import BadInputError, ConflictError, NotFoundError
-from locum.evaluate.answers import SAMPLES_FILE, Answer, AnswerLog, Contender
+from locum.evaluate.answers import Answer, Contender
+from locum.evaluate.cache import CACHE_FILE, AnswerCache
 from locum.evaluate.client import Patience
-from locum.evaluate.comparison import by_model, compare, describe
+from locum.evaluate.comparison import by_model, by_slice, compare, describe
 from locum.evaluate.endpoint import Endpoint, read_endpoint
-from locum.evaluate.gate import Check, decide
+from locum.evaluate.evidence import evidence_of
+from locum.evaluate.gate import decide
+from locum.evaluate.metrics.registry import Metric
 from locum.evaluate.report import write_report
-from locum.evaluate.result import EvaluationResult
+from locum.evaluate.result import EvaluationResult, MetricScale
 from locum.evaluate.runner import Asking, ask_all
-from locum.evaluate.suite import Suite, choose_suites, load_suites
+from locum.evaluate.scoring import load_metrics, needs, score_all
+from locum.evaluate.suite import Suite, choose_suites, load_guards, load_suites
 from locum.settings import Settings
 
 if TYPE_CHECKING:
@@ -86,41 +90,61 @@ def evaluate_version(
 
     registry = Registry.open(settings)
     manifest = registry.resolve(ref)
-    domain = load_domain(settings.domains, manifest.domain)
-    suites = load_suites(domain, settings.data_path(domain.name))
+    suites = all_suites(settings, manifest.domain)
     chosen = choose_suites(suites, suite)
+    metrics = {each.name: load_metrics(each) for each in chosen}
     api_key = settings.api_key.get_secret_value()
     endpoint = read_endpoint(settings.endpoint_url, api_key=api_key)
     plan = _plan(registry, endpoint, manifest, against)
     asking = Asking(endpoint.url, api_key, concurrency, Patience(timeout_s=timeout_s))
     if limit is None:
-        registry.require_suites(domain.name, {each.name: each.digest for each in suites})
+        registry.require_suites(manifest.domain, {each.name: each.digest for each in suites})
     else:
         chosen = [each.limited(limit) for each in chosen]
 
     results = []
-    for each in chosen:
-        with _run_folder(settings, plan, each, endpoint) as folder:
-            log = AnswerLog(folder / SAMPLES_FILE)
-            reused = len(log.read(plan.contenders))
-            answers = ask_all(each, plan.contenders, log, asking, console=console)
-            result = _judge(
-                plan,
-                each,
-                answers,
-                gate=domain.card.gate,
-                asking=asking,
-                folder=folder,
-                reused=reused,
-                recorded=limit is None,
-                command=_command(settings, manifest, against, each, limit),
-                created_by=settings.user,
-            )
-            write_report(result, answers)
-        if result.recorded:
-            registry.record_evaluation(result.record())
-        results.append(result)
+    with closing(AnswerCache(settings.evaluations / CACHE_FILE)) as cache:
+        for each in chosen:
+            with _run_folder(settings, plan, each, endpoint) as folder:
+                asked = ask_all(
+                    each,
+                    plan.contenders,
+                    asking,
+                    cache,
+                    base_fingerprint=endpoint.fingerprint,
+                    likelihoods=needs(metrics[each.name], "likelihood"),
+                    console=console,
+                )
+                answers = score_all(each, metrics[each.name], asked.answers)
+                result = _judge(
+                    plan,
+                    each,
+                    metrics[each.name],
+                    answers,
+                    asking=asking,
+                    folder=folder,
+                    reused=asked.reused,
+                    recorded=limit is None,
+                    command=_command(settings, manifest, against, each, limit),
+                    created_by=settings.user,
+                )
+                write_report(result, answers)
+            if result.recorded:
+                registry.record_evaluation(result.record())
+            results.append(result)
     return results
+
+
+def all_suites(settings: Settings, domain_name: str) -> list[Suite]:
+    """What a version of a domain is asked: its own suites, then those of elsewhere that its card names.
+
+    Raises:
+        NotFoundError: there is no such domain, it has no suite, or data is missing.
+        BadInputError: a card or a row is wrong.
+    """
+    domain = load_domain(settings.domains, domain_name)
+    own = load_suites(domain, settings.data_path(domain_name))
+    return [*own, *load_guards(domain, settings.domains, settings.data_path(domain_name).parent)]
 
 
 def default_ref(settings: Settings, domain: str) -> str:
@@ -174,9 +198,9 @@ def _plan(registry: Registry, endpoint: Endpoint, manifest: Manifest, against: s
 def _judge(
     plan: Plan,
     suite: Suite,
+    metrics: Sequence[Metric],
     answers: Sequence[Answer],
     *,
-    gate: GateCard,
     asking: Asking,
     folder: Path,
     reused: int,
@@ -186,20 +210,10 @@ def _judge(
 ) -> EvaluationResult:
     """Compare the answers and decide."""
     version, base, *_ = plan.contenders
-    answered = by_model(suite, plan.contenders, answers)
-    models = [describe(contender, answered, suite, confidence=gate.confidence) for contender in plan.contenders]
-    comparisons = [
-        compare(version, other, answered, suite, confidence=gate.confidence) for other in plan.contenders[1:]
-    ]
-    production = next((comparison for comparison in comparisons if comparison.role == "production"), None)
-    verdict = decide(
-        gate,
-        samples=len(suite.samples),
-        score=models[0].scores[suite.primary],
-        gain=comparisons[0].differences[suite.primary],
-        production=production.name if production else None,
-        change=production.differences[suite.primary] if production else None,
-    )
+    confidence = suite.thresholds.confidence
+    scored = by_model(plan.contenders, metrics, answers)
+    comparisons = [compare(scored[0], other, suite, metrics, confidence=confidence) for other in scored[1:]]
+    verdict = decide(suite.thresholds, evidence_of(suite, metrics, scored))
     return EvaluationResult(
         domain=suite.domain,
         version=version.name,
@@ -207,21 +221,25 @@ def _judge(
         base=base.name,
         base_fingerprint=base.digest,
         suite=suite.name,
+        suite_version=suite.card.version,
         suite_digest=suite.digest,
+        guard=suite.guard,
         metric=suite.primary,
+        metrics={metric.name: _scale(metric) for metric in metrics},
         samples=len(suite.samples),
         groups=len({sample.group for sample in suite.samples}),
-        confidence=gate.confidence,
-        max_tokens=suite.max_tokens,
-        temperature=suite.temperature,
-        choices=suite.choices,
+        confidence=confidence,
+        generation=suite.generation,
+        thresholds=suite.thresholds,
         endpoint=asking.url,
         concurrency=asking.concurrency,
-        models=models,
+        models=[describe(model, suite, metrics, confidence=confidence) for model in scored],
         comparisons=comparisons,
         against=plan.against,
-        checks=[*verdict.checks, *(Check(met=True, reason=note) for note in plan.notes)],
-        passed=verdict.passed,
+        slices=by_slice(scored, suite, metrics, confidence=confidence),
+        checks=verdict.checks,
+        notes=list(plan.notes),
+        status=verdict.status,
         recorded=recorded,
         reused=reused,
         command=command,
@@ -229,6 +247,16 @@ def _judge(
         code_version=__version__,
         created_at=datetime.now(UTC),
         created_by=created_by,
+    )
+
+
+def _scale(metric: Metric) -> MetricScale:
+    return MetricScale(
+        unit=metric.unit,
+        low=metric.low,
+        high=metric.high if math.isfinite(metric.high) else None,
+        higher_is_better=metric.higher_is_better,
+        binary=metric.binary,
     )
 
 

@@ -1,8 +1,8 @@
 """How likely a model finds a given answer: log-likelihoods through the chat endpoint.
 
-The answer is put into the conversation as the assistant's and vLLM tells the log-probability of every token of that
-prompt (`prompt_logprobs`). Where the answer begins is found by the tokens of the same conversation without it: what both
-have in common is not counted. So no tokenizer is needed here, and the chat template is the server's own.
+The answer is put into the conversation as the assistant's, and vLLM tells the log-probability of every token of that
+prompt (`prompt_logprobs`). Where the answer begins is found by the tokens of the same conversation without it: what
+both have in common is not counted. So no tokenizer is needed here, and the chat template is the server's own.
 """
 
 from __future__ import annotations
@@ -67,7 +67,6 @@ def _likelihood(text: str, asked: dict[str, Any], answered: dict[str, Any]) -> L
         min(len(before), len(whole)),
     )
     values = [
-        float(position[str(token)]["logprob"])
-        for token, position in zip(whole[start:], logprobs[start:], strict=True)
+        float(position[str(token)]["logprob"]) for token, position in zip(whole[start:], logprobs[start:], strict=True)
     ]
     return Likelihood(text=text, tokens=len(values), logprob=sum(values))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locum.evaluate.answers import SAMPLES_FILE, Answer
+from locum.evaluate.answers import SAMPLES_FILE, Answer, write_answers
 from locum.evaluate.result import RESULT_FILE, EvaluationResult
 from locum.evaluate.statistics import RESAMPLES, Estimate
 
@@ -43,7 +43,8 @@ class Pair:
 
 
 def write_report(result: EvaluationResult, answers: Sequence[Answer]) -> Path:
-    """Write result.json, report.md and report.html into the result's folder. Returns the path of the HTML."""
+    """Write the answers and the result's JSON, Markdown and HTML into its folder. Returns the path of the HTML."""
+    write_answers(result.folder / SAMPLES_FILE, answers)
     (result.folder / RESULT_FILE).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (result.folder / MARKDOWN_FILE).write_text(markdown_report(result), encoding="utf-8")
     path = result.folder / HTML_FILE
@@ -60,7 +61,7 @@ def markdown_report(result: EvaluationResult) -> str:
     """A few lines and two tables that a terminal and a pull request both show well."""
     percent = f"{100 * result.confidence:.4g} %"
     lines = [
-        f"### {result.version} on {result.suite}: gate {'passed' if result.passed else 'failed'}",
+        f"### {result.version} on {result.suite}: {result.status}",
         "",
         f"{result.samples} samples, metric `{result.metric}`, against {result.against} at {result.endpoint}",
         "",
@@ -123,14 +124,14 @@ def paired(result: EvaluationResult, answers: Sequence[Answer]) -> list[Pair]:
 
     Samples that the primary metric cannot tell apart are ordered by the sum of all metrics.
     """
-    found = {answer.key: answer for answer in answers}
-    pairs = [
-        Pair(ours.messages[-1].content, ours.reference, ours, theirs, difference)
-        for ours in answers
-        if ours.model == result.version
-        for theirs in [found[ours.sample, result.against]]
-        for difference in [ours.scores[result.metric] - theirs.scores[result.metric]]
-    ]
+    sign = 1 if result.metrics[result.metric].higher_is_better else -1
+    found = {(answer.sample, answer.model, answer.repeat): answer for answer in answers}
+    pairs = []
+    for ours in answers:
+        theirs = found.get((ours.sample, result.against, ours.repeat))
+        if ours.model == result.version and theirs and result.metric in ours.scores and result.metric in theirs.scores:
+            difference = sign * (ours.scores[result.metric] - theirs.scores[result.metric])
+            pairs.append(Pair(ours.messages[-1].content, ours.reference, ours, theirs, difference))
     return sorted(
         pairs,
         key=lambda pair: (pair.difference, sum(pair.ours.scores.values()) - sum(pair.theirs.scores.values())),

@@ -9,8 +9,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.manifest import EvaluationRecord
+from locum.adapters.suites import Generation, Thresholds
 from locum.evaluate.answers import Role
-from locum.evaluate.gate import Check
+from locum.evaluate.gate import Check, Status
 from locum.evaluate.statistics import Estimate
 
 RESULT_FILE = "result.json"
@@ -18,6 +19,31 @@ RESULT_FILE = "result.json"
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MetricScale(_Record):
+    """What a metric's numbers mean."""
+
+    unit: str
+    low: float
+    high: float | None = Field(description="none where there is no upper end")
+    higher_is_better: bool
+    binary: bool
+
+
+class Service(_Record):
+    """What a model's answers took, as the client saw it."""
+
+    answers: int
+    failed: int = Field(description="answers that the server refused for good")
+    retried: int = Field(description="answers that took more than one attempt")
+    prompt_tokens: int
+    completion_tokens: int = Field(description="tokens of all answers, where the server counts them")
+    latency_median_s: float | None
+    latency_p95_s: float | None
+    first_token_median_s: float | None
+    first_token_p95_s: float | None
+    per_token_median_s: float | None
 
 
 class ModelResult(_Record):
@@ -28,9 +54,18 @@ class ModelResult(_Record):
     digest: str
     scores: dict[str, Estimate] = Field(description="mean and interval of each metric")
     truncated: int = Field(description="answers that `max_tokens` cut off")
-    completion_tokens: int = Field(description="tokens of all answers, where the server counts them")
-    latency_median_s: float
-    latency_p95_s: float
+    failed: int = Field(description="answers that the server refused for good; they are not scored")
+    service: Service
+
+
+class SliceResult(_Record):
+    """How the models did on the samples that share a value of a field, by the primary metric."""
+
+    field: str
+    value: str
+    samples: int
+    scores: dict[str, Estimate] = Field(description="mean and interval of each model, by its name")
+    differences: dict[str, Estimate] = Field(description="version minus other, by the other's name")
 
 
 class Comparison(_Record):
@@ -47,28 +82,32 @@ class Comparison(_Record):
 class EvaluationResult(_Record):
     """One suite on one version against one live endpoint. The first of `models` is the version, the second the base."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     domain: str
     version: str
     version_digest: str
     base: str
     base_fingerprint: str
     suite: str
+    suite_version: int
     suite_digest: str
+    guard: bool = Field(description="the suite is of elsewhere, and asked to show that the version does no harm there")
     metric: str = Field(description="the suite's primary metric, by which the gate decides")
+    metrics: dict[str, MetricScale]
     samples: int
     groups: int = Field(description="independent groups among the samples; the bootstrap draws these")
     confidence: float
-    max_tokens: int
-    temperature: float
-    choices: tuple[str, ...] | None = Field(None, description="the answers that every model was held to, if any")
+    generation: Generation
+    thresholds: Thresholds
     endpoint: str
     concurrency: int
     models: list[ModelResult] = Field(min_length=2)
     comparisons: list[Comparison] = Field(min_length=1, description="the first is with the base model")
     against: str = Field(description="the model whose comparison the report tells first")
+    slices: list[SliceResult]
     checks: list[Check]
-    passed: bool
+    notes: list[str] = []
+    status: Status
     recorded: bool = Field(description="false for a quick look, which is no evidence for a release")
     reused: int = Field(description="answers taken over from an earlier run of the same command")
     command: str = Field(description="what was typed, to type again")
@@ -76,6 +115,10 @@ class EvaluationResult(_Record):
     code_version: str
     created_at: datetime
     created_by: str
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "passed"
 
     @property
     def score(self) -> Estimate:

@@ -39,8 +39,14 @@ class Estimate:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def mean_estimate(scores: Sequence[float], *, groups: Sequence[str] | None = None, confidence: float) -> Estimate:
-    """Mean of scores in [0, 1] with its bootstrap interval.
+def mean_estimate(
+    scores: Sequence[float],
+    *,
+    groups: Sequence[str] | None = None,
+    confidence: float,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Estimate:
+    """Mean of scores with its bootstrap interval.
 
     Args:
         groups: for each score the group it belongs to; none means that each stands alone.
@@ -48,24 +54,30 @@ def mean_estimate(scores: Sequence[float], *, groups: Sequence[str] | None = Non
 
     Returns:
         The mean of all scores, each weighing the same. A single group says nothing about spread: the interval is then
-        the whole range [0, 1]. If all scores are equal the interval has no width, since a resample can be nothing else.
+        `bounds`, the range of the scores. If all scores are equal the interval has no width, since a resample can be
+        nothing else.
 
     Raises:
         BadInputError: there is no score.
     """
-    return _bootstrap(scores, groups, confidence, bounds=(0.0, 1.0))
+    return _bootstrap(scores, groups, confidence, bounds=bounds)
 
 
 def difference_estimate(
-    scores: Sequence[float], against: Sequence[float], *, groups: Sequence[str] | None = None, confidence: float
+    scores: Sequence[float],
+    against: Sequence[float],
+    *,
+    groups: Sequence[str] | None = None,
+    confidence: float,
+    bounds: tuple[float, float] = (-1.0, 1.0),
 ) -> Estimate:
-    """Mean of the paired differences `scores - against`, each in [0, 1], with its bootstrap interval.
+    """Mean of the paired differences `scores - against` with its bootstrap interval.
 
     Pairing keeps a sample's difficulty out of the interval: both models met the same sample. Swapping the two models
     negates the estimate and swaps its ends, and a model against itself gives [0, 0].
 
     Returns:
-        As `mean_estimate`; the whole range is here [-1, 1].
+        As `mean_estimate`; `bounds` is the range of the differences.
 
     Raises:
         BadInputError: there is no pair, or the two have different lengths.
@@ -73,7 +85,7 @@ def difference_estimate(
     if len(scores) != len(against):
         raise BadInputError(f"paired scores must be of one length, found {len(scores)} and {len(against)}")
     differences = [ours - theirs for ours, theirs in zip(scores, against, strict=True)]
-    return _bootstrap(differences, groups, confidence, bounds=(-1.0, 1.0))
+    return _bootstrap(differences, groups, confidence, bounds=bounds)
 
 
 def _bootstrap(

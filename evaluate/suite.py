@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,11 @@ def read_suite_samples(domain: Domain, card: SuiteCard, data_path: Path) -> list
     """
     system = Message(role="system", content=domain.card.system_prompt)
     paths = [domain.folder / SUITES_FOLDER / card.name / name for name in files_of(card.samples)]
-    return [_with_system(sample, system) for path in paths or [_test_split(domain, card, data_path)]
-            for sample in _read(path, domain, card)]
+    return [
+        _with_system(sample, system)
+        for path in paths or [_test_split(domain, card, data_path)]
+        for sample in _read(path, domain, card)
+    ]
 
 
 def _load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
@@ -160,8 +163,8 @@ def assemble(domain: str, card: SuiteCard, samples: list[Sample], *, guard: bool
     return Suite(domain, card, digest, tuple(samples), card.options, guard)
 
 
-def _ordered(samples: Any) -> list[Sample]:
-    return sorted(samples, key=lambda sample: (sample.digest, sample.id))
+def _ordered(samples: Iterable[Sample]) -> list[Sample]:
+    return sorted(samples, key=lambda sample: hashlib.sha256(sample.id.encode()).digest())
 
 
 def _load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:

@@ -188,7 +188,7 @@ def ask_both(settings: Settings, domain: Domain, base: Base) -> Asked:
                 model=model,
                 system=card.system_prompt,
                 question=card.example,
-                max_tokens=card.suites[0].max_tokens,
+                max_tokens=domain.suites[0].generation.max_tokens,
             )
         )
         said[model] = "".join(part.text for part in parts)

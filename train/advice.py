@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from locum.adapters.suites import SuiteCard
 from locum.adapters.recipe import TrainingRecipe
+from locum.adapters.suites import SuiteCard
 from locum.train.result import Losses
 
 ROSE = 1.05  # validation loss at the end, to the lowest: more is overfitting
@@ -96,8 +96,8 @@ def _little_data(train_rows: int, epochs: float) -> Iterator[str]:
 
 def _cut_off(longest_answer: int, suites: Sequence[SuiteCard]) -> Iterator[str]:
     for suite in suites:
-        if longest_answer > suite.max_tokens:
+        if longest_answer > suite.generation.max_tokens:
             yield (
                 f"The longest answer has {longest_answer} tokens, and the suite {suite.name} lets the model say "
-                f"{suite.max_tokens}: answers will be cut off; raise its max_tokens."
+                f"{suite.generation.max_tokens}: answers will be cut off; raise its max_tokens."
             )

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 import locum.errors
 from locum.adapters.base import Base
-from locum.adapters.suites import SuiteCard
 from locum.adapters.recipe import TrainingRecipe
+from locum.adapters.suites import SuiteCard
 from locum.errors import LocumError, UnavailableError
 from locum.train.methods import Start
 

@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 
 from locum.adapters.base import Base
-from locum.adapters.suites import SuiteCard
 from locum.adapters.manifest import DataRecord
 from locum.adapters.recipe import TrainingRecipe
+from locum.adapters.suites import SuiteCard
 from locum.errors import CheckFailedError, UnavailableError
 from locum.train.curve import draw_trials
 from locum.train.memory import Footprint, require_room

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from locum.adapters.base import Base
-from locum.adapters.suites import SuiteCard
 from locum.adapters.manifest import DataRecord
 from locum.adapters.recipe import ALIGNMENT, VIRTUAL, TrainingRecipe
+from locum.adapters.suites import SuiteCard
 from locum.errors import BadInputError, OutOfMemoryError, UnavailableError
 from locum.train.advice import advice
 from locum.train.arguments import arguments

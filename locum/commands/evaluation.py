@@ -135,10 +135,12 @@ def _show(result: EvaluationResult) -> None:
     intervals = f"{100 * result.confidence:.4g} % intervals"
     out.print(table(f"{result.version} on {result.suite}: {result.samples} samples, {intervals}", columns, rows))
     for check in result.checks:
-        mark = "[green]✓[/]" if check.met else "[red]✗[/]"
+        mark = {"met": "[green]✓[/]", "missed": "[red]✗[/]", "unclear": "[yellow]?[/]"}[check.status]
         out.print(f"{mark} {check.reason}", highlight=False)
-    verdict = "[bold green]passed[/]" if result.passed else "[bold red]failed[/]"
-    out.print(f"Gate {verdict} for {result.version} on {result.suite}.", highlight=False)
+    for note in result.notes:
+        out.print(note, style="dim", markup=False, highlight=False)
+    colour = {"passed": "green", "failed": "red"}.get(result.status, "yellow")
+    out.print(f"Gate [bold {colour}]{result.status}[/] for {result.version} on {result.suite}.", highlight=False)
     if result.reused:
         out.print(f"{result.reused} answers were taken over from an earlier run.", highlight=False)
     if not result.recorded:

@@ -101,14 +101,14 @@ def refresh_required_suites(in_force: Settings, registry: Registry, domain: str)
 
     A machine without the domain's folder decides by what the last evaluation recorded.
     """
-    from locum.adapters.domains import domain_names, load_domain
+    from locum.adapters.domains import domain_names
     from locum.errors import NotFoundError
-    from locum.evaluate.suite import load_suites
+    from locum.evaluate.evaluation import all_suites
 
     if domain not in domain_names(in_force.domains):
         return
     try:
-        suites = load_suites(load_domain(in_force.domains, domain), in_force.data_path(domain))
+        suites = all_suites(in_force, domain)
     except NotFoundError:
         return
     registry.require_suites(domain, {suite.name: suite.digest for suite in suites})

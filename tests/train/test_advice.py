@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locum.adapters.suites import SuiteCard
 from locum.adapters.recipe import TrainingRecipe
+from locum.adapters.suites import SuiteCard
 from locum.train.advice import advice
 from locum.train.result import Losses
 
