@@ -111,8 +111,8 @@ def load_harness_suite(domain: str, card: SuiteCard, *, folder: Path, system: st
             "generation": _generation(tasks.values()),
         }
     )
-    chosen = samples[: card.limit]
-    made = assemble(domain, filled, chosen)
+    somewhere = filled.model_copy(update={"lm_eval": asked.model_copy(update={"include": None})})
+    made = assemble(domain, somewhere, samples[: card.limit])
     return HarnessSuite(
         domain,
         filled,
