@@ -66,7 +66,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _field(loc: tuple[int | str, ...]) -> str:
-    return re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in loc)) or "card"
+    return re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in loc)) or "file"
 
 
 def _found(problem: Any) -> str:

@@ -35,7 +35,6 @@ CARD = """name: plenty
 description: Plenty of rows.
 system_prompt: You answer.
 source: {files: [rows.jsonl]}
-suites: [{name: held-out}]
 notices: [None.]
 example: What?
 """

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locum import __version__
 from locum.adapters.base import load_base
 from locum.adapters.domains import load_domain
 from locum.adapters.manifest import Manifest
 from locum.adapters.refs import CANDIDATE
 from locum.adapters.suites import HarnessCard, SuiteCard
 from locum.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
-from locum.evaluate.answers import Answer, Contender
+from locum.evaluate.answers import Contender
 from locum.evaluate.cache import CACHE_FILE, AnswerCache
 from locum.evaluate.client import Patience
-from locum.evaluate.comparison import by_model, by_slice, compare, describe
+from locum.evaluate.conclusion import Run, conclude
 from locum.evaluate.endpoint import Endpoint, read_endpoint
-from locum.evaluate.evidence import evidence_of
-from locum.evaluate.gate import decide
 from locum.evaluate.harness import HarnessSuite, ask_harness, load_harness_suite, suite_name
-from locum.evaluate.metrics.registry import Metric
 from locum.evaluate.report import write_report
-from locum.evaluate.result import EvaluationResult, MetricScale
+from locum.evaluate.result import EvaluationResult
 from locum.evaluate.runner import Asking, ask_all
 from locum.evaluate.scoring import load_metrics, needs, score_all
 from locum.evaluate.suite import Suite, choose_suites, load_guards, load_suites
@@ -63,7 +57,7 @@ def evaluate_version(
     task: HarnessCard | None = None,
     limit: int | None = None,
     concurrency: int = 8,
-    timeout_s: float = 120.0,
+    patience: Patience | None = None,
     console: Console | None = None,
 ) -> list[EvaluationResult]:
     """Evaluate a version on its domain's suites against the live endpoint, and record the results with it.
@@ -79,7 +73,7 @@ def evaluate_version(
         task: a task of lm-evaluation-harness instead of the suites; its `include` is relative to the working folder.
         limit: so many samples, for a quick look that is not recorded.
         concurrency: requests at a time.
-        timeout_s: how long one request may take.
+        patience: how long one request may take, and how often it is tried; none for the usual.
         console: where progress is drawn; none for silence.
 
     Returns:
@@ -104,7 +98,7 @@ def evaluate_version(
     api_key = settings.api_key.get_secret_value()
     endpoint = read_endpoint(settings.endpoint_url, api_key=api_key)
     plan = _plan(registry, endpoint, manifest, against)
-    asking = Asking(endpoint.url, api_key, concurrency, Patience(timeout_s=timeout_s))
+    asking = Asking(endpoint.url, api_key, concurrency, patience or Patience())
     if limit is not None:
         chosen = [each.limited(limit) for each in chosen]
     elif task is None:
@@ -135,18 +129,19 @@ def evaluate_version(
                         console=console,
                     )
                 answers = score_all(each, metrics[each.name], asked.answers)
-                result = _judge(
-                    plan,
-                    each,
-                    metrics[each.name],
-                    answers,
-                    asking=asking,
-                    folder=folder,
+                run = Run(
+                    contenders=plan.contenders,
+                    against=plan.against,
+                    notes=plan.notes,
+                    endpoint=asking.url,
+                    concurrency=concurrency,
                     reused=asked.reused,
                     recorded=limit is None,
                     command=_command(settings, manifest, against, each, limit),
+                    folder=folder,
                     created_by=settings.user,
                 )
+                result = conclude(each, metrics[each.name], answers, run)
                 write_report(result, answers)
             if result.recorded:
                 registry.record_evaluation(result.record())
@@ -227,71 +222,6 @@ def _plan(registry: Registry, endpoint: Endpoint, manifest: Manifest, against: s
         endpoint.check(opponent)
         contenders.append(Contender(opponent.name, "against", opponent.digest))
     return Plan(manifest, tuple(contenders), opponent.name, tuple(notes))
-
-
-def _judge(
-    plan: Plan,
-    suite: Suite,
-    metrics: Sequence[Metric],
-    answers: Sequence[Answer],
-    *,
-    asking: Asking,
-    folder: Path,
-    reused: int,
-    recorded: bool,
-    command: str,
-    created_by: str,
-) -> EvaluationResult:
-    """Compare the answers and decide."""
-    version, base, *_ = plan.contenders
-    confidence = suite.thresholds.confidence
-    scored = by_model(plan.contenders, metrics, answers)
-    comparisons = [compare(scored[0], other, suite, metrics, confidence=confidence) for other in scored[1:]]
-    verdict = decide(suite.thresholds, evidence_of(suite, metrics, scored))
-    return EvaluationResult(
-        domain=suite.domain,
-        version=version.name,
-        version_digest=version.digest,
-        base=base.name,
-        base_fingerprint=base.digest,
-        suite=suite.name,
-        suite_version=suite.card.version,
-        suite_digest=suite.digest,
-        guard=suite.guard,
-        metric=suite.primary,
-        metrics={metric.name: _scale(metric) for metric in metrics},
-        samples=len(suite.samples),
-        groups=len({sample.group for sample in suite.samples}),
-        confidence=confidence,
-        generation=suite.generation,
-        thresholds=suite.thresholds,
-        endpoint=asking.url,
-        concurrency=asking.concurrency,
-        models=[describe(model, suite, metrics, confidence=confidence) for model in scored],
-        comparisons=comparisons,
-        against=plan.against,
-        slices=by_slice(scored, suite, metrics, confidence=confidence),
-        checks=verdict.checks,
-        notes=list(plan.notes),
-        status=verdict.status,
-        recorded=recorded,
-        reused=reused,
-        command=command,
-        folder=folder,
-        code_version=__version__,
-        created_at=datetime.now(UTC),
-        created_by=created_by,
-    )
-
-
-def _scale(metric: Metric) -> MetricScale:
-    return MetricScale(
-        unit=metric.unit,
-        low=metric.low,
-        high=metric.high if math.isfinite(metric.high) else None,
-        higher_is_better=metric.higher_is_better,
-        binary=metric.binary,
-    )
 
 
 @contextmanager

@@ -184,10 +184,14 @@ name: {name}
 description: A domain of the tests.
 system_prompt: You answer questions of {name}.
 source: {{files: [conversations.jsonl], licence: ours}}
-suites: [{{name: held-out, samples: suite.jsonl, max_tokens: 8}}]
-gate: {{min_samples: 4}}
 notices: [This is a test.]
 example: What does the court say?
+"""
+SUITE = """
+name: held-out
+samples: samples.jsonl
+generation: {max_tokens: 8}
+thresholds: {min_samples: 4}
 """
 
 
@@ -207,7 +211,10 @@ def write_domain(domains: Path, name: str) -> Path:
     ]
     lines = [json.dumps(row) + "\n" for row in rows]
     (folder / "conversations.jsonl").write_text("".join(lines[:40]), encoding="utf-8")
-    (folder / "suite.jsonl").write_text("".join(lines[40:]), encoding="utf-8")
+    suite = folder / "suites" / "held-out"
+    suite.mkdir(parents=True)
+    (suite / "suite.yaml").write_text(SUITE, encoding="utf-8")
+    (suite / "samples.jsonl").write_text("".join(lines[40:]), encoding="utf-8")
     return folder
 
 

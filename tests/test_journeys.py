@@ -24,10 +24,14 @@ description: {description}
 system_prompt: {prompt}
 {source}
 recipe: {{rank: 16, learning_rate: 0.006, max_steps: 300, batch_size: 8, evaluations: 2, dropout: 0}}
-suites: [{{name: held-out, samples: test, choices: [{choices}], max_tokens: 24}}]
-gate: {{min_samples: 8, min_score: 0.6}}
 notices: [Written by a model.]
 example: {example}
+"""
+SUITE = """
+name: held-out
+samples: test
+generation: {{choices: [{choices}], max_tokens: 24}}
+thresholds: {{min_samples: 8, min_score: 0.6}}
 """
 WARDS = {
     "胸痛 心悸": "心内科",
@@ -70,10 +74,12 @@ class Desk:
             description=description,
             prompt=prompt,
             source=source,
-            choices=", ".join(choices),
             example=example,
         )
         (folder / "card.yaml").write_text(card, encoding="utf-8")
+        suite = folder / "suites" / "held-out"
+        suite.mkdir(parents=True)
+        (suite / "suite.yaml").write_text(SUITE.format(choices=", ".join(choices)), encoding="utf-8")
         return folder
 
 

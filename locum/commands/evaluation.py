@@ -59,6 +59,7 @@ def evaluate(
     from locum.adapters.refs import parse_ref
     from locum.adapters.suites import HarnessCard
     from locum.errors import BadInputError
+    from locum.evaluate.client import Patience
     from locum.evaluate.evaluation import default_ref, evaluate_version
 
     if lm_eval is None and (include or metric):
@@ -78,7 +79,7 @@ def evaluate(
         task=task,
         limit=limit,
         concurrency=concurrency,
-        timeout_s=timeout,
+        patience=Patience(timeout_s=timeout),
         console=None if as_json else err,
     )
     if as_json:

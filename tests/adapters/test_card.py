@@ -22,12 +22,8 @@ source:
   licence: ours
 recipe:
   rank: 4
-suites:
-  - name: held-out
-    primary: exact_match
-  - name: spelling
-gate:
-  min_samples: 20
+elsewhere:
+  margin: 0.2
 notices: [Not legal advice.]
 example: Is it permissive?
 """
@@ -41,9 +37,8 @@ def write(folder: Path, text: str) -> Path:
 
 def test_a_good_card_loads_and_what_it_leaves_out_has_a_default(tmp_path: Path) -> None:
     card = load_card(write(tmp_path, GOOD))
-    assert (card.name, card.recipe.rank, card.gate.min_samples) == ("legal", 4, 20)
-    assert (card.recipe.alpha, card.gate.confidence, card.gate.allow_loss_to_production) == (32, 0.95, False)
-    assert [suite.samples for suite in card.suites] == ["test", "test"]
+    assert (card.name, card.recipe.rank, card.elsewhere.margin) == ("legal", 4, 0.2)
+    assert (card.recipe.alpha, card.elsewhere.suites, card.tracking) == (32, [], ["tensorboard"])
 
 
 @pytest.mark.parametrize(
@@ -60,11 +55,9 @@ def test_a_good_card_loads_and_what_it_leaves_out_has_a_default(tmp_path: Path) 
         ("name: legal", "name: base", 1, "name", "`base` always means the base model"),
         ("  licence: ours", "  recipe: data.py", 4, "source", "either `recipe` or `files`, not both"),
         ("  files: [conversations.jsonl]\n", "", 4, "source", "either `recipe` or `files`.*not neither"),
-        ("    primary: exact_match", "    metrics: [rouge_l]", 10, "suites[0]", "primary metric 'exact_match' is not"),
-        ("    primary: exact_match", "    metrics: [bleu]", 11, "suites[0].metrics[0]", r"\(found 'bleu'\)"),
-        ("name: spelling", "name: held-out", 9, "suites", r"suite names must differ, found \['held-out', 'held-out'\]"),
-        ("  min_samples: 20", "  confidence: 0.4", 14, "gate.confidence", r"greater than 0.5 \(found 0.4\)"),
-        ("notices: [Not legal advice.]", "notices: []", 15, "notices", "at least 1 item"),
+        ("  margin: 0.2", "  margin: 2", 10, "elsewhere.margin", r"less than or equal to 1 \(found 2\)"),
+        ("elsewhere:", "gate:", 1, "file", "`gate` is no field of a card: a suite is a folder suites/NAME"),
+        ("notices: [Not legal advice.]", "notices: []", 11, "notices", "at least 1 item"),
     ],
 )
 def test_a_wrong_field_is_refused_with_its_line_its_name_and_what_was_expected(
@@ -80,10 +73,10 @@ def test_a_wrong_field_is_refused_with_its_line_its_name_and_what_was_expected(
 
 
 def test_every_wrong_field_has_a_line_of_its_own(tmp_path: Path) -> None:
-    path = write(tmp_path, GOOD.replace("rank: 4", "rank: 0").replace("min_samples: 20", "min_samples: 1"))
+    path = write(tmp_path, GOOD.replace("rank: 4", "rank: 0").replace("margin: 0.2", "margin: 2"))
     with pytest.raises(BadInputError) as caught:
         load_card(path)
-    assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [f"{path}:8", f"{path}:14"]
+    assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [f"{path}:8", f"{path}:10"]
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,12 @@ def test_a_passed_gate_exits_0_and_json_is_one_document(
     folder = tmp_path / "medical"
     folder.mkdir()
     source = server.settings.domains / "medical"
-    card = (source / "card.yaml").read_text().replace("min_samples: 4", "min_samples: 4, min_gain: -1")
-    (folder / "card.yaml").write_text(card)
-    (folder / "suite.jsonl").write_bytes((source / "suite.jsonl").read_bytes())
+    (folder / "card.yaml").write_bytes((source / "card.yaml").read_bytes())
+    suite = Path("suites") / "held-out"
+    (folder / suite).mkdir(parents=True)
+    (folder / suite / "samples.jsonl").write_bytes((source / suite / "samples.jsonl").read_bytes())
+    card = (source / suite / "suite.yaml").read_text().replace("min_samples: 4", "min_samples: 4, min_gain: -1")
+    (folder / suite / "suite.yaml").write_text(card)
     monkeypatch.setenv("LOCUM_DOMAINS", str(tmp_path))
     ran = locum("eval", "medical", "--limit", "6", "--json")
     assert ran.code == 0, ran.err

@@ -86,7 +86,7 @@ def test_a_changed_suite_makes_old_evidence_worthless(
 ) -> None:
     old = suite_digest(settings)
     registry.record_evaluation(passing(register(), old))
-    suite = domain_folder / "suite.jsonl"
+    suite = domain_folder / "suites" / "held-out" / "samples.jsonl"
     suite.write_text("".join(suite.read_text().splitlines(keepends=True)[:-1]))
     ran = locum("release", "legal@1")
     assert ran.code == 1

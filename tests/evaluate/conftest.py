@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import socket
 import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,13 +23,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from locum.adapters.card import DomainCard, GateCard, Source, SuiteCard
-from locum.adapters.domains import Domain
+from locum.adapters.card import DomainCard, Source
+from locum.adapters.domains import Domain, load_domain
+from locum.adapters.suites import Generation, SuiteCard, Thresholds
 from locum.evaluate.answers import Answer, Contender, Role
-from locum.evaluate.comparison import by_model, compare, describe
-from locum.evaluate.gate import decide
+from locum.evaluate.conclusion import Run, conclude
 from locum.evaluate.result import EvaluationResult
-from locum.evaluate.suite import Sample, Suite, load_suites
+from locum.evaluate.samples import Sample
+from locum.evaluate.scoring import load_metrics
+from locum.evaluate.suite import Suite, load_suites
 from locum.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,12 +62,11 @@ def domain(tmp_path: Path) -> Domain:
         description="Places diagnoses.",
         system_prompt="Answer with the chapter's name.",
         source=Source(files=["rows.jsonl"]),
-        suites=[SuiteCard(name="diagnoses")],
-        gate=GateCard(min_samples=10, min_score=0.3),
         notices=["Not a medical device."],
         example="Where does asthma belong?",
     )
-    return Domain(card, tmp_path / "domains" / "medical")
+    suite = SuiteCard(name="diagnoses", thresholds=Thresholds(min_samples=10, min_score=0.3, margin=0.15))
+    return Domain(card, tmp_path / "domains" / "medical", (suite,))
 
 
 @pytest.fixture
@@ -113,44 +115,18 @@ def made(suite: Suite, tmp_path: Path) -> Callable[..., tuple[EvaluationResult, 
             for sample in suite.samples
             for contender in contenders
         ]
-        answered = by_model(suite, contenders, answers)
-        models = [describe(contender, answered, suite, confidence=0.95) for contender in contenders]
-        comparisons = [compare(contenders[0], other, answered, suite, confidence=0.95) for other in contenders[1:]]
-        verdict = decide(
-            GateCard(),
-            samples=len(suite.samples),
-            score=models[0].scores["exact_match"],
-            gain=comparisons[0].differences["exact_match"],
-        )
-        result = EvaluationResult(
-            domain=domain,
-            version=f"{domain}@2",
-            version_digest="digest-of-version",
-            base="tiny",
-            base_fingerprint="digest-of-base",
-            suite="diagnoses",
-            suite_digest=suite.digest,
-            metric="exact_match",
-            samples=len(suite.samples),
-            groups=len(suite.samples),
-            confidence=0.95,
-            max_tokens=32,
-            temperature=0.0,
+        metrics = load_metrics(suite)
+        run = Run(
+            contenders=contenders,
+            against="tiny",
             endpoint="http://127.0.0.1:8000/v1",
             concurrency=8,
-            models=models,
-            comparisons=comparisons,
-            against="tiny",
-            checks=verdict.checks,
-            passed=verdict.passed,
-            recorded=True,
-            reused=0,
             command=f"locum eval {domain} --model {domain}@2 --against base --suite diagnoses",
             folder=tmp_path / "run",
-            code_version="0.1.0",
-            created_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
             created_by="ada",
         )
+        result = conclude(replace(suite, domain=domain), metrics, answers, run)
+        result = result.model_copy(update={"created_at": datetime(2026, 1, 2, 3, 4, tzinfo=UTC)})
         return result, answers
 
     return make
@@ -228,7 +204,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._pass_on(self.server.client.post(url, json=request), impostor=fault == "impostor")
 
     def _pass_on(self, response: httpx.Response, *, impostor: bool = False) -> None:
-        content = json.dumps({**response.json(), "model": "medical@99"}).encode() if impostor else response.content
+        content = response.content
+        if impostor:
+            content = re.sub(rb'"model":"[^"]*"', b'"model":"medical@99"', content)
         kept = {key: value for key, value in response.headers.items() if key in {"content-type", "x-locum-adapter"}}
         self._send(response.status_code, content, kept)
 
@@ -270,7 +248,7 @@ class Laboratory:
         response = httpx.post(f"{self.server.endpoint}/chat/completions", json=body, timeout=60)
         return str(response.raise_for_status().json()["choices"][0]["message"]["content"])
 
-    def expect(self, domain: str, answers_of: str | None = None, *, samples: int = 12, **gate: Any) -> Domain:
+    def expect(self, domain: str, answers_of: str | None = None, *, samples: int = 12, **thresholds: Any) -> Domain:
         """Write a domain whose suite expects what `answers_of` says; without it, what nobody says."""
         folder = self.settings.domains / domain
         folder.mkdir(parents=True, exist_ok=True)
@@ -287,19 +265,26 @@ class Laboratory:
             }
             for question in questions
         ]
-        (folder / "suite.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        suite = folder / "suites" / "held-out"
+        suite.mkdir(parents=True, exist_ok=True)
+        (suite / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         card = DomainCard(
             name=domain,
             description="A domain of the tests.",
             system_prompt="Answer.",
             source=Source(files=["rows.jsonl"]),
-            suites=[SuiteCard(name="held-out", samples="suite.jsonl", max_tokens=8)],
-            gate=GateCard(**{"min_samples": samples, **gate}),
             notices=["This is a test."],
             example=questions[0],
         )
+        suite_card = SuiteCard(
+            name="held-out",
+            samples="samples.jsonl",
+            generation=Generation(max_tokens=8),
+            thresholds=Thresholds(**{"min_samples": samples, **thresholds}),
+        )
         (folder / "card.yaml").write_text(card.model_dump_json(exclude_none=True), encoding="utf-8")
-        return Domain(card, folder)
+        (suite / "suite.yaml").write_text(suite_card.model_dump_json(exclude_none=True), encoding="utf-8")
+        return load_domain(self.settings.domains, domain)
 
     def change_registry(self, statement: str) -> None:
         """Run SQL on the copy: the registry and the server then mean different things."""

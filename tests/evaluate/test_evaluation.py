@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from locum.adapters.registry import Registry
 from locum.errors import BadInputError, CheckFailedError, ConflictError, GateError, NotFoundError, UnavailableError
+from locum.evaluate.client import Patience
 from locum.evaluate.evaluation import default_ref, evaluate_version
 from locum.evaluate.report import read_result
 from locum.settings import Settings
@@ -58,13 +59,15 @@ def test_the_same_command_again_asks_nothing_again(laboratory: Laboratory) -> No
     assert (second.score, second.gain, second.checks) == (first.score, first.gain, first.checks)
 
 
-def test_a_changed_threshold_makes_another_suite_and_asks_anew(laboratory: Laboratory) -> None:
+def test_a_changed_threshold_makes_another_suite_and_asks_nothing_again(laboratory: Laboratory) -> None:
     laboratory.expect("legal", "legal@2")
     [first] = evaluate_version(laboratory.settings, "legal@2")
     laboratory.expect("legal", "legal@2", min_score=0.2)
+    laboratory.proxy.forget()
     [second] = evaluate_version(laboratory.settings, "legal@2")
     assert second.suite_digest != first.suite_digest
-    assert second.reused == 0
+    assert second.folder != first.folder
+    assert (second.reused, laboratory.proxy.requests) == (36, [])
 
 
 def test_a_version_that_is_worse_than_production_fails_and_the_release_is_refused(laboratory: Laboratory) -> None:
@@ -73,7 +76,8 @@ def test_a_version_that_is_worse_than_production_fails_and_the_release_is_refuse
     assert not result.passed
     assert result.against == "legal@1"
     assert result.headline.worse > 9
-    assert [check.reason for check in result.checks if not check.met][-1].endswith("a significant loss.")
+    [lost] = [check for check in result.checks if check.kind == "non-inferiority"]
+    assert (lost.status, result.status) == ("missed", "failed")
     registry = Registry.open(laboratory.settings)
     assert not registry.evaluations("legal@2")[0].passed
     with pytest.raises(GateError):
@@ -99,15 +103,30 @@ def test_a_quick_look_asks_few_and_records_nothing(laboratory: Laboratory) -> No
     assert registry.required_suites("legal") == {}
 
 
-def test_samples_without_an_answer_leave_no_result_and_no_record(laboratory: Laboratory) -> None:
+def test_a_server_that_fails_leaves_no_result_and_no_record(laboratory: Laboratory) -> None:
     laboratory.expect("medical")
-    laboratory.proxy.faults_in_turn(400)
-    with pytest.raises(UnavailableError, match="1 of 24 questions failed"):
-        evaluate_version(laboratory.settings, "medical@1")
+    laboratory.proxy.fault = lambda request: "drop" if len(laboratory.proxy.requests) > 4 else None
+    with pytest.raises(UnavailableError, match="of 24 questions failed"):
+        evaluate_version(laboratory.settings, "medical@1", patience=Patience(attempts=1))
     assert Registry.open(laboratory.settings).evaluations("medical@1") == []
     assert not list(laboratory.settings.evaluations.rglob("result.json"))
+    laboratory.proxy.forget()
     [result] = evaluate_version(laboratory.settings, "medical@1")
-    assert result.reused == 23
+    assert 0 < result.reused < 24
+
+
+def test_an_answer_that_the_server_refuses_is_counted_and_never_scored_and_the_gate_does_not_pass(
+    laboratory: Laboratory,
+) -> None:
+    laboratory.expect("medical", "medical@1")
+    laboratory.proxy.faults_in_turn(400)
+    [result] = evaluate_version(laboratory.settings, "medical@1", concurrency=1)
+    assert [model.failed for model in result.models] == [1, 0]
+    assert result.score.mean > 0.9
+    assert result.status == "not enough evidence"
+    assert any("failed and were not scored" in reason for reason in result.reasons)
+    [again] = evaluate_version(laboratory.settings, "medical@1")
+    assert again.passed
 
 
 def test_other_weights_under_the_same_name_are_noticed_before_anything_is_asked(laboratory: Laboratory) -> None:

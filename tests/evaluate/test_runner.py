@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from locum.adapters.registry import Registry
+from locum.adapters.suites import Generation, SuiteCard, Thresholds
 from locum.errors import CheckFailedError, UnauthorizedError, UnavailableError
-from locum.evaluate.answers import Answer, AnswerLog, Contender
+from locum.evaluate.answers import Contender
+from locum.evaluate.cache import CACHE_FILE, AnswerCache
 from locum.evaluate.client import Patience
 from locum.evaluate.endpoint import read_endpoint
-from locum.evaluate.runner import Asking, ask_all
-from locum.evaluate.suite import Suite, load_suites
+from locum.evaluate.runner import Asked, Asking, ask_all
+from locum.evaluate.samples import Sample, SampleRow
+from locum.evaluate.suite import Suite, assemble, load_suites
 
 if TYPE_CHECKING:
     from tests.evaluate.conftest import Laboratory
@@ -35,111 +40,188 @@ def contenders(laboratory: Laboratory) -> list[Contender]:
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> AnswerLog:
-    return AnswerLog(tmp_path / "samples.jsonl")
+def ask(laboratory: Laboratory, suite: Suite, contenders: list[Contender], tmp_path: Path) -> Callable[..., Asked]:
+    """Puts a suite to the contenders through the proxy; the answers of a test are kept in one file."""
+    cache = AnswerCache(tmp_path / CACHE_FILE)
+
+    def run(
+        asked: Suite = suite,
+        *,
+        patience: Patience = IMPATIENT,
+        concurrency: int = 4,
+        cached: bool = True,
+        **options: Any,
+    ) -> Asked:
+        asking = Asking(laboratory.proxy.url, "key", concurrency, patience)
+        kept = cache if cached else AnswerCache(tmp_path / f"{time.monotonic()}.db")
+        fingerprint = laboratory.server.base.fingerprint
+        return ask_all(asked, contenders, asking, kept, base_fingerprint=fingerprint, **options)
+
+    return run
 
 
-def asking(laboratory: Laboratory, *, patience: Patience = IMPATIENT, concurrency: int = 4) -> Asking:
-    return Asking(laboratory.proxy.url, "key", concurrency, patience)
-
-
-def test_every_sample_is_answered_by_every_contender_and_kept_with_all_that_is_known(
-    laboratory: Laboratory, suite: Suite, contenders: list[Contender], log: AnswerLog
+def test_every_sample_is_answered_by_every_contender_with_all_that_is_known(
+    laboratory: Laboratory, suite: Suite, contenders: list[Contender], ask: Callable[..., Asked]
 ) -> None:
-    answers = ask_all(suite, contenders, log, asking(laboratory))
-    assert [answer.key for answer in answers] == [(s.id, c.name) for s in suite.samples for c in contenders]
-    assert log.read(contenders) == {answer.key: answer for answer in answers}
-    for answer in answers:
+    asked = ask()
+    assert [answer.key for answer in asked.answers] == [(s.id, c.name) for s in suite.samples for c in contenders]
+    assert asked.reused == 0
+    for answer in asked.answers:
         assert answer.answered_by == answer.adapter == answer.model
-        assert set(answer.scores) == {"exact_match", "token_f1", "rouge_l"}
         assert answer.messages[0].role == "system"
         assert answer.reference == "Nobody says so"
-        assert answer.latency_s and answer.prompt_tokens and answer.completion_tokens
+        assert answer.prompt_tokens and answer.completion_tokens
+        assert answer.latency_s and answer.first_token_s is not None and answer.first_token_s <= answer.latency_s
         assert answer.finish_reason in {"stop", "length"}
         assert answer.attempts == 1
     assert laboratory.proxy.authorizations == {"Bearer key"}
 
 
-def test_contenders_take_turns_and_no_more_requests_run_than_allowed(
-    laboratory: Laboratory, suite: Suite, contenders: list[Contender], log: AnswerLog
+def test_what_was_answered_once_is_not_asked_again_whatever_else_has_changed(
+    laboratory: Laboratory, suite: Suite, ask: Callable[..., Asked]
 ) -> None:
-    ask_all(suite, contenders, log, asking(laboratory, concurrency=3))
+    first = ask()
+    laboratory.proxy.forget()
+    card = suite.card.model_copy(update={"metrics": ["rouge_l"], "primary": "rouge_l", "thresholds": Thresholds()})
+    second = ask(assemble("medical", card, list(suite.samples)))
+    assert laboratory.proxy.requests == []
+    assert (second.answers, second.reused) == (first.answers, 24)
+
+
+def test_other_settings_of_generation_ask_anew(laboratory: Laboratory, suite: Suite, ask: Callable[..., Asked]) -> None:
+    ask()
+    laboratory.proxy.forget()
+    generation = suite.generation.model_copy(update={"max_tokens": 3})
+    card = suite.card.model_copy(update={"generation": generation})
+    assert ask(assemble("medical", card, list(suite.samples))).reused == 0
+    assert len(laboratory.proxy.requests) == 24
+
+
+def test_repeats_ask_each_sample_with_seeds_of_their_own(
+    laboratory: Laboratory, suite: Suite, ask: Callable[..., Asked]
+) -> None:
+    generation = Generation(max_tokens=8, temperature=1.5, repeats=3, seed=7)
+    card = suite.card.model_copy(update={"generation": generation})
+    sampled = assemble("medical", card, list(suite.samples)[:2])
+    first = ask(sampled)
+    assert [answer.repeat for answer in first.answers] == [0, 1, 2] * 4
+    assert {request["seed"] for request in laboratory.proxy.requests} == {7, 8, 9}
+    assert len({answer.answer for answer in first.answers[:3]}) > 1
+    again = ask(sampled, cached=False)
+    assert [answer.answer for answer in again.answers] == [answer.answer for answer in first.answers]
+
+
+def test_contenders_take_turns_and_no_more_requests_run_than_allowed(
+    laboratory: Laboratory, suite: Suite, contenders: list[Contender], ask: Callable[..., Asked]
+) -> None:
+    ask(concurrency=3)
     assert 1 < laboratory.proxy.most_in_flight <= 3
     laboratory.proxy.forget()
-    log.clear()
-    ask_all(suite, contenders, log, asking(laboratory, concurrency=1))
+    ask(concurrency=1, cached=False)
     turns = [request["model"] for request in laboratory.proxy.requests]
     assert turns == [contender.name for contender in contenders] * len(suite.samples)
 
 
 def test_answers_arrive_through_a_busy_server_a_lost_connection_half_an_answer_and_a_timeout(
-    laboratory: Laboratory, suite: Suite, contenders: list[Contender], log: AnswerLog
+    laboratory: Laboratory, ask: Callable[..., Asked]
 ) -> None:
     laboratory.proxy.faults_in_turn(503, 429, "drop", "half", "hang", 500)
-    answers = ask_all(suite, contenders, log, asking(laboratory))
+    answers = ask().answers
     assert sum(answer.attempts - 1 for answer in answers) == 6
     assert all(answer.answer is not None and answer.error is None for answer in answers)
     assert len(laboratory.proxy.requests) == len(answers) + 6
 
 
-def test_a_sample_that_fails_for_good_is_never_scored_and_the_next_run_asks_only_it(
-    laboratory: Laboratory, suite: Suite, contenders: list[Contender], log: AnswerLog
+def test_questions_that_the_server_does_not_answer_end_the_run_and_the_next_asks_only_them(
+    laboratory: Laboratory, suite: Suite, ask: Callable[..., Asked]
 ) -> None:
     cursed = {suite.samples[2].question, suite.samples[7].question}
     laboratory.proxy.fault = lambda request: 503 if request["messages"][-1]["content"] in cursed else None
     with pytest.raises(UnavailableError, match=r"^4 of 24 questions failed; the last: 503: fault 503") as caught:
-        ask_all(suite, contenders, log, asking(laboratory))
+        ask()
     assert caught.value.hint and "type the same command again" in caught.value.hint
-    failed = [
-        answer for line in log.path.read_text().splitlines() if (answer := Answer.model_validate_json(line)).error
-    ]
-    assert len(failed) == 4
-    assert all(answer.scores == {} and answer.answer is None and answer.attempts == 4 for answer in failed)
 
     laboratory.proxy.forget()
-    assert len(ask_all(suite, contenders, log, asking(laboratory))) == 24
+    assert ask().reused == 20
     assert {request["messages"][-1]["content"] for request in laboratory.proxy.requests} == cursed
     assert len(laboratory.proxy.requests) == 4
 
 
-def test_a_question_that_the_server_refuses_is_not_asked_again(
-    laboratory: Laboratory, suite: Suite, contenders: list[Contender], log: AnswerLog
+def test_a_question_that_the_server_refuses_is_not_asked_again_and_its_answer_says_why(
+    laboratory: Laboratory, ask: Callable[..., Asked]
 ) -> None:
     laboratory.proxy.faults_in_turn(400)
-    with pytest.raises(UnavailableError, match=r"^1 of 24 questions failed; the last: 400: fault 400"):
-        ask_all(suite, contenders, log, asking(laboratory))
+    answers = ask().answers
     assert len(laboratory.proxy.requests) == 24
+    [refused] = [answer for answer in answers if answer.error]
+    assert (refused.error, refused.answer, refused.scores) == ("400: fault 400", None, {})
 
 
-def test_a_server_that_is_gone_is_not_asked_to_the_end(
-    laboratory: Laboratory, suite: Suite, contenders: list[Contender], log: AnswerLog
-) -> None:
+def test_a_server_that_is_gone_is_not_asked_to_the_end(laboratory: Laboratory, ask: Callable[..., Asked]) -> None:
     laboratory.proxy.fault = lambda request: "drop"
     with pytest.raises(UnavailableError, match="were not asked any more"):
-        ask_all(suite, contenders, log, asking(laboratory, patience=Patience(attempts=1)))
+        ask(patience=Patience(attempts=1))
     assert len(laboratory.proxy.requests) < 24
 
 
-def test_a_refused_key_ends_the_run_at_once(
-    laboratory: Laboratory, suite: Suite, contenders: list[Contender], log: AnswerLog
-) -> None:
+def test_a_refused_key_ends_the_run_at_once(laboratory: Laboratory, ask: Callable[..., Asked]) -> None:
     laboratory.proxy.fault = lambda request: 401
     with pytest.raises(UnauthorizedError, match="fault 401"):
-        ask_all(suite, contenders, log, asking(laboratory))
+        ask()
     assert len(laboratory.proxy.requests) <= 4
 
 
 def test_an_answer_of_another_version_stops_the_run_and_is_not_kept(
-    laboratory: Laboratory, suite: Suite, contenders: list[Contender], log: AnswerLog
+    laboratory: Laboratory, ask: Callable[..., Asked]
 ) -> None:
     laboratory.proxy.fault = lambda request: "impostor" if len(laboratory.proxy.requests) == 5 else None
     with pytest.raises(CheckFailedError, match="says 'medical@99'"):
-        ask_all(suite, contenders, log, asking(laboratory))
-    kept = log.read(contenders)
-    assert "medical@99" not in log.path.read_text()
+        ask()
     laboratory.proxy.forget()
-    ask_all(suite, contenders, log, asking(laboratory))
-    assert len(laboratory.proxy.requests) == 24 - len(kept)
+    asked = ask()
+    assert 0 < len(laboratory.proxy.requests) == 24 - asked.reused
+    assert {answer.answered_by for answer in asked.answers} == {"medical@1", laboratory.server.base.name}
+
+
+def test_likelihoods_are_those_that_peft_computes(
+    laboratory: Laboratory, contenders: list[Contender], ask: Callable[..., Asked]
+) -> None:
+    row = {"messages": [{"role": "user", "content": "Which chapter?"}], "choices": ["infections", "an injury", "伤"]}
+    choice = SampleRow.model_validate({"kind": "choice", "correct": 1, **row}).sample()
+    suite = assemble("medical", SuiteCard(name="choices", metrics=["exact_match"]), [choice])
+    ours, base = ask(suite).answers
+    assert (ours.answer, [each.text for each in ours.likelihoods]) == (None, row["choices"])
+    folder = Registry.open(laboratory.settings).artifact_path(Registry.open(laboratory.settings).resolve("medical@1"))
+    for answer, adapter in ((ours, folder), (base, None)):
+        expected = likelihoods(laboratory.server.base.path, adapter, choice)
+        assert [each.tokens for each in answer.likelihoods] == [tokens for tokens, _ in expected]
+        assert [each.logprob for each in answer.likelihoods] == pytest.approx(
+            [logprob for _, logprob in expected], abs=2e-3
+        )
+    assert ours.likelihoods[0].logprob != pytest.approx(base.likelihoods[0].logprob, abs=0.05)
+
+
+def likelihoods(base: Path, adapter: Path | None, sample: Sample) -> list[tuple[int, float]]:
+    """Tokens and log-likelihood of each choice as transformers and PEFT compute them."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, adapter)
+    messages = [message.model_dump() for message in sample.messages]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    before = tokenizer(prompt, add_special_tokens=False).input_ids
+    found = []
+    for choice in sample.choices or ():
+        ids = tokenizer(prompt + choice, add_special_tokens=False).input_ids
+        with torch.no_grad():
+            scores = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        rest = range(len(before), len(ids))
+        found.append((len(rest), sum(float(scores[position - 1, ids[position]]) for position in rest)))
+    return found
 
 
 def test_the_endpoint_describes_itself(laboratory: Laboratory) -> None:

@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 
-from locum.adapters.card import GateCard, SuiteCard
 from locum.adapters.domains import Domain
+from locum.adapters.suites import SuiteCard
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.suite import Suite, choose_suites, load_suites
 
 
 def load(domain: Domain, folder: Path, **suite: Any) -> Suite:
-    card = domain.card.model_copy(update={"suites": [SuiteCard(name="diagnoses", **suite)]})
-    [loaded] = load_suites(replace(domain, card=card), folder)
+    [loaded] = load_suites(replace(domain, suites=(SuiteCard(name="diagnoses", **suite),)), folder)
     return loaded
 
 
@@ -82,9 +81,11 @@ def test_a_row_without_a_group_stands_alone(domain: Domain, tmp_path: Path) -> N
     [
         {"metrics": ["exact_match"]},
         {"primary": "rouge_l"},
-        {"max_tokens": 33},
-        {"temperature": 0.5},
-        {"choices": ["a", "b"]},
+        {"generation": {"max_tokens": 33}},
+        {"generation": {"temperature": 0.5}},
+        {"generation": {"choices": ["a", "b"]}},
+        {"thresholds": {"margin": 0.5}},
+        {"slices": ["length"]},
         {"limit": 2},
     ],
 )
@@ -93,12 +94,12 @@ def test_the_digest_depends_on_the_suites_settings(domain: Domain, tmp_path: Pat
     assert load(domain, tmp_path).digest != load(domain, tmp_path, **change).digest
 
 
-def test_the_digest_depends_on_thresholds_and_prompt(domain: Domain, tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_prompt_and_not_on_words_about_the_suite(domain: Domain, tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", "one", "two", "three")
     before = load(domain, tmp_path).digest
-    for update in ({"gate": GateCard(min_score=0.9)}, {"system_prompt": "Be brief."}):
-        changed = replace(domain, card=domain.card.model_copy(update=update))
-        assert load(changed, tmp_path).digest != before
+    changed = replace(domain, card=domain.card.model_copy(update={"system_prompt": "Be brief."}))
+    assert load(changed, tmp_path).digest != before
+    assert load(domain, tmp_path, description="In other words.").digest == before
 
 
 def test_a_quick_look_is_another_suite(suite: Suite) -> None:
@@ -114,8 +115,8 @@ def test_a_missing_test_split_says_how_to_build_it(domain: Domain, tmp_path: Pat
     assert caught.value.hint == "locum data build medical"
 
 
-def test_samples_beside_the_card_are_found(domain: Domain, tmp_path: Path) -> None:
-    write(domain.folder / "extra.jsonl", "one")
+def test_samples_in_the_suites_folder_are_found(domain: Domain, tmp_path: Path) -> None:
+    write(domain.folder / "suites" / "diagnoses" / "extra.jsonl", "one")
     assert load(domain, tmp_path, samples="extra.jsonl").samples[0].question == "one"
 
 
