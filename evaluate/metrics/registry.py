@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +74,8 @@ def load_metric(name: str, options: Mapping[str, Any]) -> Metric:
     if name not in _CLASSES:
         raise NotFoundError(f"there is no metric {name!r} (there are: {', '.join(_CLASSES)})")
     try:
+        with _without_transformers():
+            importlib.import_module("evaluate")
         module = importlib.import_module(f"locum.evaluate.metrics.{name}")
     except ModuleNotFoundError as error:
         raise UnavailableError(
@@ -83,3 +87,20 @@ def load_metric(name: str, options: Mapping[str, Any]) -> Metric:
         made = getattr(module, _CLASSES[name])(keep_in_memory=True, cache_dir=folder)
     made.options = dict(options)
     return Metric(name, made)
+
+
+@contextmanager
+def _without_transformers() -> Iterator[None]:
+    """Let Hugging Face's `evaluate` believe that transformers is not installed, unless it is imported already.
+
+    It would import transformers' pipelines, and torch with them, for its `evaluator`, which metrics do not need: 3 s of
+    CPU time before the first question, and a heap that Python's garbage collector then walks while answers come in.
+    """
+    if "evaluate" in sys.modules or "transformers" in sys.modules:
+        yield
+        return
+    sys.modules["transformers"] = None  # type: ignore[assignment]  # how Python notes that an import has no module
+    try:
+        yield
+    finally:
+        del sys.modules["transformers"]
