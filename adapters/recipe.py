@@ -27,6 +27,7 @@ _ONLY_FOR: dict[str, frozenset[str]] = {
     "start": frozenset({"lora"}) | ALIGNMENT,
     "beta": ALIGNMENT,
     "virtual_tokens": VIRTUAL,
+    "length_grouped": frozenset({"lora", "qlora", "dora", "full"}) | VIRTUAL,
     "neftune": frozenset({"lora", "qlora", "dora", "full"}),
     "gradient_checkpointing": MATRICES | {"full"},
 }
@@ -74,6 +75,11 @@ class TrainingRecipe(BaseModel):
     batch_size: int = Field(8, ge=1, description="conversations a step")
     gradient_accumulation: int = Field(1, ge=1)
     gradient_checkpointing: bool = Field(False, description="less memory for a third more work")
+    length_grouped: bool | None = Field(
+        None,
+        description="conversations of like length in a batch: less padding. By default where they do not share one "
+        "row without padding: mixed batches teach more",
+    )
     max_steps: int | None = Field(None, ge=1, description="stop after so many steps; else `epochs` decides")
     epochs: float = Field(1.0, gt=0)
     evaluations: int = Field(4, ge=1, description="how often validation loss is measured during training")

@@ -169,7 +169,9 @@ def ask_harness(
             found = _answers_of_a_run.validate_json(kept[key])
             reused += len(found)
         else:
-            with console.status(f"lm-eval {suite.task.task}: {contender.name}") if console else contextlib.nullcontext():
+            with (
+                console.status(f"lm-eval {suite.task.task}: {contender.name}") if console else contextlib.nullcontext()
+            ):
                 found = _run(suite, contender, asking, tokenizer)
             cache.put(key, _answers_of_a_run.dump_json(found).decode())
         answers += [answer.model_copy(update={"model": contender.name}) for answer in found]

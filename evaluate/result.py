@@ -12,6 +12,7 @@ from locum.adapters.manifest import EvaluationRecord
 from locum.adapters.suites import Generation, Thresholds
 from locum.evaluate.answers import Role
 from locum.evaluate.gate import Check, Status
+from locum.evaluate.significance import Test
 from locum.evaluate.statistics import Estimate
 
 RESULT_FILE = "result.json"
@@ -74,6 +75,9 @@ class Comparison(_Record):
     name: str
     role: Role
     differences: dict[str, Estimate] = Field(description="version minus other, mean and interval of each metric")
+    tests: dict[str, Test] = Field(
+        description="whether that may be chance, corrected over the metrics by Holm's method"
+    )
     better: int = Field(description="samples on which the version scores higher by the suite's primary metric")
     equal: int
     worse: int

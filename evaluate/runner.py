@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,9 +25,11 @@ if TYPE_CHECKING:
 
 # So many questions failing in a row, each after all its attempts, means that the server is gone and not just busy.
 _FAILURES_IN_A_ROW = 8
-# So many answers of each contender, spread over the suite, are streamed to tell the time to the first token. Streaming
-# all would cost more CPU time than all else that the client does (benchmarks/eval.py).
-_TIMED = 16
+# So many answers of each contender are streamed to tell the time to the first token. Streaming costs a wake-up a token,
+# and for all answers more CPU time than all else that the client does (benchmarks/eval.py); those in the middle of the
+# suite are, in a row, so that what runs side by side wakes together, and when the server has warmed up.
+_TIMED = 32
+_TIMES = frozenset({"first_token", "per_token"})
 
 
 @dataclass(frozen=True)
@@ -117,20 +118,28 @@ def _questions(
     generation = suite.generation
     settings = generation.model_dump(exclude={"repeats", "seed"})
     questions = []
-    every = math.ceil(len(suite.samples) / _TIMED)
+    timed = _timed(suite)
     for place, sample in enumerate(suite.samples):
         given = [*sample.continuations, *([sample.reference] if likelihoods and sample.reference else [])]
         for contender in contenders:
             weights = (contender.digest, base_fingerprint, sample.asked)
             for repeat in range(generation.repeats if sample.kind in GENERATED else 0):
                 key = cache_key("text", *weights, settings, generation.seed + repeat)
-                timed = repeat == 0 and place % every == 0
-                questions.append(_Question(sample, contender, repeat, None, key, timed))
+                questions.append(_Question(sample, contender, repeat, None, key, place in timed))
             questions += [
                 _Question(sample, contender, 0, text, cache_key("likelihood", *weights, text))
                 for text in dict.fromkeys(given)
             ]
     return questions
+
+
+def _timed(suite: Suite) -> range:
+    """The places of the samples whose answers are streamed: all, where a metric of the suite wants their times."""
+    count = len(suite.samples)
+    if _TIMES & set(suite.metrics):
+        return range(count)
+    first = max(0, (count - _TIMED) // 2)
+    return range(first, min(count, first + _TIMED))
 
 
 class _Run:
@@ -203,9 +212,7 @@ class _Run:
             _require_asked_model(contender, {"`model` field": spoke})
             return _Kept(likelihood=likelihood)
         body = request_body(self.suite, sample, contender.name, repeat=question.repeat)
-        reply = await ask(
-            client, self.asking.url, body, timed=question.timed, patience=patience, on_retry=retried
-        )
+        reply = await ask(client, self.asking.url, body, timed=question.timed, patience=patience, on_retry=retried)
         said = {"`model` field": reply.answered_by, "header x-locum-adapter": reply.adapter or contender.name}
         _require_asked_model(contender, said)
         return _Kept(reply=reply)

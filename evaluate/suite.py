@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -149,18 +149,36 @@ def _load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
             )
     if not samples:
         raise BadInputError(f"suite {card.name!r} of {domain.name} holds no sample")
-    return assemble(domain.name, card, _ordered(samples.values())[: card.limit])
+    options = domain.card.compliance.metric_options()
+    return assemble(domain.name, card, _ordered(samples.values())[: card.limit], options=options)
 
 
-def assemble(domain: str, card: SuiteCard, samples: list[Sample], *, guard: bool = False) -> Suite:
-    """A suite of the given samples, with the digest over all that its verdict depends on."""
+def assemble(
+    domain: str,
+    card: SuiteCard,
+    samples: Sequence[Sample],
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    guard: bool = False,
+) -> Suite:
+    """A suite of the given samples, with the digest over all that its verdict depends on.
+
+    Args:
+        options: what the domain's card sets for metrics; the suite's own options go over them.
+    """
+    in_force = {
+        name: {**(options or {}).get(name, {}), **card.options.get(name, {})}
+        for name in card.metrics
+        if name in {*(options or {}), *card.options}
+    }
     content = {
+        "options": in_force,
         "samples": [[sample.id, sample.group, sample.digest] for sample in samples],
         "card": card.model_dump(exclude={"description", "version", "limit", "samples"}),
         "guard": guard,
     }
     digest = hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
-    return Suite(domain, card, digest, tuple(samples), card.options, guard)
+    return Suite(domain, card, digest, tuple(samples), in_force, guard)
 
 
 def _ordered(samples: Iterable[Sample]) -> list[Sample]:
@@ -198,7 +216,7 @@ def _load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:
     card = loaded.card.model_copy(
         update={"name": f"elsewhere-{name.replace('/', '-')}"[:63], "thresholds": thresholds, "slices": []}
     )
-    return replace(assemble(domain.name, card, chosen, guard=True), options=loaded.options)
+    return assemble(domain.name, card, chosen, options=loaded.options, guard=True)
 
 
 def _with_system(sample: Sample, system: Message) -> Sample:

@@ -21,8 +21,10 @@ from locum.train.template import IGNORED, Tokens
 class AnswerTrainer(Measured, Dealt, SFTTrainer):  # type: ignore[misc]
     """Trains on answers that are short beside their prompts."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, length_grouped: bool | None = None, **kwargs: Any) -> None:
+        """`length_grouped` as in the recipe; none leaves it to whether rows share one."""
         super().__init__(*args, **kwargs)
+        self.length_grouped = not self.data_collator.share if length_grouped is None else length_grouped
         # TRL selects the labelled positions by itself on GPUs only: elsewhere it computes the logits of the whole
         # vocabulary for every token of the prompt.
         whole = self.model
@@ -33,8 +35,8 @@ class AnswerTrainer(Measured, Dealt, SFTTrainer):  # type: ignore[misc]
             _give_selected_loss(plain)
 
     def lengths(self, rows: Any) -> list[int]:
-        """Tokens of each row; nothing where rows share one, which is not padded: mixed batches teach more."""
-        return [0 if self.data_collator.share else len(ids) for ids in rows["input_ids"]]
+        """Tokens of each row, where those of like length shall come together."""
+        return [len(ids) if self.length_grouped else 0 for ids in rows["input_ids"]]
 
     def count(self, inputs: Any) -> int:
         """Tokens of a batch, as the collator counted them."""

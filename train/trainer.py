@@ -274,7 +274,13 @@ def _trainer(
     from locum.train.sft import AnswerTrainer, dataset
 
     collate = collator(recipe, template.tokenizer, given["model"].config.get_text_config(), gpu=gpu)
-    return AnswerTrainer(train_dataset=dataset(train), eval_dataset=dataset(validation), data_collator=collate, **given)
+    return AnswerTrainer(
+        train_dataset=dataset(train),
+        eval_dataset=dataset(validation),
+        data_collator=collate,
+        length_grouped=recipe.length_grouped,
+        **given,
+    )
 
 
 def _is_first() -> bool:

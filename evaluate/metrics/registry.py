@@ -10,13 +10,42 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from locum.errors import NotFoundError, UnavailableError
+from pydantic import ValidationError
+
+from locum.errors import BadInputError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from locum.evaluate.answers import Answer
+    from locum.evaluate.metrics.base import Scale
     from locum.evaluate.samples import Sample
 
-_CLASSES = {"exact_match": "ExactMatch", "token_f1": "TokenF1", "rouge_l": "RougeL"}
+# name: (module in this folder, class)
+_METRICS = {
+    "exact_match": ("exact_match", "ExactMatch"),
+    "token_f1": ("token_f1", "TokenF1"),
+    "rouge_1": ("rouge", "Rouge1"),
+    "rouge_2": ("rouge", "Rouge2"),
+    "rouge_l": ("rouge", "RougeL"),
+    "bleu": ("bleu", "Bleu"),
+    "chrf": ("chrf", "ChrF"),
+    "numeric": ("numeric", "Numeric"),
+    "entity_f1": ("entity_f1", "EntityF1"),
+    "json_schema": ("json_schema", "JsonSchema"),
+    "decline": ("honesty", "Decline"),
+    "honesty": ("honesty", "Honesty"),
+    "notice": ("compliance", "Notice"),
+    "referral": ("compliance", "Referral"),
+    "sources": ("compliance", "Sources"),
+    "forbidden": ("compliance", "Forbidden"),
+    "style": ("style", "Style"),
+    "perplexity": ("perplexity", "Perplexity"),
+    "choice": ("choice", "Choice"),
+    "brier": ("calibration", "Brier"),
+    "preference": ("preference", "Preference"),
+    "first_token": ("service", "FirstToken"),
+    "per_token": ("service", "PerToken"),
+    "tokens": ("service", "Tokens"),
+}
 
 
 @dataclass(frozen=True)
@@ -27,66 +56,103 @@ class Metric:
     module: Any
 
     @property
+    def unit(self) -> str:
+        return self._scale.unit
+
+    @property
     def low(self) -> float:
-        return float(self.module.low)
+        return self._scale.low
 
     @property
     def high(self) -> float:
-        return float(self.module.high)
-
-    @property
-    def unit(self) -> str:
-        return str(self.module.unit)
+        return self._scale.high
 
     @property
     def higher_is_better(self) -> bool:
-        return bool(self.module.higher_is_better)
+        return self._scale.higher_is_better
 
     @property
     def binary(self) -> bool:
-        return bool(self.module.binary)
+        return self._scale.binary
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset(self.module.needs)
+        return self._scale.needs
 
     def score(self, samples: Sequence[Sample], answers: Sequence[Answer]) -> list[float | None]:
-        """A score for each pair; none where the metric says nothing about it."""
-        rows = [self.module.columns(sample, answer) for sample, answer in zip(samples, answers, strict=True)]
-        given = [row for row in rows if row is not None]
-        if not given:
+        """A score for each pair of a sample and one model's answer to it; none where there is nothing to say.
+
+        Nothing is said about a sample that has not what the metric looks at (a reference, a schema, choices), and
+        nothing about a question that failed: that is counted elsewhere, and is no wrong answer.
+        """
+        pairs = list(zip(samples, answers, strict=True))
+        rows = [None if answer.error else self._scale.columns(sample, answer) for sample, answer in pairs]
+        said = [row for row in rows if row is not None]
+        if not said:
             return [None] * len(rows)
-        columns = {name: [row[name] for row in given] for name in given[0]}
-        # Not through compute(): its way through Arrow takes 5 ms a call and wants plain columns.
-        found = iter(self.module._compute(**columns)["scores"])
-        return [None if row is None else float(next(found)) for row in rows]
+        columns = {name: [row[name] for row in said] for name in said[0]}
+        # Not through compute(): its way through Arrow takes 5 ms a call.
+        scores = iter(self.module._compute(**columns)["scores"])
+        return [None if row is None else next(scores) for row in rows]
+
+    @property
+    def _scale(self) -> Scale:
+        scale: Scale = self.module
+        return scale
 
 
-def load_metric(name: str, options: Mapping[str, Any]) -> Metric:
-    """The metric called `name`.
+def metric_names() -> list[str]:
+    """The names of all metrics, in the order of the documentation. Loads none of them."""
+    return list(_METRICS)
+
+
+def load_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:
+    """The metric called `name`, with a suite's options for it.
 
     It keeps its data in memory, so that any number of evaluations can run at once without sharing a file.
 
     Raises:
         NotFoundError: there is no such metric; the message lists those there are.
+        BadInputError: it has no such option, or the option cannot be what it is set to.
         UnavailableError: a package that metrics need is not installed.
     """
-    if name not in _CLASSES:
-        raise NotFoundError(f"there is no metric {name!r} (there are: {', '.join(_CLASSES)})")
+    if name not in _METRICS:
+        raise NotFoundError(f"there is no metric {name!r} (there are: {', '.join(_METRICS)})")
+    file, kind = _METRICS[name]
     try:
         with _without_transformers():
             importlib.import_module("evaluate")
-        module = importlib.import_module(f"locum.evaluate.metrics.{name}")
+        found = getattr(importlib.import_module(f"locum.evaluate.metrics.{file}"), kind)
     except ModuleNotFoundError as error:
         raise UnavailableError(
             f"the metric {name!r} needs the package {error.name!r}, which is not installed",
             hint="pip install 'locum[eval]'",
         ) from None
+    checked = _checked(name, found.options_type, options or {})
     # `evaluate` makes its cache folder even for a metric that never writes there: let it have one, and take it away.
     with tempfile.TemporaryDirectory(prefix="locum-metric-") as folder:
-        made = getattr(module, _CLASSES[name])(keep_in_memory=True, cache_dir=folder)
-    made.options = dict(options)
-    return Metric(name, made)
+        module = found(keep_in_memory=True, cache_dir=folder)
+    module.options = checked
+    return Metric(name, module)
+
+
+def _checked(name: str, kind: Any, options: Mapping[str, Any]) -> Any:
+    """The options as the metric's own model; raises BadInputError that names metric, option and expectation."""
+    try:
+        return kind.model_validate(dict(options))
+    except ValidationError as error:
+        problem = error.errors()[0]
+    known = ", ".join(kind.model_fields) or "none"
+    first, *rest = problem["loc"] or ("options",)
+    option = str(first) + "".join(f"[{part}]" for part in rest)
+    if problem["type"] == "extra_forbidden":
+        raise BadInputError(f"the metric {name!r} has no option {option!r} (it has: {known})")
+    if problem["type"] == "missing":
+        raise BadInputError(
+            f"the metric {name!r} needs the option {option!r} (its options: {known})",
+            hint="`options` of the suite.yaml sets it, or `compliance` of the domain's card where it is about that",
+        )
+    raise BadInputError(f"the metric {name!r}: option {option!r}: {problem['msg']} (found {problem['input']!r})")
 
 
 @contextmanager

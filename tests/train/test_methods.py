@@ -46,6 +46,13 @@ def test_each_way_learns_and_is_let_in(fit_legal: Fit, tiny_base: Path, fields: 
     assert inspect_artifact(again.adapter, tiny_base).digest == artifact.digest
 
 
+def test_conversations_of_like_length_come_together_where_the_card_asks(fit_legal: Fit, tiny_base: Path) -> None:
+    mixed, grouped = (
+        inspect_artifact(fit_legal(**fields).adapter, tiny_base) for fields in ({}, {"length_grouped": True})
+    )
+    assert mixed.digest != grouped.digest
+
+
 def test_ranks_by_module_are_what_the_names_say(fit_legal: Fit, tiny_base: Path) -> None:
     from safetensors.torch import load_file
 
