@@ -66,7 +66,7 @@ class Thresholds(_Strict):
 
 
 class HarnessCard(_Strict):
-    """A task of lm-evaluation-harness in the place of samples of ours: it asks and scores, Locum compares and decides."""
+    """A task of lm-evaluation-harness in the place of samples: it asks and scores, Locum compares and decides."""
 
     task: str = Field(min_length=1, description="name of the task, or of a group of tasks")
     include: str | None = Field(

@@ -1,21 +1,21 @@
-"""What an evaluation costs its client: the same samples to the same endpoint, with lm-evaluation-harness and with Locum.
+"""What an evaluation costs its client: the same samples to the same endpoint, by lm-evaluation-harness and by Locum.
 
     python benchmarks/eval.py [--rounds N] [--samples N] [--json FILE] [--check] [--quick]
 
 SmolLM2-135M-Instruct (`locum base pull`) answers questions greedily with at most 32 tokens, eight requests at a time.
-The harness asks with its `local-chat-completions`, Locum with `evaluate/`: its runner, its cache and exact match. Each
-evaluation is a process of its own; the two take turns, and each ratio is of two that ran one after the other. Both send
-the same messages and must bring the same answers; a first round that is not counted fills the server's prefix cache.
+The harness asks by its `local-chat-completions`, Locum by its runner, with its cache of answers; both score by exact
+match. Each evaluation is a process of its own; the two take turns, and each ratio is of two that ran one after the
+other. Both send the same messages and must bring the same answers. A first round, which is not counted, fills the
+server's prefix cache.
 
-Wall time and CPU time (user and system, with children) are told twice: of the whole process, as somebody waits for it,
-and of asking and scoring alone, without Python's start, imports and the reading of the task. The harness' half minute of
-looking for its environment (`simple_evaluate` calls pip and others) is left out. Locum streams, to tell the time to the
-first token, and writes each answer to disk; the harness does neither.
+Wall time and CPU time (user and system, with children) are told twice: of the whole process, from Python's start to its
+end, and of asking and scoring alone. The harness' process does what its own `simple_evaluate` does, which includes a
+look at the environment for its records (it calls pip and imports torch).
 
 With --quick the model has two layers and random weights: so little of the time is the model's that the clients show.
 
-Bars for --check (medians of the rounds), each for the whole and for asking alone: at most 1.0 of the harness' wall time,
-at most 0.5 of its CPU time; and all answers the same.
+Bars for --check (medians of the rounds), of the whole and of asking alone: at most 1.0 of the harness' wall time and at
+most 0.5 of its CPU time; and all answers the same.
 """
 
 from __future__ import annotations
@@ -166,47 +166,63 @@ def evaluate(who: str, url: str, model: str, folder: Path) -> tuple[Cost, list[s
     return Cost(wall, used.ru_utime + used.ru_stime, found["wall"], found["cpu"]), found["answers"]
 
 
+@dataclass
+class Meter:
+    """The seconds that one call takes."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def of(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same call, metered."""
+
+        def metered(*arguments: Any, **named: Any) -> Any:
+            started, used = time.perf_counter(), cpu_seconds()
+            try:
+                return call(*arguments, **named)
+            finally:
+                self.wall, self.cpu = time.perf_counter() - started, cpu_seconds() - used
+
+        return metered
+
+
 def ask(who: str, url: str, model: str, folder: str, out: str) -> int:
-    """In the process of its own: read the samples, then ask and score, and write what that took."""
-    asker = with_lm_eval if who == "lm-eval" else with_locum
-    evaluation = asker(url, model, Path(folder))
-    started, used = time.perf_counter(), cpu_seconds()
-    answers = evaluation()
-    content = {"wall": time.perf_counter() - started, "cpu": cpu_seconds() - used, "answers": answers}
-    Path(out).write_text(json.dumps(content), encoding="utf-8")
+    """In the process of its own: evaluate, and write what asking and scoring took and what was answered."""
+    meter = Meter()
+    with contextlib.chdir(folder):
+        answers = (with_lm_eval if who == "lm-eval" else with_locum)(url, model, meter)
+    Path(out).write_text(json.dumps({**vars(meter), "answers": answers}), encoding="utf-8")
     return 0
 
 
-def with_lm_eval(url: str, model: str, folder: Path) -> Callable[[], list[str]]:
-    """Its evaluation, ready to ask."""
-    import lm_eval
-    from lm_eval.models.openai_completions import LocalChatCompletion
+def with_lm_eval(url: str, model: str, meter: Meter) -> list[str]:
+    """Its evaluation of the task in the working folder."""
+    import lm_eval.evaluator
     from lm_eval.tasks import TaskManager
 
-    with contextlib.chdir(folder):
-        loaded = TaskManager(include_path=str(folder), include_defaults=False).load(["benchmark"])
-    asker = LocalChatCompletion(
-        model=model, base_url=f"{url}/chat/completions", num_concurrent=CONCURRENCY, max_gen_toks=TOKENS
+    # What `simple_evaluate` calls to build the requests, ask and score.
+    lm_eval.evaluator.evaluate = meter.of(lm_eval.evaluator.evaluate)
+    arguments = {"model": model, "base_url": f"{url}/chat/completions", "num_concurrent": CONCURRENCY}
+    found = lm_eval.simple_evaluate(
+        model="local-chat-completions",
+        model_args=arguments,
+        tasks=["benchmark"],
+        task_manager=TaskManager(include_path=".", include_defaults=False),
+        apply_chat_template=True,
+        system_instruction=SYSTEM,
+        bootstrap_iters=0,
     )
-
-    def run() -> list[str]:
-        found: dict[str, Any] = lm_eval.evaluate(
-            lm=asker, task_dict=loaded, apply_chat_template=True, system_instruction=SYSTEM, bootstrap_iters=0
-        )
-        logged = sorted(found["samples"]["benchmark"], key=lambda entry: entry["doc_id"])
-        return [entry["resps"][0][0] for entry in logged]
-
-    return run
+    logged = sorted(found["samples"]["benchmark"], key=lambda entry: entry["doc_id"])
+    return [entry["resps"][0][0] for entry in logged]
 
 
-def with_locum(url: str, model: str, folder: Path) -> Callable[[], list[str]]:
-    """Ours, likewise."""
-    import aiohttp  # noqa: F401  # which Locum else imports when it asks
-    import rich.progress  # noqa: F401
+def with_locum(url: str, model: str, meter: Meter) -> list[str]:
+    """Ours of the same samples."""
+    import aiohttp  # noqa: F401  # as the harness has by now
 
     from locum.adapters.conversations import Message
     from locum.adapters.suites import Generation, SuiteCard
-    from locum.evaluate.answers import Contender
+    from locum.evaluate.answers import Answer, Contender
     from locum.evaluate.cache import AnswerCache
     from locum.evaluate.runner import Asking, ask_all
     from locum.evaluate.samples import Sample
@@ -214,7 +230,7 @@ def with_locum(url: str, model: str, folder: Path) -> Callable[[], list[str]]:
     from locum.evaluate.suite import assemble
 
     system = Message(role="system", content=SYSTEM)
-    rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in Path("samples.jsonl").read_text(encoding="utf-8").splitlines()]
     samples = [
         Sample(str(number), (system, Message(role="user", content=row["question"])), row["answer"], str(number))
         for number, row in enumerate(rows)
@@ -223,15 +239,13 @@ def with_locum(url: str, model: str, folder: Path) -> Callable[[], list[str]]:
     suite = assemble("benchmark", card, samples)
     metrics = load_metrics(suite)
 
-    def run() -> list[str]:
-        with tempfile.TemporaryDirectory() as fresh:
-            cache = AnswerCache(Path(fresh) / "answers.db")
+    def evaluation() -> list[Answer]:
+        with tempfile.TemporaryDirectory() as fresh, contextlib.closing(AnswerCache(Path(fresh) / "cache.db")) as cache:
             contender = Contender(model, "base", "digest")
             asked = ask_all(suite, [contender], Asking(url, "", CONCURRENCY), cache, base_fingerprint="digest")
-            cache.close()
-        return [answer.answer or "" for answer in score_all(suite, metrics, asked.answers)]
+            return score_all(suite, metrics, asked.answers)
 
-    return run
+    return [answer.answer or "" for answer in meter.of(evaluation)()]
 
 
 def cpu_seconds() -> float:

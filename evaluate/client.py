@@ -93,7 +93,7 @@ def session(url: str, api_key: str, concurrency: int) -> ClientSession:
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL. aiohttp's `trust_env` asks two threads for it at every request."""
+    """The proxy that the environment names for a URL. aiohttp's `trust_env` asks two threads at every request."""
     parts = urlsplit(url)
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 

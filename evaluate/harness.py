@@ -26,8 +26,7 @@ from locum.adapters.suites import Generation, HarnessCard, SuiteCard
 from locum.errors import BadInputError, LocumError, NotFoundError, UnavailableError
 from locum.evaluate.answers import Answer, Contender, Likelihood
 from locum.evaluate.cache import AnswerCache, cache_key
-from locum.evaluate.metrics.base import Scale
-from locum.evaluate.metrics.registry import Metric
+from locum.evaluate.metrics.registry import Metric, given_metric
 from locum.evaluate.runner import Asked, Asking
 from locum.evaluate.samples import Sample
 from locum.evaluate.suite import Suite, assemble
@@ -57,20 +56,6 @@ class HarnessSuite(Suite):
     def task(self) -> HarnessCard:
         assert self.card.lm_eval is not None
         return self.card.lm_eval
-
-
-class HarnessMetric(Scale):
-    """A score that the harness has given: a number from 0 to 1 for each sample, by the task's own definition."""
-
-    def __init__(self, name: str, *, higher_is_better: bool) -> None:
-        self.name = name
-        self.higher_is_better = higher_is_better
-
-    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
-        return {"given": answer.scores[self.name]} if self.name in answer.scores else None
-
-    def _compute(self, given: list[float]) -> dict[str, Any]:
-        return {self.name: sum(given) / len(given), "scores": given}
 
 
 def suite_name(task: str) -> str:
@@ -128,8 +113,7 @@ def load_harness_suite(domain: str, card: SuiteCard, *, folder: Path, system: st
 
 def harness_metrics(suite: HarnessSuite) -> list[Metric]:
     """The metrics of the suite's task, which read what the harness has scored."""
-    better = suite.higher_is_better
-    return [Metric(name, HarnessMetric(name, higher_is_better=better[name])) for name in suite.metrics]
+    return [given_metric(name, higher_is_better=suite.higher_is_better[name]) for name in suite.metrics]
 
 
 def ask_harness(

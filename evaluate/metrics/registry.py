@@ -118,22 +118,38 @@ def load_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:
     """
     if name not in _METRICS:
         raise NotFoundError(f"there is no metric {name!r} (there are: {', '.join(_METRICS)})")
-    file, kind = _METRICS[name]
+    found = _load(*_METRICS[name], wanted_by=name)
+    module = _made(found)
+    module.options = _checked(name, found.options_type, options or {})
+    return Metric(name, module)
+
+
+def given_metric(name: str, *, higher_is_better: bool) -> Metric:
+    """A metric that reads the scores of that name which the answers have from another tool.
+
+    Raises:
+        UnavailableError: a package that metrics need is not installed.
+    """
+    found = _load("given", "Given", wanted_by=name)
+    return Metric(name, _made(type("Given", (found,), {"metric": name, "higher_is_better": higher_is_better})))
+
+
+def _load(file: str, kind: str, *, wanted_by: str) -> Any:
+    """The class of a metric."""
     try:
         with _without_transformers():
-            importlib.import_module("evaluate")
-        found = getattr(importlib.import_module(f"locum.evaluate.metrics.{file}"), kind)
+            return getattr(importlib.import_module(f"locum.evaluate.metrics.{file}"), kind)
     except ModuleNotFoundError as error:
         raise UnavailableError(
-            f"the metric {name!r} needs the package {error.name!r}, which is not installed",
+            f"the metric {wanted_by!r} needs the package {error.name!r}, which is not installed",
             hint="pip install 'locum[eval]'",
         ) from None
-    checked = _checked(name, found.options_type, options or {})
+
+
+def _made(kind: Any) -> Any:
     # `evaluate` makes its cache folder even for a metric that never writes there: let it have one, and take it away.
     with tempfile.TemporaryDirectory(prefix="locum-metric-") as folder:
-        module = found(keep_in_memory=True, cache_dir=folder)
-    module.options = checked
-    return Metric(name, module)
+        return kind(keep_in_memory=True, cache_dir=folder)
 
 
 def _checked(name: str, kind: Any, options: Mapping[str, Any]) -> Any:
