@@ -55,7 +55,7 @@ class Thresholds(_Strict):
         0.0, description="the lower end of the gain over the base model must exceed this; null does not ask"
     )
     margin: float = Field(
-        0.05, ge=0, description="so much worse than the version in production, at most, must be shown (non-inferiority)"
+        0.1, ge=0, description="so much worse than the version in production, at most, must be shown (non-inferiority)"
     )
     slice_margin: float = Field(0.15, ge=0, description="the same for each slice that is large enough to be judged")
     slice_min_samples: int = Field(20, ge=2, description="smaller slices are shown and not judged")
@@ -92,9 +92,7 @@ class SuiteCard(_Strict):
     )
     metrics: list[str] = Field(["exact_match", "token_f1", "rouge_l"], min_length=1)
     primary: str = Field("exact_match", description="the metric by which the gate decides")
-    options: dict[str, dict[str, Any]] = Field(
-        {}, description="settings of metrics, such as numeric: {tolerance: 0.01}"
-    )
+    options: dict[str, dict[str, Any]] = Field({}, description="settings of metrics, such as numeric: {relative: 0.01}")
     lm_eval: HarnessCard | None = Field(
         None, description="a task of lm-evaluation-harness, which then says what is asked and how it is scored"
     )

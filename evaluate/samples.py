@@ -126,7 +126,7 @@ class SampleRow(BaseModel):
             id=self.id or "",
             messages=tuple(self.messages),
             reference=reference or "",
-            group=self.group or "",
+            group=self.group or self.paraphrase_of or "",
             kind=self.kind,
             slices=_slices(self.messages, topic=self.topic, difficulty=self.difficulty, language=self.language),
             choices=tuple(self.choices) if self.choices else None,
