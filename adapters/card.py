@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from locum.adapters.cleaning import CleaningCard
+from locum.adapters.compliance import ComplianceCard
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
 from locum.adapters.documents import DocumentsCard
 from locum.adapters.recipe import TrainingRecipe
@@ -89,6 +90,7 @@ class DomainCard(_Strict):
         ["tensorboard"],
         description="where a training's figures go too: tensorboard (files in its folder), wandb, mlflow, trackio",
     )
+    compliance: ComplianceCard = ComplianceCard()
     elsewhere: ElsewhereCard = ElsewhereCard()
     notices: list[str] = Field(min_length=1, description="what must be said to whoever reads an answer")
     example: str = Field(min_length=1, description="one question a user of this domain would ask")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from locum.evaluate.answers import Answer, Contender
 from locum.evaluate.metrics.registry import Metric
 from locum.evaluate.result import Comparison, ModelResult, Service, SliceResult
+from locum.evaluate.significance import Test, corrected, test_difference
 from locum.evaluate.statistics import Estimate, difference_estimate, mean_estimate
 from locum.evaluate.suite import Suite
 
@@ -68,6 +69,13 @@ def compare(
             for metric in metrics
             if _differences(version, other, metric)
         },
+        tests=corrected(
+            {
+                metric.name: _test(version, other, suite, metric)
+                for metric in metrics
+                if _differences(version, other, metric)
+            }
+        ),
         better=better,
         equal=len(changes) - better - worse,
         worse=worse,
@@ -159,6 +167,11 @@ def _difference(
     ours, theirs, groups = paired(version, other, metric.name, suite, members)
     span = metric.high - metric.low
     return difference_estimate(ours, theirs, groups=groups, confidence=confidence, bounds=(-span, span))
+
+
+def _test(version: Scored, other: Scored, suite: Suite, metric: Metric) -> Test:
+    ours, theirs, groups = paired(version, other, metric.name, suite)
+    return test_difference(ours, theirs, groups=groups)
 
 
 def _differences(

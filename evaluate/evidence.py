@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from locum.evaluate.comparison import Scored, by_slice, compare, describe
-from locum.evaluate.gate import Evidence, Hard, SliceChange
+from locum.evaluate.comparison import Scored, paired
+from locum.evaluate.gate import Evidence, Slice
 from locum.evaluate.metrics.registry import Metric
+from locum.evaluate.noninferiority import Change, change_from
+from locum.evaluate.significance import test_difference
+from locum.evaluate.statistics import Estimate, difference_estimate, mean_estimate
 from locum.evaluate.suite import Suite
 
 
@@ -16,35 +19,77 @@ def evidence_of(suite: Suite, metrics: Sequence[Metric], models: Sequence[Scored
     The baseline is the version in production, where that is another one; for a guard, else the base model.
     """
     version, base, *others = models
-    confidence = suite.thresholds.confidence
+    primary = next(metric for metric in metrics if metric.name == suite.primary)
     production = next((model for model in others if model.contender.role == "production"), None)
     baseline = production or (base if suite.guard else None)
-    described = describe(version, suite, metrics, confidence=confidence)
-    against_base = compare(version, base, suite, metrics, confidence=confidence)
-    against_baseline = compare(version, baseline, suite, metrics, confidence=confidence) if baseline else None
-    slices = by_slice([version, baseline], suite, metrics, confidence=confidence) if baseline else []
+    failed = {answer.sample for model in models for answer in model.answers if answer.error is not None}
     return Evidence(
-        samples=len(version.scores[suite.primary]),
-        failed=sum(answer.error is not None for model in models for answer in model.answers),
-        score=described.scores[suite.primary],
-        gain=against_base.differences[suite.primary],
-        baseline=None if baseline is None else _named(baseline),
-        change=against_baseline.differences[suite.primary] if against_baseline else None,
-        slices=[
-            SliceChange(f"{each.field} {each.value}", each.samples, each.differences[baseline.contender.name])
-            for each in slices
-            if baseline and baseline.contender.name in each.differences
-        ],
-        hard={name: _hard(version, name, lowest) for name, lowest in suite.thresholds.hard.items()},
+        samples=len(version.scores[primary.name].keys() - failed),
+        score=_score(version, suite, primary),
+        failed=len(failed),
+        gain=_gain(version, base, suite, primary),
+        change=_change(version, baseline, suite, primary) if baseline else None,
+        slices=_slices(version, baseline, suite, primary) if baseline else {},
+        hard={name: version.scores[name] for name in suite.thresholds.hard},
+        higher_is_better=primary.higher_is_better,
+        guard=suite.guard,
     )
+
+
+def _score(version: Scored, suite: Suite, primary: Metric) -> Estimate:
+    ours, _, groups = paired(version, version, primary.name, suite)
+    bounds = (primary.low, primary.high)
+    return mean_estimate(ours, groups=groups, confidence=suite.thresholds.confidence, bounds=bounds)
+
+
+def _gain(version: Scored, base: Scored, suite: Suite, primary: Metric) -> Estimate | None:
+    ours, theirs, groups = paired(version, base, primary.name, suite)
+    if not ours:
+        return None
+    if not primary.higher_is_better:
+        ours, theirs = theirs, ours
+    span = primary.high - primary.low
+    return difference_estimate(
+        ours, theirs, groups=groups, confidence=suite.thresholds.confidence, bounds=(-span, span)
+    )
+
+
+def _change(version: Scored, baseline: Scored, suite: Suite, primary: Metric) -> Change | None:
+    ours, theirs, groups = paired(version, baseline, primary.name, suite)
+    if not ours:
+        return None
+    return change_from(
+        _named(baseline),
+        ours,
+        theirs,
+        groups=groups,
+        confidence=suite.thresholds.confidence,
+        higher_is_better=primary.higher_is_better,
+    )
+
+
+def _slices(version: Scored, baseline: Scored, suite: Suite, primary: Metric) -> dict[str, Slice]:
+    found = {}
+    for name, members in _members(suite):
+        ours, theirs, groups = paired(version, baseline, primary.name, suite, members)
+        if not ours:
+            continue
+        if not primary.higher_is_better:
+            ours, theirs = theirs, ours
+        found[name] = Slice(
+            change_from(_named(baseline), ours, theirs, groups=groups, confidence=suite.thresholds.confidence),
+            test_difference(ours, theirs, groups=groups, side="worse"),
+        )
+    return found
+
+
+def _members(suite: Suite) -> Iterator[tuple[str, Collection[str]]]:
+    """The suite's slices by their names, with the samples in each."""
+    for field in suite.card.slices:
+        for value in sorted({sample.slices[field] for sample in suite.samples if field in sample.slices}):
+            yield f"{field} {value}", {sample.id for sample in suite.samples if sample.slices.get(field) == value}
 
 
 def _named(baseline: Scored) -> str:
     contender = baseline.contender
     return f"{contender.name} in production" if contender.role == "production" else f"the base model {contender.name}"
-
-
-def _hard(version: Scored, name: str, lowest: float) -> Hard:
-    scores = version.scores[name]
-    mean = sum(scores.values()) / len(scores) if scores else 0.0
-    return Hard(mean, [sample for sample, value in scores.items() if value < min(lowest, 1.0)], len(scores))

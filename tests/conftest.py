@@ -46,6 +46,13 @@ SENTENCES = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With two workers, all that use the live server run in one of them, and each other file as a whole in one."""
+    for item in items:
+        shares = "server" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("server" if shares else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random Llama with two layers and a tokenizer of its own with a ChatML template."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import datasets
 from pydantic import Field
 
 from locum.evaluate.metrics.base import INTEGER, NUMBER, TEXT, Options, PairMetric
 
+if TYPE_CHECKING:
+    from locum.evaluate.answers import Answer
+    from locum.evaluate.samples import Sample
+
+Normalisation = Literal["none", "bytes", "characters"]
+
 
 class ChoiceOptions(Options):
     """Settings of what looks at the likelihoods of choices."""
 
-    normalised: Literal["none", "bytes", "characters"] = Field(
+    normalised: Normalisation = Field(
         "none", description="divide each choice's log-likelihood by its length in UTF-8 bytes or in characters"
     )
 
@@ -30,22 +36,27 @@ class ChoiceMetric(PairMetric):
     }
     needs = frozenset({"likelihood"})
 
-    def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:
+    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """The log-likelihood of each choice; none where the sample has no choices or one of them is not known."""
-        if not sample.choices or sample.correct is None:
+        logprobs = choice_logprobs(sample, answer)
+        if logprobs is None:
             return None
-        known = {likelihood.text: likelihood.logprob for likelihood in answer.likelihoods}
-        if any(choice not in known for choice in sample.choices):
-            return None
-        logprobs = [known[choice] for choice in sample.choices]
-        return {"logprobs": logprobs, "choices": list(sample.choices), "correct": sample.correct}
+        return {"logprobs": logprobs, "choices": list(sample.choices or ()), "correct": sample.correct}
 
     def weights(self, logprobs: list[float], choices: list[str]) -> list[float]:
         """The choices' log-likelihoods, normalised as the options say."""
         return normalise_logprobs(logprobs, choices, by=self.options.normalised)
 
 
-def normalise_logprobs(logprobs: list[float], choices: list[str], *, by: str) -> list[float]:
+def choice_logprobs(sample: Sample, answer: Answer) -> list[float] | None:
+    """The log-likelihoods of a sample's choices in their order; none where it has none or one of them is not known."""
+    known = {likelihood.text: likelihood.logprob for likelihood in answer.likelihoods}
+    if not sample.choices or sample.correct is None or any(choice not in known for choice in sample.choices):
+        return None
+    return [known[choice] for choice in sample.choices]
+
+
+def normalise_logprobs(logprobs: list[float], choices: list[str], *, by: Normalisation) -> list[float]:
     """Each log-likelihood over its choice's length in `bytes` or `characters`, or as it is with `none`."""
     if by == "none":
         return logprobs

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from locum.adapters.compliance import Pattern, Wording, Wordings
 from locum.evaluate.metrics.base import TEXT, Options, PairMetric
 from locum.evaluate.metrics.phrases import NO_REFERRAL, REFERRALS, says, says_any, sentences
+
+if TYPE_CHECKING:
+    from locum.evaluate.answers import Answer
+    from locum.evaluate.samples import Sample
 
 
 class ComplianceOptions(Options):
@@ -53,7 +57,7 @@ class _Compliance(PairMetric):
     inputs: ClassVar[dict[str, Any]] = {"predictions": TEXT}
     binary = True
 
-    def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:
+    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """The answer's text, where the demand is made of the sample."""
         traits = {"kind": sample.kind, **sample.slices}
         if answer.answer is None or any(traits.get(name) not in values for name, values in self.options.only.items()):

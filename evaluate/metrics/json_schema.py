@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
@@ -14,6 +14,10 @@ from referencing.exceptions import Unresolvable
 from locum.errors import BadInputError
 from locum.evaluate.metrics.base import TEXT, Options, PairMetric
 from locum.evaluate.metrics.text import fenced, unfenced
+
+if TYPE_CHECKING:
+    from locum.evaluate.answers import Answer
+    from locum.evaluate.samples import Sample
 
 
 class JsonSchemaOptions(Options):
@@ -40,7 +44,7 @@ class JsonSchema(PairMetric):
     inputs = {"predictions": TEXT, "schemas": TEXT}  # noqa: RUF012  # a ClassVar in the base
     binary = True
 
-    def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:
+    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """The answer and the sample's schema as text.
 
         Raises:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from locum.evaluate.metrics.base import Options, PairMetric
 from locum.evaluate.metrics.quantities import DecimalMark, Quantity, read_quantities
+
+if TYPE_CHECKING:
+    from locum.evaluate.answers import Answer
+    from locum.evaluate.samples import Sample
 
 _Which = Literal["last", "first"]
 
@@ -47,7 +51,7 @@ class Numeric(PairMetric):
     options = NumericOptions()
     binary = True
 
-    def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:
+    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """As for every metric over texts, but none where the reference holds no number."""
         found = super().columns(sample, answer)
         return found if found and self._read(sample.reference) else None

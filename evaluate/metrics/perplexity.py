@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from locum.evaluate.metrics.base import INTEGER, NUMBER, PairMetric
+
+if TYPE_CHECKING:
+    from locum.evaluate.answers import Answer
+    from locum.evaluate.samples import Sample
 
 
 class Perplexity(PairMetric):
@@ -29,7 +33,7 @@ class Perplexity(PairMetric):
     higher_is_better = False
     needs = frozenset({"likelihood"})
 
-    def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:
+    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """The reference's log-probability and its tokens."""
         for likelihood in answer.likelihoods:
             if likelihood.text == sample.reference and likelihood.tokens:

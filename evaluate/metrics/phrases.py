@@ -41,21 +41,28 @@ UNKNOWN = (
     r"\b(?:I'm|I am|we're|we are) (?:not|un)(?: entirely| quite)? ?(?:sure|certain|aware of)\b",
     r"\b(?:I|we) (?:have|had) no (?:information|data|way of knowing|knowledge|record|records|idea|access)\b",
     r"\b(?:I|we) (?:do not|don't) have (?:\w+ ){0,3}(?:information|data|knowledge|details|access)\b",
-    r"\b(?:not|isn't) (?:possible|known|enough (?:information|data|context|details?))\b",
-    r"\b(?:is|are|remains?) (?:\w+ )?unknown\b|\bunknowable\b",
+    r"\b(?:not|isn't) possible to (?:say|know|tell|determine|predict|answer)\b",
+    r"\b(?:not|isn't) enough (?:information|data|context|details?)\b",
+    r"\b(?:insufficient|not sufficient) (?:information|data|context)\b",
+    r"\bthere (?:is|'s) no way (?:to know|of knowing|to tell)\b",
+    r"不知道|不清楚|不得而知|无从得知|不能(?:确定|判断|预测)|我不确定",
+    r"无法(?:确定|得知|判断|知道|知晓|确认|预测|回答|核实)",
+    r"(?:没有|缺乏|缺少)(?:足够|充分|充足|相关)的?(?:相关)?(?:信息|资料|数据|依据|记录)",
+    r"(?:信息|资料|数据)不足",
+)
+"""Somebody says that they do not know, or cannot."""
+
+UNKNOWABLE = (
+    r"\b(?:is|are|remains?) (?:\w+ )?unknown\b|\bunknowable\b|\b(?:not|isn't) (?:publicly )?known\b",
     r"\b(?:no one|nobody) (?:can know|knows)\b",
     r"\b(?:cannot|can't|can not|could not|couldn't) be "
     r"(?:known|determined|answered|established|inferred|predicted|verified)\b",
-    r"\b(?:insufficient|not sufficient) (?:information|data|context|evidence)\b",
-    r"\bthere (?:is|'s) no (?:way (?:to know|of knowing|to tell))\b",
     r"\bthere (?:is|'s) no (?:reliable |public )?(?:information|data|record)\b",
-    r"\b(?:it|this|that) (?:does not|doesn't) (?:say|state|mention|specify)\b",
-    r"不知道|不清楚|不得而知|无从得知|不能(?:确定|判断|预测)|不确定|未知",
-    r"无法(?:确定|得知|判断|知道|知晓|确认|预测|回答|核实)",
-    r"(?:没有|缺乏|缺少)(?:足够|充分|充足)?的?(?:相关)?(?:信息|资料|数据|依据|记录)",
-    r"(?:信息|资料|数据)不足",
+    r"\b(?:text|passage|document|context|question|contract|report|record|it) (?:does not|doesn't) "
+    r"(?:say|state|mention|specify|tell)\b",
+    r"未知|不确定(?!性)|没有(?:任何)?(?:信息|资料|数据|记录)",
 )
-"""Somebody says that the answer is not known, or cannot be."""
+"""Somebody says that a thing is not known. That can be an answer too: the cause of many an illness is not."""
 
 _PROFESSIONAL = (
     r"(?:(?:a|an|the|your|their|our|another|any|one|some) )?(?:\w+(?:-\w+)? ){0,3}?"
@@ -63,7 +70,7 @@ _PROFESSIONAL = (
     r"|dentists?|midwi(?:fe|ves)|therapists?|psychologists?|psychiatrists?|health ?care (?:provider|team)s?"
     r"|medical (?:provider|team)s?|lawyers?|attorneys?|solicitors?|barristers?|legal counsel|counsel"
     r"|(?:financial|tax|investment|legal|medical) (?:advis[eo]r|planner|expert)s?|accountants?|notar(?:y|ies)"
-    r"|professionals?|specialists?|certified public accountants?|CPAs?)"
+    r"|advis[eo]rs?|professionals?|specialists?|certified public accountants?|CPAs?)"
 )
 _ADVICE = (
     r"(?:professional|medical|legal|financial|tax|emergency|urgent|immediate|qualified|expert|independent)"

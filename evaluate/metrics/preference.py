@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from locum.evaluate.metrics.base import INTEGER, NUMBER, Options, PairMetric
+
+if TYPE_CHECKING:
+    from locum.evaluate.answers import Answer
+    from locum.evaluate.samples import Sample
 
 
 class PreferenceOptions(Options):
@@ -40,7 +44,7 @@ class Preference(PairMetric):
     binary = True
     needs = frozenset({"likelihood"})
 
-    def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:
+    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """Log-likelihood and tokens of both answers; none where one of them is not known."""
         known = {likelihood.text: likelihood for likelihood in answer.likelihoods if likelihood.tokens}
         chosen, rejected = known.get(sample.reference), known.get(sample.rejected or "")

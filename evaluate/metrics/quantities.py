@@ -37,10 +37,9 @@ _DIGITS = re.compile(
     )(?!\d|[.,'’]\d)(?:[eE](?P<exponent>[-+−]?\d{{1,3}})(?![\w.])|{_GAP}?[x×*·]{_GAP}?10\^(?P<power>[-+−]?\d{{1,3}}))?""",
     re.VERBOSE,
 )
-_POWER = re.compile(r"(?<![\d.,^])10\^(?P<power>[-+−]?\d{1,3})(?!\d)")
-_NUMERAL = re.compile(f"[{''.join([*DIGITS, *TENS, *MYRIADS])}]+(?:点[{''.join(DIGITS)}]+)?")
-_NUMBER = re.compile(f"(?P<power_alone>{_POWER.pattern.replace('?P<power>', '')})|(?P<digits>(?=\\.?\\d))|"
-                     f"(?P<numeral>{_NUMERAL.pattern})")  # fmt: skip
+_MARKED_DIGITS = re.compile(r"[\d.,'’]+")
+_NUMERAL = f"[{''.join([*DIGITS, *TENS, *MYRIADS])}]+(?:点[{''.join(DIGITS)}]+)?"
+_NUMBER = re.compile(rf"(?<![\d.,^])10\^(?P<power>[-+−]?\d{{1,3}})(?!\d)|(?P<digits>(?=\.?\d))|(?P<numeral>{_NUMERAL})")
 _BEFORE = re.compile(
     rf"(?P<paren>\({_GAP}?)?(?P<minus>(?:(?<![A-Za-z0-9)%])[-−–]|(?i:\b(?:minus|negative)\b)|负){_GAP}?)?(?P<plus>\+)?"
     rf"(?:(?P<currency>{_any(SIGNS)}|(?<![A-Za-z])(?:{_any(CODES)})|人民币){_GAP}?(?P<minus2>[-−])?)?"
@@ -62,7 +61,8 @@ def read_quantities(text: str, *, decimal: DecimalMark = "auto") -> list[Quantit
 
     Read are thousands separators (`1,234`, `1 234`, `1'234`, `12,34,567`), the decimal comma, scientific notation,
     signs, negatives in parentheses (`(1,234)`, but not `thirty (30) days`), currency signs and ISO codes on either
-    side, percent, basis points and ‰, multipliers from `k` to `trillion` and from 百 to 万亿, and Chinese numerals.
+    side, percent, basis points and ‰, multipliers from `k` to `trillion` (`m` and `mm` are millions) and from 百 to
+    万亿, and Chinese numerals.
     Not read are English numerals (`five`), fractions, dates such as 31.12.2024, and numbers inside names (`Q3`,
     `ICD-10`, `3rd`).
 
@@ -111,11 +111,11 @@ def _value(text: str, found: re.Match[str], decimal: DecimalMark) -> tuple[Decim
     """The number that begins at a match, and where it ends."""
     if found["numeral"]:
         return chinese_number(found["numeral"]), found.end()
-    if found["power_alone"]:
-        return _power(found["power_alone"].removeprefix("10^")), found.end()
+    if found["power"]:
+        return _power(found["power"]), found.end()
     digits = _DIGITS.match(text, found.start())
     if digits is None:
-        rest = re.compile(r"[\d.,'’]+").match(text, found.start())
+        rest = _MARKED_DIGITS.match(text, found.start())  # passed over as a whole
         return None, rest.end() if rest else found.end()
     exponent = digits["exponent"] or digits["power"]
     mantissa = re.split(r"[eE]|" + _GAP + r"?[x×*·]", digits[0])[0] if exponent else digits[0]
@@ -196,6 +196,6 @@ def _is_clear(numeral: str) -> bool:
 
 
 def _readable(text: str) -> str:
-    """Full-width to plain, raised digits after `^`, traditional numerals to simplified."""
+    """Full-width to plain, raised digits after `^`, traditional numerals to simplified, LaTeX's `\\%` to `%`."""
     text = _SUPERSCRIPT.sub(lambda raised: "^" + unicodedata.normalize("NFKC", raised[0]), text)
-    return unicodedata.normalize("NFKC", text).translate(SIMPLIFIED)
+    return unicodedata.normalize("NFKC", text).translate(SIMPLIFIED).replace("\\%", "%")

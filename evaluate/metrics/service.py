@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from locum.evaluate.metrics.base import INTEGER, NUMBER, PairMetric
+
+if TYPE_CHECKING:
+    from locum.evaluate.answers import Answer
+    from locum.evaluate.samples import Sample
 
 
 class _Service(PairMetric):
@@ -25,7 +29,7 @@ class FirstToken(_Service):
     unit = "s"
     inputs: ClassVar[dict[str, Any]] = {"seconds": NUMBER}
 
-    def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:
+    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """The time, if it was measured."""
         return None if answer.first_token_s is None else {"seconds": answer.first_token_s}
 
@@ -43,7 +47,7 @@ class PerToken(_Service):
     unit = "s/token"
     inputs: ClassVar[dict[str, Any]] = {"seconds": NUMBER, "first": NUMBER, "tokens": INTEGER}
 
-    def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:
+    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """The answer's times and tokens, if they were measured."""
         if answer.latency_s is None or answer.first_token_s is None or (answer.completion_tokens or 0) < 2:
             return None
@@ -64,7 +68,7 @@ class Tokens(_Service):
     unit = "tokens"
     inputs: ClassVar[dict[str, Any]] = {"tokens": INTEGER}
 
-    def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:
+    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """The count, if the endpoint tells it."""
         return None if answer.completion_tokens is None else {"tokens": answer.completion_tokens}
 

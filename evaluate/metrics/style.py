@@ -7,10 +7,14 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from locum.evaluate.metrics.base import TEXT, PairMetric
 from locum.evaluate.metrics.text import fenced, tokens, unfenced
+
+if TYPE_CHECKING:
+    from locum.evaluate.answers import Answer
+    from locum.evaluate.samples import Sample
 
 _ITEM = re.compile(r"^\s*(?:[-*•·]|\d{1,3}[.)、])\s*\S", re.MULTILINE)
 _TABLE = re.compile(r"^\s*\|.+\|\s*$", re.MULTILINE)
@@ -87,7 +91,7 @@ class Style(PairMetric):
     )
     inputs: ClassVar[dict[str, Any]] = {"predictions": TEXT, "sets": TEXT}
 
-    def columns(self, sample: Any, answer: Any) -> dict[str, Any] | None:
+    def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """The answer and the name of its set."""
         if sample.paraphrase_of is None or answer.answer is None:
             return None

@@ -124,7 +124,7 @@ def test_an_answer_that_the_server_refuses_is_counted_and_never_scored_and_the_g
     assert [model.failed for model in result.models] == [1, 0]
     assert result.score.mean > 0.9
     assert result.status == "not enough evidence"
-    assert any("failed and were not scored" in reason for reason in result.reasons)
+    assert any("1 of 12 samples is without an answer" in reason for reason in result.reasons)
     [again] = evaluate_version(laboratory.settings, "medical@1")
     assert again.passed
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locum.evaluate.answers import Answer
-from locum.evaluate.metrics.calibration import calibration_bins, confidence_of, softmax
-from locum.evaluate.metrics.choice import normalise_logprobs
+from locum.evaluate.metrics.calibration import calibration_bins, calibration_of, softmax
+from locum.evaluate.metrics.choice import Normalisation, normalise_logprobs
+from locum.evaluate.samples import Sample
 
 Score = Callable[..., float | None]
 Make = Callable[..., Answer]
@@ -62,7 +63,7 @@ _LOGPROBS = st.lists(st.floats(-50, 0), min_size=3, max_size=3)
 def test_choices_are_the_harness_own_acc_acc_norm_and_acc_bytes(logprobs: list[float], gold: int) -> None:
     """The formulas of `ConfigurableTask.process_results`."""
     choices = list(CHOICE["choices"])
-    harness = {
+    harness: dict[Normalisation, np.bool] = {
         "none": np.argmax(logprobs) == gold,
         "characters": np.argmax(np.array(logprobs) / np.array([float(len(c)) for c in choices])) == gold,
         "bytes": np.argmax(np.array(logprobs) / np.array([float(len(c.encode("utf-8"))) for c in choices])) == gold,
@@ -136,9 +137,22 @@ def test_the_calibration_error_lies_between_zero_and_one_and_bins_hold_everybody
     assert sum(each.count for each in found.bins) == len(pairs)
 
 
-def test_confidence_is_the_probability_of_the_most_likely_choice() -> None:
-    assert confidence_of([math.log(0.6), math.log(0.4)], 0) == (pytest.approx(0.6), True)
-    assert confidence_of([math.log(0.6), math.log(0.4)], 1) == (pytest.approx(0.6), False)
+def test_confidence_is_the_probability_of_the_most_likely_choice(
+    make_sample: Callable[..., Sample], make_answer: Make
+) -> None:
+    """Four answers that are 60 % sure, three of them right, and a question without choices."""
+    samples = [make_sample(**CHOICE | {"choices": ("a", "b"), "correct": index}) for index in (0, 0, 1, 0)]
+    likelihoods = {"a": (math.log(0.6), 1), "b": (math.log(0.4), 1)}
+    answers = [make_answer(likelihoods=likelihoods)] * 4
+    found = calibration_of([*samples, make_sample()], [*answers, make_answer(answer="text")])
+    assert found is not None
+    [filled] = [each for each in found.bins if each.count]
+    assert (filled.low, filled.count, filled.accuracy) == (0.5, 4, 0.75)
+    assert found.error == pytest.approx(0.15)
+    assert calibration_of([make_sample()], [make_answer(answer="text")]) is None
+
+
+def test_probabilities_stand_huge_differences() -> None:
     assert softmax([-math.inf, -math.inf]) == [0.5, 0.5]
     assert softmax([-1e9, -1e9 - 1]) == pytest.approx([0.7310586, 0.2689414])
 

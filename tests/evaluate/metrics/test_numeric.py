@@ -86,6 +86,7 @@ def test_one_number_is_read_however_it_is_written(text: str, number: float) -> N
     [
         ("5%", "%·1"),
         ("5 per cent", "%·1"),
+        (r"5\%", "%·1"),
         ("1.5 percentage points", "%·1"),
         ("25 bps", "%·0.01"),
         ("3‰", "%·0.1"),
