@@ -44,6 +44,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sample: str
+    group: str = Field("", description="what the sample belongs to with others; empty where it stands alone")
     repeat: int = Field(0, ge=0, description="which of the suite's repeats, from 0")
     model: str = Field(description="the model that was asked")
     digest: str = Field(description="its digest, or the base model's fingerprint")
@@ -53,7 +54,7 @@ class Answer(BaseModel):
     reference: str
     answer: str | None = None
     likelihoods: list[Likelihood] = Field([], description="of the answers that the sample's kind or a metric asks for")
-    ratings: dict[str, list[float]] = Field({}, description="a judge's, from 1 to 5, by dimension")
+    ratings: dict[str, list[float]] = Field({}, description="a judge's: grades by dimension, and `preference`")
     scores: dict[str, float] = {}
     first_token_s: float | None = Field(default=None, description="from the request to the first token")
     latency_s: float | None = Field(default=None, description="of the attempt that succeeded")

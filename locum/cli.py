@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from locum import __version__
-from locum.commands import adapters, base, config, data, domain, evaluation, release, review, serve, teacher, train
+from locum.commands import (
+    adapters,
+    base,
+    config,
+    data,
+    domain,
+    evaluation,
+    feedback,
+    release,
+    review,
+    serve,
+    suite,
+    teacher,
+    train,
+)
 from locum.errors import LocumError, UnavailableError
 
 app = typer.Typer(
@@ -24,11 +38,13 @@ app.add_typer(base.app, name="base")
 app.add_typer(domain.app, name="domain")
 app.add_typer(data.app, name="data")
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(suite.app, name="suite")
 teacher.add_to(data.app)
 review.add_to(data.app)
 train.add_to(app)
 serve.add_to(app)
 evaluation.add_to(app)
+feedback.add_to(app)
 release.add_to(app)
 config.add_to(app)
 

@@ -56,7 +56,9 @@ class Seen:
 @contextmanager
 def opened(browser: Browser, url: str, *, width: int = 1280, scheme: Scheme = "light") -> Iterator[Seen]:
     """Open a page of its own, as somebody would who has never been there."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
     seen = Seen(context.new_page())
     page = seen.page
     page.on("pageerror", lambda error: seen.errors.append(str(error)))

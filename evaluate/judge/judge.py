@@ -121,9 +121,11 @@ async def _hear(
     console: Console | None,
 ) -> None:
     """Ask what is missing until nothing is, or the judge is gone."""
-    async with session(card.api_key(), card.max_concurrency) as client:
+    async with session(card.endpoint, card.api_key(), card.max_concurrency) as client:
         with progress_bar(console) as progress:
-            bar = progress.add_task(f"judge · {card.model}", total=len(questions), errors="", completed=len(heard.known))
+            bar = progress.add_task(
+                f"judge · {card.model}", total=len(questions), errors="", completed=len(heard.known)
+            )
             hearing = _Hearing(card, questions, missing, cache, heard, patience, client, progress, bar)
             workers = [asyncio.create_task(hearing.work()) for _ in range(card.max_concurrency)]
             try:

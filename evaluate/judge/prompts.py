@@ -165,7 +165,9 @@ _TEXTS: Mapping[Language, Mapping[str, str]] = {
             f'只回复一个 JSON 对象：先写 "reason"，用一两句话说明理由，再写各项分数，'
             f"每项为 {LOWEST} 到 {HIGHEST} 的整数："
         ),
-        "comparison_form": '只回复一个 JSON 对象：先写 "reason"，用一两句话说明理由，再写 "winner"，取值为 "A"、"B" 或 "tie"：',
+        "comparison_form": (
+            '只回复一个 JSON 对象：先写 "reason"，用一两句话说明理由，再写 "winner"，取值为 "A"、"B" 或 "tie"：'
+        ),
         "repair": "无法读取你的回复（{problem}）。请只回复 JSON 对象。",
         "mark": "标记是 {mark}。",
         "answer": "现在请给出评判。",

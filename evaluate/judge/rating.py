@@ -17,7 +17,7 @@ from locum.errors import UnavailableError
 from locum.evaluate.answers import Answer
 from locum.evaluate.cache import AnswerCache, cache_key
 from locum.evaluate.client import Patience
-from locum.evaluate.judge.judge import Heard, Question, Verdict, hear
+from locum.evaluate.judge.judge import Heard, Question, hear
 from locum.evaluate.judge.prompts import (
     Case,
     Prompt,
@@ -29,19 +29,18 @@ from locum.evaluate.judge.prompts import (
 )
 from locum.evaluate.judge.rubric import LANGUAGES, Language
 from locum.evaluate.judge.summary import JudgeFailure, JudgeSummary, PairSummary
+from locum.evaluate.judge.verdicts import PREFERENCE, settled
 from locum.evaluate.samples import GENERATED, Sample
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-PREFERENCE = "preference"  # the key in an answer's `ratings` under which comparisons stand
 
 _POINTS = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
 @dataclass(frozen=True)
 class Preferred:
-    """The outcome of one pair, in the form of a vote: `left` is the version, and both orders agree unless it is a tie."""
+    """The outcome of one pair, in the form of a vote. `left` is the version; where the orders disagree, it is a tie."""
 
     question: str
     left: str
@@ -94,7 +93,8 @@ def rate_all(
     spoken = [each for each in spoken if known[each.sample].kind in GENERATED]
     ratings = [_Rating(card, known[each.sample], each) for each in spoken] if card.dimensions else []
     pairs = [_Pair(card, known[ours.sample], ours, theirs) for ours, theirs in _pairs(spoken, version, card)]
-    asked = {key: question for each in (*ratings, *pairs) for key, question in each.questions.items()}
+    work: list[_Rating | _Pair] = [*ratings, *pairs]
+    asked = {key: question for each in work for key, question in each.questions.items()}
     heard = hear(card, asked, cache, patience=patience, console=console)
     _require_most(card, heard, len(asked))
 
@@ -112,13 +112,8 @@ def rate_all(
     return Judged(
         [each.model_copy(update={"ratings": found.get(_place(each), {})}) for each in answers],
         outcomes,
-        _summary(card, heard, ratings, pairs),
+        _summary(card, heard, work),
     )
-
-
-def settled(points: Sequence[float]) -> float:
-    """The verdict on a pair from that of each order: the same in all of them, or else a tie (0.5)."""
-    return points[0] if all(each == points[0] for each in points) else 0.5
 
 
 class _Rating:
@@ -127,9 +122,7 @@ class _Rating:
     def __init__(self, card: JudgeCard, sample: Sample, answer: Answer) -> None:
         self.sample, self.answer = sample, answer
         text = answer.answer or ""
-        prompt = rating_prompt(
-            _case(sample), text, dimensions=card.dimensions, language=_language(card, sample)
-        )
+        prompt = rating_prompt(_case(sample), text, dimensions=card.dimensions, language=_language(card, sample))
         self.key = _key(card, prompt, sample, text)
         self.questions = {self.key: Question(prompt, tuple(card.dimensions))}
 
@@ -197,7 +190,7 @@ def _language(card: JudgeCard, sample: Sample) -> Language:
 
 def _key(card: JudgeCard, prompt: Prompt, sample: Sample, *texts: str) -> str:
     """Who judges, by what, on which sample, and which answers in which order."""
-    digests = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    digests = [hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() for text in texts]
     return cache_key("judge", card.model, rubric_digest(prompt.system), sample.digest, digests)
 
 
@@ -216,7 +209,8 @@ def _require_most(card: JudgeCard, heard: Heard, asked: int) -> None:
         )
 
 
-def _summary(card: JudgeCard, heard: Heard, ratings: Sequence[_Rating], pairs: Sequence[_Pair]) -> JudgeSummary:
+def _summary(card: JudgeCard, heard: Heard, work: Sequence[_Rating | _Pair]) -> JudgeSummary:
+    pairs = [each for each in work if isinstance(each, _Pair)]
     new = [verdict for key, verdict in heard.verdicts.items() if key not in heard.known]
     told = [
         text
@@ -235,14 +229,14 @@ def _summary(card: JudgeCard, heard: Heard, ratings: Sequence[_Rating], pairs: S
         requests=sum(verdict.requests for verdict in new),
         prompt_tokens=sum(verdict.prompt_tokens for verdict in new),
         completion_tokens=sum(verdict.completion_tokens for verdict in new),
-        failures=[failure for each in (*ratings, *pairs) for failure in each.failures(heard)],
+        failures=[failure for each in work for failure in each.failures(heard)],
         pairs=[_pair_summary(version, other, pairs, heard) for version, other in met],
     )
 
 
 def _pair_summary(version: str, other: str, pairs: Sequence[_Pair], heard: Heard) -> PairSummary:
-    met = [pair.points(heard) for pair in pairs if (pair.ours.model, pair.theirs.model) == (version, other)]
-    points = [found for found in met if found is not None]
+    met = [pair for pair in pairs if (pair.ours.model, pair.theirs.model) == (version, other)]
+    points = [found for pair in met if (found := pair.points(heard)) is not None]
     outcomes = [settled(each) for each in points]
     return PairSummary(
         version=version,
@@ -251,6 +245,7 @@ def _pair_summary(version: str, other: str, pairs: Sequence[_Pair], heard: Heard
         won=outcomes.count(1.0),
         tied=outcomes.count(0.5),
         lost=outcomes.count(0.0),
+        equal=sum(not pair.keys for pair in met),
         changed=sum(forward != backward for forward, backward in points),
         first_place=sum(forward > backward for forward, backward in points),
     )

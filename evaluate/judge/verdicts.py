@@ -13,6 +13,8 @@ from locum.evaluate.judge.rubric import HIGHEST, LOWEST
 
 Place = Literal["first", "second", "tie"]
 
+PREFERENCE = "preference"  # the key in an answer's `ratings` under which comparisons stand
+
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _OF_FIVE = re.compile(rf"\s*(\d+)(?:\.0+)?\s*(?:/\s*{HIGHEST}|分)?\s*")
 _PLACES: dict[str, Place] = {
@@ -100,6 +102,11 @@ def read_comparison(text: str) -> Comparison:
         else:
             found.append((place, Comparison(place, _reason(value))))
     return _the_one(found, problem or f"expected JSON with winner, found {_excerpt(text)}")
+
+
+def settled(points: Sequence[float]) -> float:
+    """The verdict on a pair from that of each order: the same in all of them, or else a tie (0.5)."""
+    return points[0] if all(each == points[0] for each in points) else 0.5
 
 
 def _the_one(found: Sequence[tuple[object, _Verdict]], problem: str) -> _Verdict:
