@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from locum.adapters.card import CARD_FILE, DomainCard, load_card
-from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, SuiteCard, load_suite_cards
+from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, Outline, SuiteCard, load_suite_cards, suite_yaml
 from locum.adapters.yamlfile import NAME_PATTERN
 from locum.errors import BadInputError, ConflictError, NotFoundError
+
+FIRST_SUITE = "held-out"  # the one that a new domain begins with
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,13 @@ def new_domain(domains: Path, name: str) -> Path:
     folder = domains / name
     if folder.exists():
         raise ConflictError(f"{folder} is there already", hint=f"edit {folder / CARD_FILE}, or choose another name")
-    written = {CARD_FILE: CARD_FILE, "conversations.jsonl": "conversations.jsonl"}
-    written[SUITE_FILE] = f"{SUITES_FOLDER}/held-out/{SUITE_FILE}"
-    for template, place in written.items():
-        target = folder / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        text = (Path(__file__).parent / "templates" / template).read_text(encoding="utf-8")
-        target.write_text(text.replace("NAME", name), encoding="utf-8")
+    for file in (CARD_FILE, "conversations.jsonl"):
+        text = (Path(__file__).parent / "templates" / file).read_text(encoding="utf-8")
+        _write(folder / file, text.replace("NAME", name))
+    _write(folder / SUITES_FOLDER / FIRST_SUITE / SUITE_FILE, suite_yaml(name, FIRST_SUITE, Outline()))
     return folder / CARD_FILE
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")

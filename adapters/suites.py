@@ -5,7 +5,10 @@ A suite is a folder `suites/NAME` beside its domain's card, with this file and t
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -55,7 +58,7 @@ class Thresholds(_Strict):
         0.0, description="the lower end of the gain over the base model must exceed this; null does not ask"
     )
     margin: float = Field(
-        0.05, ge=0, description="so much worse than the version in production, at most, must be shown (non-inferiority)"
+        0.1, ge=0, description="so much worse than the version in production, at most, must be shown (non-inferiority)"
     )
     slice_margin: float = Field(0.15, ge=0, description="the same for each slice that is large enough to be judged")
     slice_min_samples: int = Field(20, ge=2, description="smaller slices are shown and not judged")
@@ -63,6 +66,19 @@ class Thresholds(_Strict):
     hard: dict[str, float] = Field(
         {}, description="metrics with the lowest mean that is let through, such as notice: 1.0 (every single answer)"
     )
+
+
+class HarnessCard(_Strict):
+    """A task of lm-evaluation-harness in the place of samples: it asks and scores, Locum compares and decides."""
+
+    task: str = Field(min_length=1, description="name of the task, or of a group of tasks")
+    include: str | None = Field(
+        None, description="folder with the task's YAML, from the suite's own; none for a task that the harness brings"
+    )
+    metric: str | None = Field(None, description="the metric by which the gate decides; the task's first if not given")
+    filter: str | None = Field(None, description="whose answers count, where the task has several; else its first")
+    chat: bool = Field(True, description="ask with the chat template and the domain's system prompt, as users do")
+    num_fewshot: int | None = Field(None, ge=0, description="examples before each question, instead of the task's own")
 
 
 class SuiteCard(_Strict):
@@ -80,6 +96,9 @@ class SuiteCard(_Strict):
     metrics: list[str] = Field(["exact_match", "token_f1", "rouge_l"], min_length=1)
     primary: str = Field("exact_match", description="the metric by which the gate decides")
     options: dict[str, dict[str, Any]] = Field({}, description="settings of metrics, such as numeric: {relative: 0.01}")
+    lm_eval: HarnessCard | None = Field(
+        None, description="a task of lm-evaluation-harness, which then says what is asked and how it is scored"
+    )
     slices: list[Slice] = Field([], description="what to tell apart in the report and in the gate")
     generation: Generation = Generation()
     thresholds: Thresholds = Thresholds()
@@ -93,7 +112,16 @@ class SuiteCard(_Strict):
         return samples
 
     @model_validator(mode="after")
+    def _a_task_says_the_rest(self) -> SuiteCard:
+        decided = {"samples", "metrics", "primary", "options", "generation"} & self.model_fields_set
+        if self.lm_eval is not None and decided:
+            raise ValueError(f"a suite with `lm_eval` has no {', '.join(sorted(decided))}: the task says that")
+        return self
+
+    @model_validator(mode="after")
     def _metrics_are_measured(self) -> SuiteCard:
+        if self.lm_eval is not None:
+            return self
         for what, names in (
             ("primary metric", [self.primary]),
             ("hard threshold", list(self.thresholds.hard)),
@@ -103,6 +131,46 @@ class SuiteCard(_Strict):
                 if name not in self.metrics:
                     raise ValueError(f"{what} {name!r} is not among metrics {self.metrics}")
         return self
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What differs between the suites that Locum writes: the rest of the card is in its template, with comments."""
+
+    description: str = "The test split of the domain's own data."
+    samples: str = TEST_SPLIT
+    metrics: tuple[str, ...] = ("exact_match", "token_f1", "rouge_l")
+    primary: str = "exact_match"
+    slices: tuple[Slice, ...] = ()
+    max_tokens: int = 64
+
+
+def suite_yaml(domain: str, name: str, outline: Outline) -> str:
+    """A commented suite card."""
+    template = Template((Path(__file__).parent / "templates" / SUITE_FILE).read_text(encoding="utf-8"))
+    return template.substitute(
+        DOMAIN=domain,
+        NAME=name,
+        DESCRIPTION=outline.description,
+        SAMPLES=outline.samples if outline.samples == TEST_SPLIT else f"[{outline.samples}]",
+        METRICS=", ".join(outline.metrics),
+        PRIMARY=outline.primary,
+        SLICES=", ".join(outline.slices),
+        MAX_TOKENS=outline.max_tokens,
+    )
+
+
+def check_suite_name(name: str) -> None:
+    """Refuse what no suite can be called.
+
+    Raises:
+        BadInputError: the name is not one a suite can have.
+    """
+    if not re.fullmatch(NAME_PATTERN.removesuffix("$"), name):
+        raise BadInputError(
+            f"{name!r} is not a suite's name: expected at most 63 lower-case letters, digits, - and _, "
+            "beginning with a letter"
+        )
 
 
 def files_of(samples: str | list[str]) -> list[str]:

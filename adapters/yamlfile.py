@@ -53,6 +53,44 @@ def read_yaml(path: Path, model: type[Model], *, what: str, hint: str) -> Model:
         raise BadInputError("\n".join(lines), hint=hint) from None
 
 
+def line_of(path: Path, *field: int | str) -> int:
+    """The line of a field of a YAML file that can be read, counted from 1; of a missing one that of its parent."""
+    return _line_of(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), field)
+
+
+def changed(text: str, values: dict[str, str | None]) -> str:
+    """A YAML mapping with other values at its top, all else as it was, comments too; None takes a field away.
+
+    Args:
+        text: the file; a mapping.
+        values: YAML by field. A field that the file lacks is added at its end.
+    """
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(node, yaml.MappingNode)
+    missing = dict(values)
+    for key, value in reversed(node.value):
+        if key.value not in values:
+            continue
+        new = missing.pop(key.value)
+        start, end = key.start_mark.index, _end(value)
+        if new is None:
+            line_end = text.find("\n", end)
+            text = text[:start] + ("" if line_end < 0 else text[line_end + 1 :])
+        else:
+            text = f"{text[:start]}{key.value}: {new}{text[end:]}"
+    added = "".join(f"{name}: {new}\n" for name, new in missing.items() if new is not None)
+    return text if not added else f"{text.rstrip()}\n{added}"
+
+
+def _end(node: yaml.Node) -> int:
+    """Where a value ends; for one in block style YAML says where the next begins, after the comments between them."""
+    if isinstance(node, yaml.SequenceNode) and not node.flow_style and node.value:
+        return _end(node.value[-1])
+    if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
+        return _end(node.value[-1][1])
+    return int(node.end_mark.index)
+
+
 class _Loader(yaml.SafeLoader):
     """Refuses a field that is given twice, where YAML would silently keep the last."""
 

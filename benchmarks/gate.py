@@ -10,7 +10,7 @@ correlate by 0.5. Scores are 0 or 1 and differ on some share of the samples, or 
 Slices: one of several slices has lost something, or none. `failed` is the gate's rule; `uncorrected` is how many would
 fail without Holm's correction; `each shown` is how many would pass if every slice had to show non-inferiority.
 
-Gain: how often a true gain over the base model is found, and one that is not there.
+Gain: how often a true gain over the base model is found, and one that is not there. 30 % of the samples differ.
 
 Bars for --check, each with room for three standard errors of the simulation: a candidate that is worse by the margin
 or more passes in at most 1 - confidence, and half as often again (the approximation with few differing samples); one
@@ -95,8 +95,8 @@ def main() -> int:
     console.print(table("Slices, margin 0.150", heads, [slice_cells(row) for row in slice_rows]), soft_wrap=True)
     found = {gain: gains(World(200, difference=gain, discordance=0.3), count // 4) for gain in (0.0, 0.05, 0.1, 0.15)}
     heads = ["true gain", "found"]
-    title = "Gain over the base model, 200 samples, discordance 0.300"
-    console.print(table(title, heads, [(f"{gain:.2f}", percent(share)) for gain, share in found.items()]))
+    cells_of_gain = [(f"{gain:.2f}", percent(share)) for gain, share in found.items()]
+    console.print(table("Gain, 200 samples", heads, cells_of_gain), soft_wrap=True)
     ran_on = f"{machine(1)}; {count} releases a row, {time.monotonic() - started:.0f} s"
     console.print(ran_on, highlight=False, soft_wrap=True)
     short = list(shortfalls(rows, slice_rows, found[0.0], count))

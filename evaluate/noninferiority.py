@@ -15,6 +15,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from locum.errors import BadInputError
+from locum.evaluate.groups import labels_of, variance_of_sum
 
 if TYPE_CHECKING:
     from numpy import float64, intp
@@ -78,7 +79,7 @@ def change_from(
     if not higher_is_better:
         ours, theirs = theirs, ours
     differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    labels = np.arange(len(differences)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    labels = labels_of(groups, len(differences))
     total, count, mean = len(differences), int(labels.max()) + 1, float(differences.mean())
     if count < 2:
         return Change(name, total, count, mean, -math.inf, math.inf, math.inf)
@@ -101,11 +102,9 @@ def _design_effect(differences: NDArray[float64], labels: NDArray[intp]) -> floa
     """
     import numpy as np
 
-    total, count = len(differences), int(labels.max()) + 1
+    total = len(differences)
     largest = float(np.sum(np.bincount(labels) ** 2)) / total
-    apart = differences - differences.mean()
-    over_groups = float(np.sum(np.bincount(labels, weights=apart) ** 2)) * count / (count - 1)
-    over_samples = float(np.sum(apart**2)) * total / (total - 1)
+    over_groups, over_samples = (variance_of_sum(differences, each) for each in (labels, np.arange(total)))
     found = (over_groups + _IMAGINED_GROUPS * largest**2) / (over_samples + _IMAGINED_GROUPS * largest)
     return min(max(1.0, found), largest)
 
@@ -117,9 +116,9 @@ def _skewed_bounds(differences: NDArray[float64], labels: NDArray[intp], quantil
     """
     import numpy as np
 
-    mean, total, count = differences.mean(), len(differences), int(labels.max()) + 1
+    mean, total = differences.mean(), len(differences)
     apart = np.bincount(labels, weights=differences - mean)
-    error = float(np.sqrt(np.sum(apart**2) * count / (count - 1))) / total
+    error = math.sqrt(variance_of_sum(differences, labels)) / total
     skewness = float(np.sum(apart**3)) / (total * error) ** 3 if error else 0.0
     below, above = (quantile + max(0.0, side * skewness) * (2 * quantile**2 + 1) / 6 for side in (-1, 1))
     return float(mean - below * error), float(mean + above * error)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from locum.errors import BadInputError
+from locum.evaluate.groups import labels_of, variance_of_sum
 
 CONFIDENCE, POWER = 0.95, 0.8
 
@@ -56,14 +57,12 @@ def observed_spread(ours: Sequence[float], theirs: Sequence[float], *, groups: S
 
     if len(ours) != len(theirs):
         raise BadInputError(f"paired scores must be of one length, found {len(ours)} and {len(theirs)}")
-    labels = np.arange(len(ours)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    labels = labels_of(groups, len(ours))
     count = len(set(labels.tolist()))
     if count < 2:
         raise BadInputError(f"spread needs at least two independent samples or groups, found {count}")
     differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    apart = differences - differences.mean()
-    over_groups = float(np.sum(np.bincount(labels, weights=apart) ** 2)) * count / (count - 1)
-    over_samples = float(np.sum(apart**2)) * len(apart) / (len(apart) - 1)
+    over_groups, over_samples = (variance_of_sum(differences, each) for each in (labels, np.arange(len(ours))))
     binary = set(ours) | set(theirs) <= {0.0, 1.0}
     sd = float(np.sqrt(np.mean(differences**2))) if binary else float(np.std(differences, ddof=1))
     return Spread(sd, binary=binary, design_effect=max(1.0, over_groups / over_samples) if over_samples else 1.0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from locum.errors import BadInputError
+from locum.evaluate.groups import labels_of
 from locum.evaluate.statistics import SEED, Estimate
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def bradley_terry(
     import numpy as np
 
     names = sorted({name for winner, loser, _ in pairs for name in (winner, loser)})
-    labels = list(range(len(pairs))) if groups is None else np.unique(groups, return_inverse=True)[1].tolist()
+    labels = labels_of(groups, len(pairs)).tolist()
     _require_comparable(pairs, groups=len(set(labels)), prior=prior)
     place = {name: index for index, name in enumerate(names)}
     wins = np.zeros((max(labels) + 1, len(names), len(names)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from locum.errors import BadInputError, NotFoundError
 Kind = Literal["question", "conversation", "choice", "extraction", "free", "preference", "decline"]
 GENERATED = frozenset({"question", "conversation", "extraction", "free", "decline"})
 
+_CONVERSATIONS = re.compile(rb'[{,]\s*"conversations"\s*:')
 _SHORT, _LONG = 80, 400  # characters of what the user says; bounds of the slice `length`
 
 
@@ -109,18 +111,27 @@ class SampleRow(BaseModel):
             raise ValueError(f"kind {self.kind} has no {', '.join(sorted(beyond)).replace('json_schema', 'schema')}")
         if self.correct is not None and self.choices is not None and self.correct >= len(self.choices):
             raise ValueError(f"correct: expected at most {len(self.choices) - 1}, found {self.correct}")
+        if self.choices is not None and len(set(self.choices)) < len(self.choices):
+            raise ValueError("choices: expected different ones, found one twice")
+        if self.chosen is not None and self.chosen == self.rejected:
+            raise ValueError("expected two different answers; found the same one as chosen and rejected")
+        if self._said is not None and self.reference not in (None, self._said):
+            raise ValueError(f"reference: leave it out, for the row says {self._said!r} already")
         if self.kind in ("question", "conversation", "extraction") and self.reference is None and not self.unknowable:
             raise ValueError(f"kind {self.kind} needs a reference")
         return self
 
+    @property
+    def _said(self) -> str | None:
+        """The right answer where another field than `reference` says it."""
+        if self.choices is not None and self.correct is not None:
+            return self.choices[self.correct]
+        return self.chosen
+
     def sample(self) -> Sample:
         """The sample that the row describes."""
-        reference = self.reference
-        if self.kind == "choice" and self.choices is not None and self.correct is not None:
-            reference = self.choices[self.correct]
-        elif self.kind == "preference":
-            reference = self.chosen
-        elif reference is not None and not isinstance(reference, str):
+        reference = self.reference if self._said is None else self._said
+        if reference is not None and not isinstance(reference, str):
             reference = json.dumps(reference, ensure_ascii=False, sort_keys=True)
         made = Sample(
             id=self.id or "",
@@ -150,12 +161,33 @@ _FIELDS: dict[Kind, tuple[set[str], set[str]]] = {
 }
 
 
+@dataclass(frozen=True)
+class Line:
+    """A line of a data file, counted from 1: the sample that it holds, or what is wrong with it."""
+
+    number: int
+    sample: Sample | None
+    problem: str = ""
+
+
 def read_samples(path: Path) -> Iterator[Sample]:
     """Samples of a JSON Lines file, in order: rows of `SampleRow`, or conversations whose last answer is expected.
 
     Raises:
         NotFoundError: there is no such file.
         BadInputError: a row is wrong; the message is `file:line: field: expectation`.
+    """
+    for line in read_lines(path):
+        if line.sample is None:
+            raise BadInputError(f"{path}:{line.number}: {line.problem}")
+        yield line.sample
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """All rows of such a file, the wrong ones too; blank lines are passed over.
+
+    Raises:
+        NotFoundError: there is no such file.
     """
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}")
@@ -164,13 +196,33 @@ def read_samples(path: Path) -> Iterator[Sample]:
             if not line.strip():
                 continue
             try:
-                if b'"conversations"' in line:
-                    yield _of_conversation(Conversation.model_validate_json(line))
+                if _CONVERSATIONS.search(line):
+                    yield Line(number, _of_conversation(Conversation.model_validate_json(line)))
                 else:
-                    yield SampleRow.model_validate_json(line).sample()
+                    yield Line(number, SampleRow.model_validate_json(line).sample())
             except ValidationError as error:
-                name, reason = first_problem(error)
-                raise BadInputError(f"{path}:{number}: {name}: {reason}") from None
+                yield Line(number, None, ": ".join(first_problem(error)))
+
+
+def row_of(sample: Sample) -> str:
+    """The row of a data file that reads as this very sample, without its line end."""
+    optional = sample.unknowable or sample.kind in ("free", "decline")
+    row = {
+        "kind": sample.kind,
+        "id": sample.id,
+        "messages": [message.model_dump() for message in sample.messages],
+        "reference": None if sample.continuations else sample.reference or (None if optional else ""),
+        "choices": sample.choices,
+        "correct": sample.correct,
+        "schema": sample.schema,
+        "chosen": sample.reference if sample.kind == "preference" else None,
+        "rejected": sample.rejected,
+        "unknowable": sample.unknowable or None,
+        "paraphrase_of": sample.paraphrase_of,
+        "group": None if sample.group == sample.id else sample.group,
+        **{name: value for name, value in sample.slices.items() if name != "length"},
+    }
+    return json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False)
 
 
 def _of_conversation(row: Conversation) -> Sample:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from locum.errors import BadInputError
+from locum.evaluate.groups import labels_of
 from locum.evaluate.statistics import SEED
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ def permutation_test(
 
     _require_pairs(ours, theirs)
     differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    labels = np.arange(len(differences)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    sums = np.bincount(labels, weights=differences)
+    sums = np.bincount(labels_of(groups, len(differences)), weights=differences)
     sums = sums[np.abs(sums) > _EQUAL]  # swapping changes nothing in the others
     found = float(sums.sum())
     if len(sums) <= ENUMERATED:

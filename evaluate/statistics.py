@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import ConfigDict
 
 from locum.errors import BadInputError
+from locum.evaluate.groups import labels_of
 
 if TYPE_CHECKING:
     from numpy import float64
@@ -96,7 +97,7 @@ def _bootstrap(
     if not values:
         raise BadInputError("there are no scores to take a mean of")
     mean = float(np.mean(values))
-    labels = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    labels = labels_of(groups, len(values))
     counts = np.bincount(labels)
     if len(counts) < 2:
         return Estimate(mean, *bounds)

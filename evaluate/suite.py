@@ -24,6 +24,7 @@ from locum.adapters.suites import (
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.samples import Sample, read_samples
 
+TEST_FILE = "test.jsonl"
 GENERAL = "general"  # the suite of general ability that Locum brings
 
 
@@ -87,7 +88,7 @@ def load_suites(domain: Domain, data_path: Path) -> list[Suite]:
             f"{domain.name} has no suite: there is no {domain.folder / SUITES_FOLDER}/NAME/{SUITE_FILE}",
             hint=f"locum suite new {domain.name} NAME writes one",
         )
-    return [_load_suite(domain, card, data_path) for card in domain.suites]
+    return [load_suite(domain, card, data_path) for card in domain.suites]
 
 
 def load_guards(domain: Domain, domains: Path, data: Path) -> list[Suite]:
@@ -125,15 +126,34 @@ def read_suite_samples(domain: Domain, card: SuiteCard, data_path: Path) -> list
         BadInputError: a row is malformed.
     """
     system = Message(role="system", content=domain.card.system_prompt)
-    paths = [domain.folder / SUITES_FOLDER / card.name / name for name in files_of(card.samples)]
     return [
         _with_system(sample, system)
-        for path in paths or [_test_split(domain, card, data_path)]
+        for path in suite_files(domain, card, data_path)
         for sample in _read(path, domain, card)
     ]
 
 
-def _load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
+def suite_files(domain: Domain, card: SuiteCard, data_path: Path) -> list[Path]:
+    """The files that a suite's samples lie in, there or not: its own, or the domain's test split."""
+    own = [domain.folder / SUITES_FOLDER / card.name / name for name in files_of(card.samples)]
+    return own or [data_path / TEST_FILE]
+
+
+def asked_of(samples: Iterable[Sample], limit: int | None) -> list[Sample]:
+    """Those samples that a suite with this limit asks, in the order in which it asks them. Of equal ids one counts."""
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        first.setdefault(sample.id, sample)
+    return _ordered(first.values())[:limit]
+
+
+def load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
+    """One suite with its samples; raises what `load_suites` raises."""
+    if card.lm_eval is not None:
+        from locum.evaluate.harness import load_harness_suite
+
+        folder = domain.folder / SUITES_FOLDER / card.name
+        return load_harness_suite(domain.name, card, folder=folder, system=domain.card.system_prompt)
     samples: dict[str, Sample] = {}
     for sample in read_suite_samples(domain, card, data_path):
         other = samples.setdefault(sample.id, sample)
@@ -199,7 +219,7 @@ def _load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:
         if not cards:
             known = ", ".join(card.name for card in other.suites) or "none"
             raise NotFoundError(f"{domain.name}'s card asks {name!r}, and {other_name} has no such suite ({known})")
-        loaded = _load_suite(other, cards[0], data / other_name)
+        loaded = load_suite(other, cards[0], data / other_name)
     chosen = list(loaded.samples)[: elsewhere.limit]
     thresholds = Thresholds(
         min_samples=min(len(chosen), loaded.thresholds.min_samples),
@@ -220,13 +240,17 @@ def _with_system(sample: Sample, system: Message) -> Sample:
     return replace(sample, messages=(system, *sample.messages))
 
 
+def without_prompt(sample: Sample, domain: Domain) -> Sample:
+    """The sample without the card's own system message, which it gets back when it is read: so it follows the card."""
+    first = sample.messages[0]
+    if first.role != "system" or first.content != domain.card.system_prompt:
+        return sample
+    return replace(sample, messages=sample.messages[1:])
+
+
 def _read(path: Path, domain: Domain, card: SuiteCard) -> list[Sample]:
     if not path.is_file():
         where = f"`samples` in {domain.folder / SUITES_FOLDER / card.name / SUITE_FILE} names the file"
         hint = f"locum data build {domain.name}" if not files_of(card.samples) else where
         raise NotFoundError(f"suite {card.name!r} of {domain.name}: there is no file {path}", hint=hint)
     return list(read_samples(path))
-
-
-def _test_split(domain: Domain, card: SuiteCard, data_path: Path) -> Path:
-    return data_path / "test.jsonl"

@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from locum import __version__
-from locum.commands import adapters, base, config, data, domain, evaluation, release, review, serve, teacher, train
+from locum.commands import (
+    adapters,
+    base,
+    config,
+    data,
+    domain,
+    evaluation,
+    release,
+    review,
+    serve,
+    suite,
+    teacher,
+    train,
+)
 from locum.errors import LocumError, UnavailableError
 
 app = typer.Typer(
@@ -24,6 +37,7 @@ app.add_typer(base.app, name="base")
 app.add_typer(domain.app, name="domain")
 app.add_typer(data.app, name="data")
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(suite.app, name="suite")
 teacher.add_to(data.app)
 review.add_to(data.app)
 train.add_to(app)

@@ -23,33 +23,37 @@ def list_domains(as_json: JsonOption = False) -> None:
 
     in_force = settings()
     aliases = Registry.open(in_force).snapshot().aliases
-    rows = []
+    rows, told = [], []
     wrong = False
     for name in domain_names(in_force.domains):
+        suites: list[str] = []
         try:
-            description = load_domain(in_force.domains, name).card.description
+            loaded = load_domain(in_force.domains, name)
+            description = loaded.card.description
+            suites = [suite.name for suite in loaded.suites]
         except BadInputError as error:
             wrong = True
-            description = "its card is wrong"
+            description = "its card or that of a suite is wrong"
             err.print(f"Error: {error}", markup=False, highlight=False, soft_wrap=True)
         production, candidate = aliases.get(name), aliases.get(f"{name}@candidate")
-        rows.append({"name": name, "production": production, "candidate": candidate, "description": description})
+        row = {"name": name, "production": production, "candidate": candidate, "suites": suites}
+        rows.append({**row, "description": description})
+        told.append((name, production, candidate, ", ".join(suites), description))
     if as_json:
         print_json(rows)
         raise typer.Exit(2 if wrong else 0)
     if not rows:
         out.print(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME", markup=False)
         return
-    out.print(
-        table(None, ["domain", "in production", "candidate", "what it is for"], [list(row.values()) for row in rows])
-    )
+    columns = ["domain", "in production", "candidate", "suites", "what it is for"]
+    out.print(table(None, columns, told))
     if wrong:
         raise typer.Exit(2)
 
 
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="The domain's name.")], as_json: JsonOption = False) -> None:
-    """Check a domain's card and show it with all its defaults.
+    """Check a domain's card and show it with all its defaults, and what suites it has.
 
     Example: locum domain show medical
     """
@@ -57,26 +61,31 @@ def show(name: Annotated[str, typer.Argument(help="The domain's name.")], as_jso
 
     domain = load_domain(settings().domains, name)
     if as_json:
-        print_json(domain.card.model_dump(mode="json"))
+        suites = [suite.model_dump(mode="json") for suite in domain.suites]
+        print_json({"card": domain.card.model_dump(mode="json"), "suites": suites})
         return
     import yaml
     from rich.syntax import Syntax
 
     text = yaml.safe_dump(domain.card.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    told = [f"{suite.name}, version {suite.version}: {suite.description}" for suite in domain.suites] or ["none"]
+    text += "".join(f"# {line}\n" for line in (f"Suites (locum suite show {name}):", *(f"- {each}" for each in told)))
     out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
 
 
 @app.command("new")
 def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")]) -> None:
-    """Write a commented card for a new domain.
+    """Write a commented card and a suite for a new domain.
 
     Example: locum domain new cardiology
     """
-    from locum.adapters.domains import new_domain
+    from locum.adapters.domains import FIRST_SUITE, new_domain
 
     path = new_domain(settings().domains, name)
     out.print(
-        f"Wrote {path} and two example rows beside it. Put your conversations there, then: locum data build {name}",
+        f"Wrote {path} and two example rows beside it. Put your conversations there, then: locum data build {name}\n"
+        f"What a version must show before a release is in {path.parent / 'suites' / FIRST_SUITE / 'suite.yaml'}; "
+        f"locum suite check {name} checks it.",
         markup=False,
         soft_wrap=True,
     )

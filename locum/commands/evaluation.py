@@ -41,6 +41,16 @@ def evaluate(
         str, typer.Option(help="Whom to compare it with first: `base`, or a version such as medical@1.")
     ] = "base",
     suite: Annotated[str | None, typer.Option(help="One suite of the domain's card; else all of them.")] = None,
+    lm_eval: Annotated[
+        str | None,
+        typer.Option("--lm-eval", metavar="TASK", help="A task of lm-evaluation-harness instead of the suites."),
+    ] = None,
+    include: Annotated[
+        Path | None, typer.Option(help="With --lm-eval: the folder that holds the task's YAML; else one it brings.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="With --lm-eval: the task's metric that decides; else its first.")
+    ] = None,
     endpoint: EndpointOption = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one request may take.")] = 120.0,
@@ -66,11 +76,17 @@ def evaluate(
     Example: locum eval medical --model medical@candidate --against base
     """
     from locum.adapters.refs import parse_ref
+    from locum.adapters.suites import HarnessCard
     from locum.errors import BadInputError
     from locum.evaluate.client import Patience
     from locum.evaluate.evaluation import default_ref, evaluate_version
     from locum.evaluate.report import write_for_others
 
+    if lm_eval is None and (include or metric):
+        raise BadInputError("--include and --metric belong to --lm-eval")
+    if lm_eval is not None and suite is not None:
+        raise BadInputError("--lm-eval and --suite exclude each other")
+    task = HarnessCard(task=lm_eval, include=str(include) if include else None, metric=metric) if lm_eval else None
     in_force = settings(endpoint=endpoint)
     ref = model or default_ref(in_force, domain)
     if parse_ref(ref).domain != domain:
@@ -80,6 +96,7 @@ def evaluate(
         ref,
         against=against,
         suite=suite,
+        task=task,
         limit=limit,
         concurrency=concurrency,
         patience=Patience(timeout_s=timeout),

@@ -10,6 +10,7 @@ import yaml
 from locum.adapters.card import DomainCard
 from locum.adapters.manifest import Manifest
 from locum.adapters.registry import Registry
+from locum.adapters.suites import SuiteCard
 from tests.commands.conftest import Ran
 
 
@@ -18,16 +19,24 @@ def test_a_new_domain_is_listed_and_its_card_shown(locum: Callable[..., Ran]) ->
     assert made.code == 0
     assert "cardiology/card.yaml and two example rows beside it" in made.out
     assert "then: locum data build cardiology" in made.out
+    assert "cardiology/suites/held-out/suite.yaml; locum suite check cardiology checks it." in made.out
     [row] = locum("domain", "list", "--json").json
     assert (row["name"], row["production"], row["candidate"]) == ("cardiology", None, None)
-    assert DomainCard.model_validate(locum("domain", "show", "cardiology", "--json").json).name == "cardiology"
+    assert row["suites"] == ["held-out"]
+    shown = locum("domain", "show", "cardiology", "--json").json
+    assert DomainCard.model_validate(shown["card"]).name == "cardiology"
+    assert [SuiteCard.model_validate(suite).name for suite in shown["suites"]] == ["held-out"]
 
 
-def test_a_card_is_shown_as_yaml_with_its_defaults(locum: Callable[..., Ran], domain_folder: Path) -> None:
+def test_a_card_is_shown_as_yaml_with_its_defaults_and_the_suites_in_a_comment(
+    locum: Callable[..., Ran], domain_folder: Path
+) -> None:
     ran = locum("domain", "show", "legal")
     assert ran.code == 0
     assert yaml.safe_load(ran.out)["recipe"]["rank"] == 16
     assert DomainCard.model_validate(yaml.safe_load(ran.out)).name == "legal"
+    assert "# Suites (locum suite show legal):" in ran.out
+    assert "# - held-out, version 1" in ran.out
 
 
 def test_the_list_says_what_is_in_production(
@@ -56,7 +65,7 @@ def test_a_wrong_card_exits_2_with_file_line_and_field(locum: Callable[..., Ran]
     for arguments in (("show", "legal"), ("list",)):
         ran = locum("domain", *arguments)
         assert ran.code == 2
-        assert f"{card}:10: colour: Extra inputs are not permitted" in ran.err
+        assert f"{card}:8: colour: Extra inputs are not permitted" in ran.err
 
 
 def test_square_brackets_in_a_card_reach_the_reader(locum: Callable[..., Ran], domain_folder: Path) -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from locum.adapters.conversations import Conversation, normalise
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
+from locum.adapters.likeness import jaccard, runs
 from locum.train.data.balance import targets
-from locum.train.data.near import BAND, BANDS, _minhash, jaccard, runs
+from locum.train.data.near import BAND, BANDS, _minhash
 from locum.train.data.reading import Reject
 from locum.train.data.split import NAMES, SplitName, smallest_difference
 from locum.train.data.work import Work

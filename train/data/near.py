@@ -1,30 +1,26 @@
 """Near duplicates, by MinHash and locality-sensitive hashing.
 
-A text is the set of its runs of three words (of Chinese, of three characters); two texts are as similar as these sets
-are, by Jaccard. MinHash signatures find the pairs that may be similar, and the sets decide. (datasketch makes the
-signatures; its index of them is a table of Python objects, too large for a million rows.) Sources: Broder, "On the
-resemblance and containment of documents" (1997); Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.
+Texts are sets of runs of words, as `locum.adapters.likeness` has them. MinHash signatures find the pairs that may be
+similar, and the sets decide. (datasketch makes the signatures; its index of them is a table of Python objects, too
+large for a million rows.) Sources: Broder, "On the resemblance and containment of documents" (1997); Leskovec,
+Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
-from locum.adapters.conversations import normalise
+from locum.adapters.likeness import FEWEST, jaccard, runs
 
 if TYPE_CHECKING:
     import numpy as np
 
-RUN = 3
-FEWEST = 8  # runs; of a shorter text each word is too large a part of it
 BANDS, BAND = 16, 4  # pairs of similarity 0.8 are missed twice in ten thousand, of 0.5 one in three
 CROWD = 16  # texts in one bucket, of which not all pairs are looked at
-_WORD = re.compile(r"[぀-ヿ㐀-鿿豈-﫿]|[^\W_぀-ヿ㐀-鿿豈-﫿]+")
 
 
 @dataclass(frozen=True)
@@ -34,17 +30,6 @@ class Pair:
     later: int
     earlier: int
     similarity: float
-
-
-def runs(text: str) -> frozenset[str]:
-    """All runs of three words of a text, without case and punctuation."""
-    words = _WORD.findall(normalise(text))
-    return frozenset(map(" ".join, zip(*(words[start:] for start in range(RUN)), strict=False)))
-
-
-def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    """Size of the intersection over that of the union; 0 when both are empty."""
-    return len(one & other) / len(one | other) if one or other else 0.0
 
 
 def signature(text: str) -> bytes | None:

@@ -1,0 +1,107 @@
+"""Whether what a suite asks is in the training split: asked there too, nearly asked, or of a group that is there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from locum.adapters.conversations import Conversation, normalise, read_conversations
+from locum.adapters.likeness import LikenessIndex
+from locum.adapters.manifest import Manifest
+from locum.evaluate.findings import Finding, Row, Watch
+
+TRAIN_FILE = "train.jsonl"
+EVERY = 500  # rows from one look at the bar to the next
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What training has of one row of a suite: how closely, and where first. `rank` is 2 for the very question."""
+
+    rank: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What was found in a training split, by the place of the suite's row; and the split's digest, as data have it."""
+
+    seen: dict[str, Seen]
+    digest: str
+    rows: int
+
+
+def look_for_overlap(rows: Sequence[Row], train: Path, *, threshold: float, watch: Watch) -> Overlap:
+    """Look for the rows of suites in a training split. The split is read once, and is not held in memory.
+
+    Args:
+        threshold: from which similarity on, by Jaccard, two questions are near duplicates.
+
+    Raises:
+        NotFoundError: there is no such file.
+        BadInputError: it is no file of conversations.
+    """
+    index = LikenessIndex([row.said for row in rows], threshold=threshold)
+    asked: dict[str, list[Row]] = {}
+    grouped: dict[str, list[Row]] = {}
+    for row in rows:
+        asked.setdefault(_plain(row.said), []).append(row)
+        if row.group is not None:
+            grouped.setdefault(row.group, []).append(row)
+    seen: dict[str, Seen] = {}
+    digest, separator, number = hashlib.sha256(), "", 0
+    total, done = train.stat().st_size if train.is_file() else 0, 0
+    for number, learnt in enumerate(read_conversations(train), start=1):
+        digest.update((separator + learnt.digest).encode())
+        separator = "\n"
+        where = f"row {number} of {train.name}"
+        for place, found in _found(learnt, where, rows, index, asked, grouped):
+            if place not in seen or seen[place].rank < found.rank:
+                seen[place] = found
+        done += sum(len(message.content.encode()) for message in learnt.conversations)
+        if number % EVERY == 0:
+            watch("overlap with training", min(done, total), total)
+    return Overlap(seen, digest.hexdigest(), number)
+
+
+def overlap_findings(rows: Sequence[Row], overlap: Overlap, *, learner: str) -> list[Finding]:
+    """What was found, as sentences about each row; `learner` says who has learned from that, or will."""
+    return [
+        Finding(
+            check="overlap",
+            place=row.place,
+            sentence=f"{overlap.seen[row.place].sentence}, and {learner} from that",
+            advice="take it out of the suite, or train without it: what was learned by heart shows nothing",
+        )
+        for row in rows
+        if row.place in overlap.seen
+    ]
+
+
+def split_differs(manifest: Manifest, overlap: Overlap) -> bool:
+    """Whether the split that was read is not the one that the version learned from."""
+    return manifest.data is not None and manifest.data.splits["train"].digest != overlap.digest
+
+
+def _found(
+    learnt: Conversation,
+    where: str,
+    rows: Sequence[Row],
+    index: LikenessIndex,
+    asked: dict[str, list[Row]],
+    grouped: dict[str, list[Row]],
+) -> Iterator[tuple[str, Seen]]:
+    for row in asked.get(_plain(learnt.question), []):
+        yield row.place, Seen(2, f"asks what {where} asks")
+    for like in index.like(learnt.question):
+        sentence = f"asks nearly what {where} asks (similarity {like.similarity:.2f})"
+        yield rows[like.place].place, Seen(1, sentence)
+    for row in grouped.get(learnt.group or "", []):
+        yield row.place, Seen(0, f"is of the group {learnt.group!r}, as {where} is")
+
+
+def _plain(question: str) -> str:
+    """A question without case, punctuation and spacing; one of nothing else stands as it is."""
+    return normalise(question) or question

@@ -1,0 +1,229 @@
+"""Check suites in the making: cards → rows → metrics and thresholds → overlap with what the version learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from locum.adapters.card import CARD_FILE, load_card
+from locum.adapters.domains import Domain, domain_names, load_domain
+from locum.adapters.manifest import Manifest
+from locum.adapters.refs import CANDIDATE, parse_ref
+from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, SuiteCard, files_of, load_suite_card
+from locum.errors import BadInputError, NotFoundError
+from locum.evaluate.findings import Finding, Row, Watch, watching
+from locum.evaluate.overlap import TRAIN_FILE, Overlap, look_for_overlap, overlap_findings, split_differs
+from locum.evaluate.suite import asked_of, assemble, suite_files
+from locum.evaluate.suite_fit import check_fit, check_size
+from locum.evaluate.suite_rows import check_rows, read_rows, ruler
+from locum.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from locum.adapters.registry import Registry
+
+
+class SuiteReport(BaseModel):
+    """What the check of one suite has found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    domain: str
+    suite: str
+    samples: int = Field(description="rows that can be read")
+    learned: str | None = Field(description="whose training split the samples were looked for in; none: they were not")
+    findings: list[Finding]
+
+    @property
+    def wrong(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity == "wrong"]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Whose training split is looked at; no manifest is the next version's. `asked`: a person named the version."""
+
+    manifest: Manifest | None
+    asked: bool
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name if self.manifest else "the next version"
+
+    @property
+    def known(self) -> bool:
+        """Whether what it learned from can be known: of an adapter from elsewhere it is not recorded."""
+        return self.manifest is None or self.manifest.data is not None
+
+
+def check_suites(
+    settings: Settings,
+    domain: str | None = None,
+    suite: str | None = None,
+    *,
+    ref: str | None = None,
+    console: Console | None = None,
+) -> list[SuiteReport]:
+    """Check every suite, those of a domain, or one.
+
+    Args:
+        ref: the version whose training split must not hold the samples; else the domain's candidate, else its version
+            in production, else whichever is trained next on the split that lies there.
+        console: where progress is drawn; none for silence.
+
+    Raises:
+        NotFoundError: there is no such domain, suite or version, or a domain has no suite.
+        BadInputError: the domain's card is wrong, or `ref` is of another domain.
+    """
+    if ref is not None:
+        of = parse_ref(ref).domain
+        if domain not in (None, of):
+            raise BadInputError(f"--model: expected a version of {domain}, found {ref!r}")
+        domain = of
+    from locum.adapters.registry import Registry
+
+    registry = Registry.open(settings)
+    reports = []
+    with watching(console) as watch:
+        for name in [domain] if domain else domain_names(settings.domains):
+            reports += _check_domain(settings, registry, name, suite, _learner(registry, name, ref), watch)
+    return reports
+
+
+def _check_domain(
+    settings: Settings, registry: Registry, name: str, suite: str | None, learner: Learner, watch: Watch
+) -> list[SuiteReport]:
+    folder = settings.domains / name
+    if not (folder / CARD_FILE).is_file():
+        load_domain(settings.domains, name)  # which says what there is
+    domain = Domain(load_card(folder / CARD_FILE), folder)
+    measure = ruler(settings)
+    threshold = domain.card.duplicates.threshold
+    rows: dict[str, list[Row]] = {}
+    findings: dict[str, list[Finding]] = {}
+    for place in _suite_folders(domain, suite):
+        card, found = _read_card(place)
+        findings[place.name], rows[place.name] = found, []
+        if card is None:
+            continue
+        try:
+            rows[place.name], problems = read_rows(suite_files(domain, card, settings.data_path(name)))
+        except NotFoundError as error:
+            found.append(_missing(domain, card, place, error))
+            continue
+        found += problems
+        found += check_rows(rows[place.name], card.generation, measure, threshold=threshold, watch=watch)
+        asked = asked_of((row.sample for row in rows[place.name]), card.limit)
+        if asked:
+            whole = assemble(domain.name, card, asked)
+            found += check_fit(whole, rows[place.name], place)
+            found += check_size(whole, place, registry)
+        elif not problems:
+            sentence = "holds no sample"
+            found.append(Finding(check="card", place=str(place), sentence=sentence, advice="add rows: docs/suites.md"))
+    together = [row for each in rows.values() for row in each]
+    train = settings.data_path(name) / TRAIN_FILE
+    overlap = None
+    if train.is_file() and learner.known:
+        overlap = look_for_overlap(together, train, threshold=threshold, watch=watch)
+    for each, found in findings.items():
+        if rows[each]:
+            found += _against_training(rows[each], train, overlap, learner, name)
+    learned = learner.name if overlap else None
+    return [
+        SuiteReport(domain=name, suite=each, samples=len(rows[each]), learned=learned, findings=_in_order(found))
+        for each, found in findings.items()
+    ]
+
+
+def _suite_folders(domain: Domain, suite: str | None) -> list[Path]:
+    """The folders of a domain's suites, whatever is in them."""
+    there = sorted(path for path in (domain.folder / SUITES_FOLDER).glob("*") if path.is_dir())
+    if not there:
+        raise NotFoundError(
+            f"{domain.name} has no suite: there is no {domain.folder / SUITES_FOLDER}/NAME/{SUITE_FILE}",
+            hint=f"locum suite new {domain.name} NAME writes one",
+        )
+    chosen = [path for path in there if suite in (None, path.name)]
+    if not chosen:
+        known = ", ".join(path.name for path in there)
+        raise NotFoundError(f"there is no suite {suite!r} of {domain.name} (there are: {known})")
+    return chosen
+
+
+def _read_card(folder: Path) -> tuple[SuiteCard | None, list[Finding]]:
+    """The suite's card if it can be read, and what is wrong with the folder."""
+    path = folder / SUITE_FILE
+    if not path.is_file():
+        advice = f"write one, or take the folder away; `locum suite new {folder.parent.parent.name} NAME` writes one"
+        return None, [Finding(check="card", place=str(folder), sentence=f"has no {SUITE_FILE}", advice=advice)]
+    try:
+        card = load_suite_card(folder)
+    except BadInputError as error:
+        advice = error.hint or "docs/suites.md tells every field"
+        return None, [_of_card(path, line, advice) for line in str(error).splitlines()]
+    idle = sorted(path.name for path in folder.glob("*.jsonl") if path.name not in files_of(card.samples))
+    advice = "name it in `samples`, or take it away"
+    return card, [
+        Finding(check="card", severity="note", place=str(folder / name), sentence="is not asked", advice=advice)
+        for name in idle
+    ]
+
+
+def _of_card(path: Path, problem: str, advice: str) -> Finding:
+    """A line of an error about a card, `file:line: field: …`, as a finding."""
+    rest = problem.removeprefix(str(path))
+    line, colon, sentence = rest.removeprefix(":").partition(": ")
+    if rest.startswith(":") and colon and line.isdigit():
+        return Finding(check="card", place=f"{path}:{line}", sentence=sentence, advice=advice)
+    return Finding(check="card", place=str(path), sentence=rest.removeprefix(": "), advice=advice)
+
+
+def _missing(domain: Domain, card: SuiteCard, folder: Path, error: NotFoundError) -> Finding:
+    advice = "correct `samples`, or put the file there" if files_of(card.samples) else f"locum data build {domain.name}"
+    return Finding(check="card", place=str(folder / SUITE_FILE), sentence=str(error), advice=advice)
+
+
+def _learner(registry: Registry, domain: str, ref: str | None) -> Learner:
+    if ref is not None:
+        return Learner(registry.resolve(ref), asked=True)
+    aliases = registry.snapshot().aliases
+    name = aliases.get(f"{domain}@{CANDIDATE}") or aliases.get(domain)
+    return Learner(registry.resolve(name) if name else None, asked=False)
+
+
+def _against_training(
+    rows: Sequence[Row], train: Path, overlap: Overlap | None, learner: Learner, domain: str
+) -> list[Finding]:
+    severity = "wrong" if learner.asked else "note"
+
+    def unknown(sentence: str, advice: str) -> Finding:
+        return Finding(check="training", severity=severity, place=str(train), sentence=sentence, advice=advice)
+
+    if learner.manifest is not None and not learner.known:
+        origin = learner.manifest.origin
+        told = f": it says of itself {origin.trained_on!r}" if origin else ""
+        sentence = f"what {learner.name} learned from is not recorded, and no overlap with it can be told{told}"
+        advice = "ask those whom it is from for what it was trained on"
+        return [Finding(check="training", severity="note", place=str(train), sentence=sentence, advice=advice)]
+    if overlap is None:
+        sentence = f"is not there: overlap with what {learner.name} learned from was not looked for"
+        return [unknown(sentence, f"locum data build {domain}")]
+    if learner.manifest is None or not split_differs(learner.manifest, overlap):
+        who = "the next version will learn" if learner.manifest is None else f"{learner.name} has learned"
+        return overlap_findings(rows, overlap, learner=who)
+    found = unknown(
+        f"is not what {learner.name} learned from (another digest): overlap was looked for in the split that is there",
+        f"build the data of {learner.name} again (locum data build {domain}, with the card and source of that time)",
+    )
+    return [found, *overlap_findings(rows, overlap, learner="the next version will learn")]
+
+
+def _in_order(findings: Sequence[Finding]) -> list[Finding]:
+    """What is wrong comes before what is to be known; else in the order of the checks."""
+    return sorted(findings, key=lambda finding: finding.severity == "note")

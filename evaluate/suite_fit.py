@@ -1,0 +1,271 @@
+"""Whether a suite's metrics fit its samples, and whether its slices and thresholds can be judged with so many of them.
+
+What a metric makes of a sample is asked of the metric itself, with the best answer that there can be: the expected one,
+of which the model is sure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from locum.adapters.suites import SUITE_FILE
+from locum.adapters.yamlfile import line_of
+from locum.errors import LocumError
+from locum.evaluate.answers import Answer, Likelihood
+from locum.evaluate.findings import Check, Finding, Row
+from locum.evaluate.metrics.registry import Metric, load_metric
+from locum.evaluate.samples import GENERATED, Sample
+from locum.evaluate.suite import Suite
+
+if TYPE_CHECKING:
+    from locum.adapters.registry import Registry
+
+RATED = ("accuracy", "relevance", "completeness", "helpfulness", "safety")  # what a judge rates
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A metric, and its score of the best answer to each sample: none where it says nothing.
+
+    `mean` is that of the answers that the suite writes out, where the text is all that the metric looks at.
+    """
+
+    metric: Metric
+    best: Sequence[float | None]
+    mean: float | None
+
+    @property
+    def said(self) -> int:
+        """About how many samples it says something."""
+        return sum(score is not None for score in self.best)
+
+
+def check_fit(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Finding]:
+    """Metrics against samples, slices against their sizes, thresholds against both.
+
+    Args:
+        suite: with the samples that it asks, which its limit may make fewer than its rows.
+        rows: where these samples stand.
+        folder: the suite's own.
+    """
+    card = folder / SUITE_FILE
+    fits: list[Fit] = []
+    findings: list[Finding] = []
+    for name in suite.metrics:
+        try:
+            metric = load_metric(name, suite.options.get(name, {}))
+            fits.append(_fit(metric, suite.samples))
+        except LocumError as error:
+            advice = error.hint or "docs/metrics.md tells them all, with their options"
+            findings.append(_finding("metric", card, "metrics", sentence=str(error), advice=advice))
+    findings += _silent(suite, fits, rows, card)
+    findings += _primary(suite, fits, card)
+    findings += _slices(suite, card)
+    findings += _thresholds(suite, fits, card)
+    return findings
+
+
+def check_size(suite: Suite, folder: Path, registry: Registry) -> list[Finding]:
+    """Whether a version as good as production would be let through; where samples are too few that is told already."""
+    from locum.evaluate.suite_power import last_evaluation, power_of
+
+    try:
+        found = power_of(suite, last_evaluation(registry, suite))
+    except LocumError:
+        return []  # there is no such metric, which is told already
+    whole = found.whole
+    if whole.kept >= found.power or whole.samples < suite.thresholds.min_samples:
+        return []
+    needed = "no number of samples shows it" if whole.needed is None else f"{whole.needed:,} samples show it"
+    return [
+        _finding(
+            "threshold",
+            folder / SUITE_FILE,
+            "thresholds",
+            "margin",
+            severity="note",
+            sentence=f"{whole.samples} samples show that a version as good as production keeps the margin of "
+            f"{whole.asked_margin:g} in {100 * whole.kept:.0f} % of the times ({found.margin_from}); {needed} in "
+            f"{100 * found.power:.4g} %",
+            advice=f"add samples, or ask for a wider margin: locum suite power {suite.domain} {suite.name}",
+        )
+    ]
+
+
+def best_answer(sample: Sample) -> Answer:
+    """The answer that the sample expects, by a model that is sure of it; an empty one where it expects no words."""
+    texts = dict.fromkeys([sample.reference, *sample.continuations])
+    return Answer(
+        sample=sample.id,
+        model="",
+        digest="",
+        messages=list(sample.messages),
+        reference=sample.reference,
+        answer=sample.reference if sample.kind in GENERATED else None,
+        likelihoods=[
+            Likelihood(text=text, tokens=1, logprob=-0.01 if text == sample.reference else -10.0) for text in texts
+        ],
+        ratings={dimension: [5.0] for dimension in RATED},
+        first_token_s=0.1,
+        latency_s=0.2,
+        prompt_tokens=1,
+        completion_tokens=2,
+        finish_reason="stop",
+    )
+
+
+def _fit(metric: Metric, samples: Sequence[Sample]) -> Fit:
+    best = metric.score(samples, [best_answer(sample) for sample in samples])
+    written = [score for sample, score in zip(samples, best, strict=True) if sample.reference and score is not None]
+    return Fit(metric, best, sum(written) / len(written) if written and metric.needs == {"text"} else None)
+
+
+def _silent(suite: Suite, fits: Sequence[Fit], rows: Sequence[Row], card: Path) -> Iterator[Finding]:
+    kinds = Counter(sample.kind for sample in suite.samples)
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    for fit in fits:
+        if not fit.said:
+            yield _finding(
+                "metric",
+                card,
+                "metrics",
+                sentence=f"{fit.metric.name} says nothing about any of the samples ({told})",
+                advice="take it out of `metrics`, or add samples that it looks at: docs/metrics.md",
+            )
+    if len(fits) < len(suite.metrics):
+        return  # what the metrics say that could not be loaded is not known
+    where = {row.sample.id: row.place for row in rows}
+    for place, sample in enumerate(suite.samples):
+        if all(fit.best[place] is None for fit in fits):
+            yield Finding(
+                check="metric",
+                place=where[sample.id],
+                sentence=f"no metric of the suite says anything about it (kind {sample.kind})",
+                advice="add a metric for its kind: docs/metrics.md",
+            )
+
+
+def _primary(suite: Suite, fits: Sequence[Fit], card: Path) -> Iterator[Finding]:
+    for fit in fits:
+        name, hard = fit.metric.name, fit.metric.name in suite.thresholds.hard
+        if fit.metric.higher_is_better or not (name == suite.primary or hard):
+            continue
+        field = ("primary",) if name == suite.primary else ("thresholds", "hard", name)
+        yield _finding(
+            "metric",
+            card,
+            *field,
+            sentence=f"of {name} less is better, and the gate takes more for better",
+            advice="choose a metric of which more is better, and leave this one among `metrics` to be shown",
+        )
+    primary = next((fit for fit in fits if fit.metric.name == suite.primary), None)
+    if primary and primary.said and primary.said < len(suite.samples):
+        silent = len(suite.samples) - primary.said
+        yield _finding(
+            "metric",
+            card,
+            "primary",
+            severity="note",
+            sentence=f"{suite.primary} says nothing about {silent} of {len(suite.samples)} samples: "
+            "the gate decides without these",
+            advice="make them a suite of their own if they are to count",
+        )
+
+
+def _slices(suite: Suite, card: Path) -> Iterator[Finding]:
+    least = suite.thresholds.slice_min_samples
+    for place, field in enumerate(suite.card.slices):
+        sizes = Counter(sample.slices[field] for sample in suite.samples if field in sample.slices)
+        without = len(suite.samples) - sizes.total()
+        small = {value: count for value, count in sorted(sizes.items()) if count < least}
+        if not sizes:
+            sentence, advice = f"no sample has a {field}", f"give the rows a {field}, or take it out of `slices`"
+            yield _finding("slice", card, "slices", place, sentence=sentence, advice=advice)
+            continue
+        if without:
+            yield _finding(
+                "slice",
+                card,
+                "slices",
+                place,
+                severity="note",
+                sentence=f"{without} of {len(suite.samples)} samples have no {field}: they are in no slice of it",
+                advice=f"give these rows a {field}",
+            )
+        if small:
+            some = ", ".join(f"{value} ({count})" for value, count in list(small.items())[:5])
+            more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+            yield _finding(
+                "slice",
+                card,
+                "slices",
+                place,
+                severity="wrong" if len(small) == len(sizes) else "note",
+                sentence=f"{'no' if len(small) == len(sizes) else 'not every'} {field} has the {least} samples that "
+                f"the gate judges a slice by: {some}{more}",
+                advice="add samples, or lower thresholds.slice_min_samples",
+            )
+
+
+def _thresholds(suite: Suite, fits: Sequence[Fit], card: Path) -> Iterator[Finding]:
+    asked = suite.thresholds
+    primary = next((fit for fit in fits if fit.metric.name == suite.primary), None)
+    counted = primary.said if primary and primary.said else len(suite.samples)
+
+    def never(field: str, sentence: str, advice: str) -> Finding:
+        return _finding("threshold", card, "thresholds", *field.split("."), sentence=sentence, advice=advice)
+
+    if asked.min_samples > counted:
+        sentence = f"min_samples asks {asked.min_samples} samples, and the suite has {counted}"
+        yield never("min_samples", sentence, "add samples, or lower it: as it stands no version can pass")
+    if primary:
+        metric, best = primary.metric, primary.mean
+        if asked.min_score > metric.high:
+            sentence = f"min_score asks {asked.min_score:g}, and {metric.name} goes up to {metric.high:g}"
+            yield never("min_score", sentence, "lower it: as it stands no version can pass")
+        elif best is not None and best < asked.min_score:
+            sentence = f"min_score asks {asked.min_score:g}, and the expected answers themselves reach {best:.3f}"
+            yield never("min_score", sentence, f"lower it, or correct the references: {metric.name} is not 1 for them")
+        if asked.min_gain is not None and asked.min_gain >= metric.high - metric.low:
+            sentence = (
+                f"min_gain asks more than {asked.min_gain:g}, and two scores by {metric.name} differ "
+                f"by {metric.high - metric.low:g} at most"
+            )
+            yield never("min_gain", sentence, "lower it: as it stands no version can pass")
+    for fit in fits:
+        name = fit.metric.name
+        if name not in asked.hard or not fit.metric.higher_is_better:
+            continue
+        if asked.hard[name] > fit.metric.high:
+            sentence = f"{name} is asked to reach {asked.hard[name]:g}, and goes up to {fit.metric.high:g}"
+            yield never(f"hard.{name}", sentence, "lower it: as it stands no version can pass")
+        elif fit.mean is not None and fit.mean < asked.hard[name]:
+            yield _finding(
+                "threshold",
+                card,
+                "thresholds",
+                "hard",
+                name,
+                severity="note",
+                sentence=f"of the expected answers themselves {name} holds in {100 * fit.mean:.4g} %, "
+                f"and {100 * asked.hard[name]:.4g} % are asked of the version",
+                advice="see whether the references should show what is asked",
+            )
+
+
+def _finding(
+    check: Check, card: Path, *field: int | str, sentence: str, advice: str, severity: str = "wrong"
+) -> Finding:
+    return Finding.model_validate(
+        {
+            "check": check,
+            "severity": severity,
+            "place": f"{card}:{line_of(card, *field)}",
+            "sentence": sentence,
+            "advice": advice,
+        }
+    )

@@ -1,0 +1,359 @@
+"""`locum suite`: what a version is asked before a release, written, checked, looked at and divided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from locum.commands.common import JsonOption, err, out, print_json, settings, table
+
+if TYPE_CHECKING:
+    from locum.adapters.domains import Domain
+    from locum.evaluate.findings import Finding
+    from locum.evaluate.suite import Suite
+    from locum.evaluate.suite_check import SuiteReport
+    from locum.evaluate.suite_picture import SuitePicture
+    from locum.evaluate.suite_power import Reach, SuitePower
+    from locum.settings import Settings
+
+app = typer.Typer(help="Suites: what a version is asked before a release.", no_args_is_help=True)
+SHOWN = 10  # findings of one check of one suite
+SAMPLES = 3  # samples that are shown of a suite
+
+DomainArgument = Annotated[str, typer.Argument(help="The domain's name.")]
+SuiteArgument = Annotated[str | None, typer.Argument(help="The suite's name; else all of the domain.")]
+
+
+@app.command("new")
+def new(
+    domain: DomainArgument,
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="Begin with example rows of this kind: question, conversation, choice, extraction, free, preference "
+            "or decline."
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="`test` for the domain's test split, or a JSON Lines file whose rows are copied."),
+    ] = None,
+) -> None:
+    """Write a commented suite for a domain, with example rows or with those of a file.
+
+    Example: locum suite new medical triage --kind choice
+    """
+    from locum.adapters.domains import load_domain
+    from locum.evaluate.suite_new import new_suite
+
+    path = new_suite(load_domain(settings().domains, domain), name, kind=kind, source=source)
+    rows = "" if source == "test" else f" and {path.parent / 'samples.jsonl'}"
+    _say(f"Wrote {path}{rows}. Next: locum suite check {domain} {name}")
+
+
+@app.command("check")
+def check(
+    domain: Annotated[str | None, typer.Argument(help="The domain's name; else all domains.")] = None,
+    name: SuiteArgument = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose training split must not hold the samples, such as medical@candidate; else the candidate's, "
+            "else that of the version in production, else the next version's."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check suites: rows, repetitions, metrics, slices, thresholds, overlap with training; exits 1 if any is wrong.
+
+    Example: locum suite check medical --model medical@candidate
+    """
+    from locum.errors import CheckFailedError
+    from locum.evaluate.suite_check import check_suites
+
+    reports = check_suites(settings(), domain, name, ref=model, console=None if as_json else err)
+    if as_json:
+        print_json([report.model_dump(mode="json") for report in reports])
+    else:
+        for report in reports:
+            _tell_report(report)
+    wrong = sum(len(report.wrong) for report in reports)
+    if wrong:
+        places = ", ".join(f"{report.domain}/{report.suite}" for report in reports if report.wrong)
+        raise CheckFailedError(f"{wrong:,} {'thing is' if wrong == 1 else 'things are'} wrong in {places}")
+
+
+@app.command("show")
+def show(
+    domain: DomainArgument,
+    name: SuiteArgument = None,
+    sample: Annotated[str | None, typer.Option(help="Show one sample in full, by its id.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a domain's suites, or one with its slices, lengths, thresholds and a few samples.
+
+    Example: locum suite show medical icd10-chapters
+    """
+    from locum.evaluate.suite_picture import picture
+
+    suites = _load(settings(), domain, name)
+    if sample is not None:
+        _show_sample(suites, sample, as_json=as_json)
+        return
+    pictures = [picture(suite) for suite in suites]
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in pictures])
+        return
+    columns = ["suite", "version", "samples", "groups", "scored by (the first decides)", "asks", "digest"]
+    rows = [
+        (
+            each.name,
+            each.version,
+            ", ".join(f"{count:,} {kind}" for kind, count in each.kinds.items()),
+            each.groups,
+            ", ".join(dict.fromkeys([each.primary, *each.metrics])),
+            _thresholds(each),
+            each.digest[:12],
+        )
+        for each in pictures
+    ]
+    if name is None:
+        out.print(table(domain, columns, rows))
+        out.print(f"One of them: locum suite show {domain} {pictures[0].name}", style="dim", highlight=False)
+        return
+    _show_one(pictures[0], suites[0])
+
+
+@app.command("split")
+def split(
+    domain: DomainArgument,
+    name: Annotated[str, typer.Argument(help="The suite to divide; it stays as it is.")],
+    into: Annotated[str, typer.Option(help="Names of the two new suites, such as dev,holdout.")],
+    share: Annotated[float, typer.Option(help="Share of the samples that the first of them gets.")] = 0.5,
+    as_json: JsonOption = False,
+) -> None:
+    """Divide a suite in two, by group and within each topic: one to tune by, and one to keep for the release.
+
+    Example: locum suite split medical triage --into dev,holdout --share 0.5
+    """
+    from locum.adapters.domains import load_domain
+    from locum.errors import BadInputError
+    from locum.evaluate.suite_split import split_suite
+
+    names = [each.strip() for each in into.split(",")]
+    if len(names) != 2:
+        raise BadInputError(f"--into {into}: expected two names, such as dev,holdout")
+    in_force = settings()
+    loaded = _only(load_domain(in_force.domains, domain), name)
+    [card] = loaded.suites
+    parts = split_suite(loaded, card, in_force.data_path(domain), into=(names[0], names[1]), share=share)
+    if as_json:
+        print_json(
+            [
+                {"suite": part.name, "card": str(part.card), "samples": part.samples, "groups": part.groups}
+                for part in parts
+            ]
+        )
+        return
+    topics = sorted({topic for part in parts for topic in part.topics})
+    rows = [(part.name, part.samples, part.groups, *(part.topics.get(topic, 0) for topic in topics)) for part in parts]
+    out.print(table(None, ["suite", "samples", "groups", *topics], rows))
+    for part in parts:
+        if part.samples < card.thresholds.min_samples:
+            _say(
+                f"{part.name} has {part.samples} samples, and its min_samples asks {card.thresholds.min_samples}: "
+                f"lower it in {part.card}, or no version can pass."
+            )
+    _say(
+        f"{name} is as it was: take {loaded.folder / 'suites' / name} away once the two stand in for it. "
+        f"Next: locum suite power {domain}"
+    )
+
+
+@app.command("power")
+def power(
+    domain: DomainArgument,
+    name: SuiteArgument = None,
+    difference: Annotated[
+        float | None, typer.Option(help="A difference to show: how many samples would that take?")
+    ] = None,
+    power: Annotated[float, typer.Option(help="How often something that is there is to be seen.")] = 0.8,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a suite of this size can show, and how many samples a smaller difference takes.
+
+    Example: locum suite power medical --difference 0.05
+    """
+    from locum.adapters.registry import Registry
+    from locum.evaluate.suite_power import last_evaluation, power_of
+
+    in_force = settings()
+    suites = _load(in_force, domain, name)
+    registry = Registry.open(in_force)
+    found = [power_of(suite, last_evaluation(registry, suite), power=power, difference=difference) for suite in suites]
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+        return
+    for each in found:
+        _tell_power(each)
+
+
+def _load(in_force: Settings, domain: str, name: str | None) -> list[Suite]:
+    """The suites of a domain, or the one of that name: then what is wrong with the others does not matter."""
+    from locum.adapters.domains import load_domain
+    from locum.evaluate.suite import load_suites
+
+    loaded = load_domain(in_force.domains, domain)
+    return load_suites(loaded if name is None else _only(loaded, name), in_force.data_path(domain))
+
+
+def _only(domain: Domain, name: str) -> Domain:
+    """The domain with this suite alone."""
+    from dataclasses import replace
+
+    from locum.errors import NotFoundError
+
+    cards = tuple(card for card in domain.suites if card.name == name)
+    if not cards:
+        known = ", ".join(card.name for card in domain.suites) or "none"
+        raise NotFoundError(f"there is no suite {name!r} of {domain.name} (there are: {known})")
+    return replace(domain, suites=cards)
+
+
+def _tell_report(report: SuiteReport) -> None:
+    """A line on the suite, then each finding with what to do about it; of many of one kind the first."""
+    mark = "[red]✗[/]" if report.wrong else "[green]✓[/]"
+    learned = f"held against what {report.learned} learns from" if report.learned else "not held against any training"
+    out.print(
+        f"{mark} {report.domain}/{report.suite}: {report.samples:,} samples, {learned}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    by_check: dict[tuple[str, str], list[Finding]] = {}
+    for finding in report.findings:
+        by_check.setdefault((finding.severity, finding.check), []).append(finding)
+    for (severity, _), findings in by_check.items():
+        for finding in findings[:SHOWN]:
+            note = "note: " if severity == "note" else ""
+            _say(f"{finding.place}: {note}{finding.sentence}")
+        if len(findings) > SHOWN:
+            out.print(f"… and {len(findings) - SHOWN:,} more of these (--json lists all)", highlight=False)
+        for advice in dict.fromkeys(finding.advice for finding in findings):
+            _say(f"  → {advice}", style="dim")
+
+
+def _say(text: str, *, style: str | None = None) -> None:
+    """Text as it is: brackets in it are no markup, and lines are as long as they are."""
+    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _thresholds(suite: SuitePicture) -> str:
+    """What the gate asks, in a line."""
+    asked = suite.thresholds
+    parts = [f"{asked.min_samples} samples", f"score {asked.min_score:g}"]
+    parts += [] if asked.min_gain is None else [f"gain > {asked.min_gain:g}"]
+    parts += [f"margin {asked.margin:g}"]
+    return ", ".join([*parts, *(f"{name} {lowest:g}" for name, lowest in asked.hard.items())])
+
+
+def _show_one(suite: SuitePicture, loaded: Suite) -> None:
+    from locum.evaluate.suite_picture import bars
+
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in suite.kinds.items())
+    _say(f"{suite.domain}/{suite.name}, version {suite.version}, digest {suite.digest[:12]}", style="bold")
+    if suite.description:
+        _say(suite.description)
+    _say(f"{suite.samples:,} samples ({kinds}) in {suite.groups:,} groups.")
+    _say(f"Scored by {', '.join(suite.metrics)}; the gate decides by {suite.primary}.")
+    _say(f"It asks: {_thresholds(suite)}; confidence {suite.thresholds.confidence:g}.\n")
+    rows = [(each.field, each.value, each.samples, "yes" if each.judged else "") for each in suite.slices]
+    out.print(table(None, ["slice", "value", "samples", "judged by itself"], rows))
+    for what, lengths in (("asked", suite.questions), ("expected", suite.answers)):
+        _say(f"\nCharacters {what}:")
+        for name, bar, count in bars(lengths):
+            _say(f"{name:>10}  {bar} {count:,}")
+    _say("")
+    for sample in loaded.samples[:SAMPLES]:
+        _say(f"{sample.id} ({sample.kind}): {_line(sample.question)}  →  {_line(sample.reference)}")
+    _say(f"One in full: locum suite show {suite.domain} {suite.name} --sample {loaded.samples[0].id}", style="dim")
+
+
+def _show_sample(suites: list[Suite], identity: str, *, as_json: bool) -> None:
+    import json
+
+    from locum.errors import NotFoundError
+    from locum.evaluate.samples import row_of
+
+    found = next(((suite, sample) for suite in suites for sample in suite.samples if sample.id == identity), None)
+    if found is None:
+        names = ", ".join(suite.name for suite in suites)
+        raise NotFoundError(
+            f"there is no sample {identity!r} in {suites[0].domain}/{names}",
+            hint=f"the first is {suites[0].samples[0].id!r}",
+        )
+    suite, sample = found
+    row = {**json.loads(row_of(sample)), "group": sample.group, "length": sample.slices["length"]}
+    if as_json:
+        print_json({"suite": suite.name, **row})
+        return
+    import yaml
+
+    text = yaml.safe_dump({"suite": suite.name, **row}, sort_keys=False, allow_unicode=True, width=100)
+    _say(text.rstrip())
+
+
+def _tell_power(found: SuitePower) -> None:
+    from locum.evaluate.suite_picture import bar
+
+    often = f"{100 * found.power:.4g} % of the times"
+    _say(
+        f"{found.domain}/{found.suite}, by {found.metric}, {often}, at {100 * found.confidence:.4g} % confidence",
+        style="bold",
+    )
+    _say(f"Gain over the base model: {found.gain_from}.")
+    _say(f"Margin to production: {found.margin_from}.\n")
+    columns = [
+        "samples of",
+        "samples",
+        "groups",
+        "gain shown",
+        "margin shown",
+        "margin asked",
+        "then passes",
+        "it takes",
+    ]
+    out.print(table(None, columns, [_reach(each) for each in found.reaches]))
+    _say(f"\nHow often a version as good as production is shown to keep the margin of {found.whole.asked_margin:g}:")
+    for samples, share in found.curve.items():
+        here = "  ← this suite" if samples == found.whole.samples else ""
+        _say(f"{samples:>8,} samples  {bar(share, width=30):<30} {100 * share:3.0f} %{here}")
+    if found.wished:
+        wished = found.wished
+        gain = "never shows: they do not differ so much" if wished.gain is None else f"takes {wished.gain:,} samples"
+        margin = "no number of samples" if wished.margin is None else f"{wished.margin:,} samples"
+        _say(
+            f"\nA gain of {wished.difference:g} over the base model {gain}; "
+            f"a margin of {wished.difference:g} to production takes {margin}."
+        )
+    _say("")
+
+
+def _reach(each: Reach) -> tuple[object, ...]:
+    return (
+        each.name if each.judged else f"{each.name} (not judged)",
+        each.samples,
+        each.groups,
+        "none" if each.gain is None else f"{each.gain:.3f}",
+        f"{each.margin:.3f}",
+        f"{each.asked_margin:g}",
+        f"{100 * each.kept:.0f} %",
+        "never" if each.needed is None else f"{each.needed:,}",
+    )
+
+
+def _line(text: str) -> str:
+    """The beginning of a text, on one line."""
+    plain = " ".join(text.split())
+    return plain if len(plain) <= 80 else plain[:79] + "…"

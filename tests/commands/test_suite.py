@@ -1,0 +1,124 @@
+"""`locum suite`, as typed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from tests.commands.conftest import Ran
+
+Locum = Callable[..., Ran]
+
+
+def test_a_suite_is_written_checked_and_shown(locum: Locum, domain_folder: Path) -> None:
+    made = locum("suite", "new", "legal", "triage", "--kind", "choice")
+    assert made.code == 0
+    assert "suites/triage/suite.yaml and " in made.out
+    assert "Next: locum suite check legal triage" in made.out
+    assert "suites/triage is there already" in locum("suite", "new", "legal", "triage").err
+
+    checked = locum("suite", "check", "legal", "triage")
+    assert checked.code == 1
+    card = domain_folder / "suites" / "triage" / "suite.yaml"
+    assert "✗ legal/triage: 1 samples, not held against any training." in checked.out
+    assert f"{card}:23: min_samples asks 100 samples, and the suite has 1\n  → add samples, or lower it" in checked.out
+    assert "3 things are wrong in legal/triage" in checked.err
+
+    shown = locum("suite", "show", "legal", "triage")
+    assert shown.code == 0
+    assert "1 samples (1 choice) in 1 groups." in shown.out
+    assert "largest-organ (choice): Which is the largest organ of the human body?  →  The skin" in shown.out
+
+
+def test_a_good_suite_passes_the_check(locum: Locum, domain_folder: Path) -> None:
+    checked = locum("suite", "check", "legal")
+    assert checked.code == 0
+    assert "✓ legal/held-out: 8 samples" in checked.out
+    [report] = locum("suite", "check", "--json").json
+    assert (report["domain"], report["suite"], report["samples"]) == ("legal", "held-out", 8)
+    assert {finding["severity"] for finding in report["findings"]} == {"note"}
+
+
+def test_of_many_findings_of_one_check_the_first_are_told(locum: Locum, domain_folder: Path) -> None:
+    path = domain_folder / "suites" / "held-out" / "samples.jsonl"
+    path.write_text(path.read_text() + "{}\n" * 30)
+    checked = locum("suite", "check", "legal")
+    assert checked.out.count("messages: Field required") == 10
+    assert "… and 20 more of these (--json lists all)" in checked.out
+    assert checked.out.count("→ docs/suites.md shows a row of each kind") == 1
+    assert "30 things are wrong in legal/held-out" in checked.err
+    [report] = locum("suite", "check", "legal", "--json").json
+    assert sum(finding["severity"] == "wrong" for finding in report["findings"]) == 30
+
+
+def test_the_suites_of_a_domain_stand_in_a_table(locum: Locum, domain_folder: Path) -> None:
+    [shown] = locum("suite", "show", "legal", "--json").json
+    assert (shown["name"], shown["samples"], shown["groups"], shown["kinds"]) == ("held-out", 8, 8, {"question": 8})
+    out = locum("suite", "show", "legal").out
+    assert shown["digest"][:12] in out
+    assert "4 samples, score 0, gain > 0, margin 0.05" in out
+
+
+def test_one_sample_is_shown_in_full(locum: Locum, domain_folder: Path) -> None:
+    name = locum("suite", "show", "legal", "held-out").out.rpartition("--sample ")[2].strip()
+    shown = yaml.safe_load(locum("suite", "show", "legal", "--sample", name).out)
+    assert shown == locum("suite", "show", "legal", "--sample", name, "--json").json
+    assert shown["messages"][0]["content"] == "You answer questions of legal."
+    assert (shown["suite"], shown["id"], shown["length"]) == ("held-out", name, "short")
+    missing = locum("suite", "show", "legal", "--sample", "nope")
+    assert missing.code == 2
+    assert "there is no sample 'nope' in legal/held-out" in missing.err
+
+
+def test_a_suite_is_divided_in_two(locum: Locum, domain_folder: Path) -> None:
+    ran = locum("suite", "split", "legal", "held-out", "--into", "dev,holdout", "--share", "0.25")
+    assert ran.code == 0
+    assert "dev has 2 samples, and its min_samples asks 4: lower it in " in ran.out
+    assert "held-out is as it was" in ran.out
+    names = {row["suite"]: row["samples"] for row in locum("suite", "check", "legal", "--json").json}
+    assert names == {"dev": 2, "held-out": 8, "holdout": 6}
+    parts = locum("suite", "split", "legal", "held-out", "--into", "a,b", "--json").json
+    assert [(part["suite"], part["samples"], part["groups"]) for part in parts] == [("a", 4, 4), ("b", 4, 4)]
+
+
+def test_what_cannot_be_divided_exits_2(locum: Locum, domain_folder: Path) -> None:
+    for arguments, problem in (
+        (("held-out", "--into", "dev"), "--into dev: expected two names, such as dev,holdout"),
+        (("nope", "--into", "a,b"), "there is no suite 'nope' of legal (there are: held-out)"),
+        (("held-out", "--into", "a,b", "--share", "2"), "--share 2: expected a number between 0 and 1"),
+    ):
+        ran = locum("suite", "split", "legal", *arguments)
+        assert ran.code == 2
+        assert problem in ran.err
+
+
+def test_what_a_suite_can_show_is_told_with_a_picture(locum: Locum, domain_folder: Path) -> None:
+    ran = locum("suite", "power", "legal", "--difference", "0.1")
+    assert ran.code == 0
+    assert "legal/held-out, by exact_match, 80 % of the times, at 95 % confidence" in ran.out
+    assert "Margin to production: assumed: two versions differ on 30 % of the samples." in ran.out
+    assert "← this suite" in ran.out
+    assert "A gain of 0.1 over the base model takes 234 samples; a margin of 0.1 to production takes 186" in ran.out
+    [found] = locum("suite", "power", "legal", "held-out", "--power", "0.9", "--json").json
+    assert (found["power"], found["reaches"][0]["needed"]) == (0.9, 1028)
+
+
+def test_a_suite_that_is_wrong_hides_no_other(locum: Locum, domain_folder: Path) -> None:
+    locum("suite", "new", "legal", "triage")
+    (domain_folder / "suites" / "triage" / "samples.jsonl").write_text("{}\n")
+    for command in ("show", "power"):
+        assert locum("suite", command, "legal", "held-out").code == 0
+        assert locum("suite", command, "legal").code == 2
+
+
+def test_rows_of_a_file_become_a_suite(locum: Locum, domain_folder: Path) -> None:
+    source = domain_folder / "conversations.jsonl"
+    assert locum("suite", "new", "legal", "copied", "--from", str(source)).code == 0
+    rows = (domain_folder / "suites" / "copied" / "samples.jsonl").read_text().splitlines()
+    assert len(rows) == 40
+    assert all(json.loads(row)["id"] for row in rows)
+    asked = locum("suite", "new", "legal", "asked", "--from", "test")
+    assert asked.out.strip().endswith("asked/suite.yaml. Next: locum suite check legal asked")
