@@ -120,7 +120,7 @@ def _check_domain(
         found += check_rows(rows[place.name], card.generation, measure, threshold=threshold, watch=watch)
         asked = asked_of((row.sample for row in rows[place.name]), card.limit)
         if asked:
-            whole = assemble(domain.name, card, asked)
+            whole = assemble(domain.name, card, asked, options=domain.card.compliance.metric_options())
             found += check_fit(whole, rows[place.name], place)
             found += check_size(whole, place, registry)
         elif not problems:

@@ -70,7 +70,7 @@ class Wished(BaseModel):
     gain: int | None = Field(
         description="samples for a gain over the base model; none: two models never differ so much"
     )
-    margin: int | None = Field(description="samples for a margin to production")
+    margin: int = Field(description="samples for a margin to production")
 
 
 class SuitePower(BaseModel):
@@ -81,6 +81,7 @@ class SuitePower(BaseModel):
     domain: str
     suite: str
     metric: str
+    min_gain: float = Field(description="what the gain must exceed; 0 where the suite does not ask")
     confidence: float
     power: float
     gain_from: str = Field(description="where it is known from how much version and base model differ")
@@ -162,6 +163,7 @@ def power_of(
         domain=suite.domain,
         suite=suite.name,
         metric=suite.primary,
+        min_gain=asked.min_gain or 0.0,
         confidence=confidence,
         power=power,
         gain_from=gain.told,
@@ -179,7 +181,7 @@ def power_of(
         else Wished(
             difference=difference,
             gain=_needed_for_gain(difference, gain.spread or _assumed(metric, suite.samples), confidence, power),
-            margin=_needed_for_margin(difference, spread, confidence, power),
+            margin=samples_for_margin(difference, spread, confidence=confidence, power=power),
         ),
     )
 

@@ -27,7 +27,7 @@ def test_no_similar_text_is_missed_and_no_other_found(texts: list[str], asked: s
 def test_a_few_changed_words_in_a_long_text_are_seen() -> None:
     words = [f"word{number}" for number in range(60)]
     others = [" ".join(random.Random(seed).sample(words, 60)) for seed in range(20)]
-    changed = " ".join(words[:59] + ["other"])
+    changed = " ".join([*words[:59], "other"])
     [like] = LikenessIndex([*others, " ".join(words)], threshold=0.8).like(changed)
     assert like.place == 20
     assert 0.9 < like.similarity < 1

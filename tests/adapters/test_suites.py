@@ -1,4 +1,4 @@
-"""Suite cards: refused with file, line and field when wrong; what Locum writes is right; and comments outlive changes."""
+"""Suite cards: refused with file, line and field when wrong; what Locum writes is right; comments outlive changes."""
 
 from __future__ import annotations
 
