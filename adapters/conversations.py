@@ -12,13 +12,13 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from locum.errors import BadInputError, NotFoundError
+from locum.errors import BadInputError, ConflictError, NotFoundError
 
 
 class Message(BaseModel):
@@ -139,6 +139,22 @@ def read_conversations(path: Path) -> Iterator[Conversation]:
 def read_preferences(path: Path) -> Iterator[Preference]:
     """Preference pairs of a JSON Lines file, as `read_conversations` reads conversations."""
     return _read(path, Preference)
+
+
+def write_rows(path: Path, rows: Iterable[BaseModel]) -> None:
+    """Write a new JSON Lines file, which the readers above read where the rows are theirs.
+
+    Raises:
+        ConflictError: there is such a file already.
+        NotFoundError: there is no such folder.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.writelines(row.model_dump_json(exclude_none=True) + "\n" for row in rows)
+    except FileExistsError:
+        raise ConflictError(f"{path} is there already", hint="choose another name, or remove it") from None
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no folder {path.parent}", hint="make it, or choose another") from None
 
 
 def _read(path: Path, kind: type[Row]) -> Iterator[Row]:

@@ -97,11 +97,20 @@ class EvaluationRecord(_Record):
     base_fingerprint: str
     suite: str
     suite_digest: str
+    suite_version: int | None = None
     passed: bool
+    status: str | None = Field(None, description="passed, failed or not enough evidence")
     reasons: list[str] = Field(description="the gate's reasons in plain sentences")
     samples: int
     metric: str
     score: float
+    score_interval: tuple[float, float] | None = Field(None, description="confidence interval of the score")
+    score_range: tuple[float, float | None] | None = Field(
+        None,
+        description="the lowest and the highest score that there can be; none as the highest where there is no end",
+    )
+    higher_is_better: bool = True
+    unit: str = ""
     base_score: float | None = None
     gain: float | None = None
     gain_interval: tuple[float, float] | None = Field(None, description="confidence interval of the gain over base")

@@ -87,7 +87,7 @@ class Registry:
 
         check_name(domain)
         artifact = inspect_artifact(folder, base.path)
-        with self.store.staged(folder, artifact.digest) as place, self._writing() as db:
+        with self.store.staged(folder, artifact.digest) as place, self.writing() as db:
             place()
             top = db.scalar(select(func.max(schema.versions.c.number)).where(schema.versions.c.domain == domain))
             manifest = Manifest(
@@ -123,7 +123,7 @@ class Registry:
         query = select(table.c.manifest).where(~table.c.deleted).order_by(table.c.domain, table.c.number)
         if domain is not None:
             query = query.where(table.c.domain == domain)
-        with self._reading() as db:
+        with self.reading() as db:
             return [Manifest.model_validate(row) for row in db.scalars(query)]
 
     def find(self, domain: str, digest: str, base_fingerprint: str) -> Manifest | None:
@@ -139,17 +139,17 @@ class Registry:
         Raises:
             NotFoundError: nothing has this name; lists what there is.
         """
-        with self._reading() as db:
+        with self.reading() as db:
             return _resolve(db, ref).manifest
 
     def entry_id(self, manifest: Manifest) -> int:
         """The row id of a version: vLLM's integer id of the adapter."""
-        with self._reading() as db:
+        with self.reading() as db:
             return _resolve(db, manifest.name).id
 
     def revision(self) -> int:
         """Changes with every change that a server must hear of."""
-        with self._reading() as db:
+        with self.reading() as db:
             return _revision(db)
 
     def snapshot(self, last: Snapshot | None = None) -> Snapshot:
@@ -159,7 +159,7 @@ class Registry:
             last: an earlier snapshot. Versions never change, so the manifests that it has are not read again.
         """
         known = {entry.id: entry for entry in last.versions.values()} if last else {}
-        with self._reading() as db:
+        with self.reading() as db:
             table = schema.versions
             columns = (table.c.id, table.c.domain, table.c.number, table.c.digest)
             rows = db.execute(select(*columns).where(~table.c.deleted).order_by(table.c.domain, table.c.number)).all()
@@ -188,7 +188,7 @@ class Registry:
 
     def record_evaluation(self, record: EvaluationRecord) -> int:
         """Keep an evaluation with its version; returns its id."""
-        with self._writing(bump=False) as db:
+        with self.writing(bump=False) as db:
             entry = _resolve(db, f"{record.domain}@{record.number}")
             values = {"version_id": entry.id, "record": record.model_dump(mode="json")}
             inserted = db.execute(insert(schema.evaluations).values(**values))
@@ -197,13 +197,13 @@ class Registry:
 
     def evaluations(self, ref: Ref | str) -> list[EvaluationRecord]:
         """A version's evaluations, newest first."""
-        with self._reading() as db:
+        with self.reading() as db:
             return [record for _, record in _evaluations(db, _resolve(db, ref).id)]
 
     def require_suites(self, domain: str, suites: dict[str, str]) -> None:
         """Say which suites, by name and digest, a release of this domain needs evidence from."""
         table = schema.required_suites
-        with self._writing(bump=False) as db:
+        with self.writing(bump=False) as db:
             db.execute(delete(table).where(table.c.domain == domain))
             rows = [{"domain": domain, "suite": suite, "digest": digest} for suite, digest in suites.items()]
             if rows:
@@ -211,7 +211,7 @@ class Registry:
 
     def required_suites(self, domain: str) -> dict[str, str]:
         """Digest of each suite that a release of this domain needs evidence from, by name."""
-        with self._reading() as db:
+        with self.reading() as db:
             return _required(db, domain)
 
     def release(self, ref: Ref | str, *, by: str, reason: str | None = None, force: bool = False) -> Release:
@@ -224,7 +224,7 @@ class Registry:
         """
         if force and not (reason or "").strip():
             raise BadInputError("a forced release needs a reason", hint='add --reason "…": it is recorded')
-        with self._writing() as db:
+        with self.writing() as db:
             entry = _resolve(db, ref)
             manifest = entry.manifest
             if _alias(db, manifest.domain, PRODUCTION) == entry.id:
@@ -253,7 +253,7 @@ class Registry:
         Raises:
             ConflictError: there was none before.
         """
-        with self._writing() as db:
+        with self.writing() as db:
             previous = _alias(db, domain, PREVIOUS)
             if previous is None:
                 raise ConflictError(
@@ -266,7 +266,7 @@ class Registry:
         table = schema.releases
         columns = [table.c[name] for name in Release.model_fields]
         query = select(*columns).where(table.c.domain == domain).order_by(table.c.id.desc())
-        with self._reading() as db:
+        with self.reading() as db:
             rows = db.execute(query).mappings().all()
         return [Release.model_validate({**row, "at": _utc(row["at"])}) for row in rows]
 
@@ -276,7 +276,7 @@ class Registry:
         Raises:
             ConflictError: it is in production, or what a rollback would go back to.
         """
-        with self._writing() as db:
+        with self.writing() as db:
             entry = _resolve(db, ref)
             manifest = entry.manifest
             for alias in (PRODUCTION, PREVIOUS):
@@ -300,7 +300,7 @@ class Registry:
         table = schema.versions
         visible = select(table.c.digest).where(~table.c.deleted)
         deleted = select(table.c.digest).where(table.c.deleted, table.c.digest.not_in(visible))
-        with self._writing(bump=False) as db:  # nobody registers the same artifact while we look and remove
+        with self.writing(bump=False) as db:  # nobody registers the same artifact while we look and remove
             try:
                 self.store.sweep(set(db.scalars(deleted)))
             except Exception as error:  # what was asked for is done; the next one sweeps again
@@ -340,7 +340,12 @@ class Registry:
         return release
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """A connection whose queries all see one moment. For the modules of this package that keep tables of their own.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
         with _explained(self._engine), self._engine.connect() as db:
             if self._engine.dialect.name == "postgresql":  # several queries, one moment; SQLite does so by itself
                 db = db.execution_options(isolation_level="REPEATABLE READ")
@@ -348,7 +353,12 @@ class Registry:
                 yield db
 
     @contextmanager
-    def _writing(self, *, bump: bool = True) -> Iterator[Connection]:
+    def writing(self, *, bump: bool = True) -> Iterator[Connection]:
+        """A connection that alone may write, in one transaction. `bump` tells the servers that names may have changed.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
         with _explained(self._engine), self._engine.connect() as db:
             if self._engine.dialect.name == "sqlite":
                 db = db.execution_options(locum_begin="BEGIN IMMEDIATE")

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Integer,
     MetaData,
     String,
@@ -16,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 metadata = MetaData()
 
 # Row ids name adapters inside vLLM, so they are never used twice: AUTOINCREMENT in SQLite, a sequence in PostgreSQL.
@@ -68,3 +69,44 @@ releases = Table(
 )
 # One row: changes with every change that a server must hear of.
 state = Table("state", metadata, Column("id", Integer, primary_key=True), Column("revision", Integer, nullable=False))
+# One row: what answers' ids and reviewers' links are signed with. Every server and command of this registry shares it.
+secret = Table("secret", metadata, Column("id", Integer, primary_key=True), Column("key", String(64), nullable=False))
+arenas = Table(
+    "arenas",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("domain", String(63), nullable=False, index=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("record", JSON, nullable=False),
+)
+arena_questions = Table(
+    "arena_questions",
+    metadata,
+    Column("arena_id", Integer, ForeignKey("arenas.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("record", JSON, nullable=False),
+)
+votes = Table(
+    "votes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("arena_id", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("reviewer", String(100), nullable=False),
+    Column("record", JSON, nullable=False),
+    ForeignKeyConstraint(["arena_id", "number"], ["arena_questions.arena_id", "arena_questions.number"]),
+    UniqueConstraint("arena_id", "number", "reviewer"),
+)
+# `domain` is `base` for answers of the base model. Who rates an answer again takes back what was said before.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("domain", String(63), nullable=False, index=True),
+    Column("model", String(200), nullable=False),
+    Column("answer", String(160), nullable=False),
+    Column("user", String(200), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("record", JSON, nullable=False),
+    UniqueConstraint("answer", "user"),
+)

@@ -58,7 +58,7 @@ class Thresholds(_Strict):
         0.0, description="the lower end of the gain over the base model must exceed this; null does not ask"
     )
     margin: float = Field(
-        0.05, ge=0, description="so much worse than the version in production, at most, must be shown (non-inferiority)"
+        0.1, ge=0, description="so much worse than the version in production, at most, must be shown (non-inferiority)"
     )
     slice_margin: float = Field(0.15, ge=0, description="the same for each slice that is large enough to be judged")
     slice_min_samples: int = Field(20, ge=2, description="smaller slices are shown and not judged")
@@ -66,6 +66,19 @@ class Thresholds(_Strict):
     hard: dict[str, float] = Field(
         {}, description="metrics with the lowest mean that is let through, such as notice: 1.0 (every single answer)"
     )
+
+
+class HarnessCard(_Strict):
+    """A task of lm-evaluation-harness in the place of samples: it asks and scores, Locum compares and decides."""
+
+    task: str = Field(min_length=1, description="name of the task, or of a group of tasks")
+    include: str | None = Field(
+        None, description="folder with the task's YAML, from the suite's own; none for a task that the harness brings"
+    )
+    metric: str | None = Field(None, description="the metric by which the gate decides; the task's first if not given")
+    filter: str | None = Field(None, description="whose answers count, where the task has several; else its first")
+    chat: bool = Field(True, description="ask with the chat template and the domain's system prompt, as users do")
+    num_fewshot: int | None = Field(None, ge=0, description="examples before each question, instead of the task's own")
 
 
 class SuiteCard(_Strict):
@@ -85,6 +98,9 @@ class SuiteCard(_Strict):
     )
     primary: str = Field("exact_match", description="the metric by which the gate decides")
     options: dict[str, dict[str, Any]] = Field({}, description="settings of metrics, such as numeric: {relative: 0.01}")
+    lm_eval: HarnessCard | None = Field(
+        None, description="a task of lm-evaluation-harness, which then says what is asked and how it is scored"
+    )
     slices: list[Slice] = Field([], description="what to tell apart in the report and in the gate")
     generation: Generation = Field(Generation(), description="how answers are asked for")
     thresholds: Thresholds = Field(Thresholds(), description="what a version must meet")
@@ -98,7 +114,16 @@ class SuiteCard(_Strict):
         return samples
 
     @model_validator(mode="after")
+    def _a_task_says_the_rest(self) -> SuiteCard:
+        decided = {"samples", "metrics", "primary", "options", "generation"} & self.model_fields_set
+        if self.lm_eval is not None and decided:
+            raise ValueError(f"a suite with `lm_eval` has no {', '.join(sorted(decided))}: the task says that")
+        return self
+
+    @model_validator(mode="after")
     def _metrics_are_measured(self) -> SuiteCard:
+        if self.lm_eval is not None:
+            return self
         for what, names in (
             ("primary metric", [self.primary]),
             ("hard threshold", list(self.thresholds.hard)),

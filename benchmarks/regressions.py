@@ -120,8 +120,7 @@ class Team:
         done = subprocess.run(
             [sys.executable, "-m", "locum", *arguments],
             env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
         )

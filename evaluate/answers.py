@@ -44,6 +44,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sample: str
+    group: str = Field("", description="what the sample belongs to with others; empty where it stands alone")
     repeat: int = Field(0, ge=0, description="which of the suite's repeats, from 0")
     model: str = Field(description="the model that was asked")
     digest: str = Field(description="its digest, or the base model's fingerprint")

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locum.evaluate.endpoint import error_of, message_of
 
@@ -76,8 +78,8 @@ class _TryAgainError(Exception):
         self.wait_s = wait_s
 
 
-def session(api_key: str, concurrency: int) -> ClientSession:
-    """The connections of a run. Its timeouts are over whole attempts, in `patiently`."""
+def session(url: str, api_key: str, concurrency: int) -> ClientSession:
+    """The connections of a run to `url`. Its timeouts are over whole attempts, in `patiently`."""
     import aiohttp
 
     from locum.evaluate.endpoint import authorization
@@ -86,27 +88,44 @@ def session(api_key: str, concurrency: int) -> ClientSession:
         headers=authorization(api_key),
         connector=aiohttp.TCPConnector(limit=concurrency),
         timeout=aiohttp.ClientTimeout(total=None),
-        trust_env=True,
+        proxy=_proxy(url),
     )
 
 
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL. aiohttp's `trust_env` asks two threads at every request."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
 async def ask(
-    client: ClientSession, url: str, body: dict[str, Any], *, patience: Patience, on_retry: Callable[[], None]
+    client: ClientSession,
+    url: str,
+    body: dict[str, Any],
+    *,
+    timed: bool,
+    patience: Patience,
+    on_retry: Callable[[], None],
 ) -> Reply:
-    """The answer to a chat request, streamed, so that the time to its first token is known.
+    """The answer to a chat request.
+
+    Args:
+        timed: stream it, so that the time to its first token is known. Each token is then a packet of its own: a short
+            answer takes six times the CPU time, a long one more.
 
     Raises:
         NoReplyError: the attempts are used up, or the server says 4xx to this question.
         UnauthorizedError: the server refuses the key: no other question will fare better.
         NotFoundError: the server does not know the model, likewise.
     """
-    request = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    request = {**body, "stream": True, "stream_options": {"include_usage": True}} if timed else body
+    read = _read_stream if timed else _read_whole
 
     async def once() -> Reply:
         start = time.monotonic()
         async with client.post(f"{url}/chat/completions", json=request) as response:
             await _require_success(response, url)
-            return await _read_stream(response, start)
+            return await read(response, start)
 
     reply, attempts = await patiently(once, patience=patience, on_retry=on_retry)
     return reply.model_copy(update={"attempts": attempts})
@@ -225,6 +244,36 @@ class _Chunk(BaseModel):
     usage: _Usage | None = None
 
 
+class _Answered(BaseModel):
+    message: _Delta
+    finish_reason: str | None = None
+
+
+class _Completion(BaseModel):
+    model: str
+    choices: list[_Answered] = Field(min_length=1)
+    usage: _Usage | None = None
+
+
+async def _read_whole(response: ClientResponse, start: float) -> Reply:
+    """A chat completion that comes in one piece."""
+    content = await response.read()
+    try:
+        completion = _Completion.model_validate_json(content)
+    except ValidationError as error:
+        raise _TryAgainError(_not_an_answer(content, error)) from None
+    [choice, *_], usage = completion.choices, completion.usage or _Usage()
+    return Reply(
+        text=choice.message.content or "",
+        answered_by=completion.model,
+        adapter=response.headers.get(ADAPTER_HEADER),
+        finish_reason=choice.finish_reason,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        latency_s=round(time.monotonic() - start, 4),
+    )
+
+
 async def _read_stream(response: ClientResponse, start: float) -> Reply:
     """The parts of a streamed chat completion put together. Without a [DONE] at its end it is half an answer."""
     text: list[str] = []
@@ -241,7 +290,7 @@ async def _read_stream(response: ClientResponse, start: float) -> Reply:
         try:
             chunk = _Chunk.model_validate_json(data)
         except ValidationError as error:
-            raise _TryAgainError(_not_a_chunk(data, error)) from None
+            raise _TryAgainError(_not_an_answer(data, error)) from None
         model, usage = chunk.model, chunk.usage or usage
         for choice in chunk.choices:
             finish_reason = choice.finish_reason or finish_reason
@@ -262,7 +311,7 @@ async def _read_stream(response: ClientResponse, start: float) -> Reply:
     )
 
 
-def _not_a_chunk(data: bytes, error: ValidationError) -> str:
+def _not_an_answer(data: bytes, error: ValidationError) -> str:
     with suppress(ValueError, KeyError, TypeError):
         return str(json.loads(data)["error"]["message"])
     return f"the answer is not a chat completion: {error.errors()[0]['msg']}"

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from locum.adapters.base import load_base
 from locum.adapters.domains import load_domain
 from locum.adapters.manifest import Manifest
 from locum.adapters.refs import CANDIDATE
-from locum.errors import BadInputError, ConflictError, NotFoundError
+from locum.adapters.suites import HarnessCard, SuiteCard
+from locum.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
 from locum.evaluate.answers import Contender
 from locum.evaluate.cache import CACHE_FILE, AnswerCache
 from locum.evaluate.client import Patience
 from locum.evaluate.conclusion import Run, conclude
 from locum.evaluate.endpoint import Endpoint, read_endpoint
+from locum.evaluate.harness import HarnessSuite, ask_harness, load_harness_suite, suite_name
 from locum.evaluate.report import write_report
 from locum.evaluate.result import EvaluationResult
 from locum.evaluate.runner import Asking, ask_all
@@ -51,6 +54,7 @@ def evaluate_version(
     *,
     against: str = BASE,
     suite: str | None = None,
+    task: HarnessCard | None = None,
     limit: int | None = None,
     concurrency: int = 8,
     patience: Patience | None = None,
@@ -66,6 +70,7 @@ def evaluate_version(
         ref: the version, such as `medical@candidate`.
         against: `base`, or a version whose comparison the report tells first. The gate always looks at the base model.
         suite: one suite of the card; none for all.
+        task: a task of lm-evaluation-harness instead of the suites; its `include` is relative to the working folder.
         limit: so many samples, for a quick look that is not recorded.
         concurrency: requests at a time.
         patience: how long one request may take, and how often it is tried; none for the usual.
@@ -84,31 +89,45 @@ def evaluate_version(
 
     registry = Registry.open(settings)
     manifest = registry.resolve(ref)
-    suites = all_suites(settings, manifest.domain)
-    chosen = choose_suites(suites, suite)
+    if task is None:
+        suites = all_suites(settings, manifest.domain)
+        chosen = choose_suites(suites, suite)
+    else:
+        chosen = [_task_suite(settings, manifest.domain, task)]
     metrics = {each.name: load_metrics(each) for each in chosen}
     api_key = settings.api_key.get_secret_value()
     endpoint = read_endpoint(settings.endpoint_url, api_key=api_key)
     plan = _plan(registry, endpoint, manifest, against)
     asking = Asking(endpoint.url, api_key, concurrency, patience or Patience())
-    if limit is None:
-        registry.require_suites(manifest.domain, {each.name: each.digest for each in suites})
-    else:
+    if limit is not None:
         chosen = [each.limited(limit) for each in chosen]
+    elif task is None:
+        registry.require_suites(manifest.domain, {each.name: each.digest for each in suites})
 
     results = []
     with closing(AnswerCache(settings.evaluations / CACHE_FILE)) as cache:
         for each in chosen:
             with _run_folder(settings, plan, each, endpoint) as folder:
-                asked = ask_all(
-                    each,
-                    plan.contenders,
-                    asking,
-                    cache,
-                    base_fingerprint=endpoint.fingerprint,
-                    likelihoods=needs(metrics[each.name], "likelihood"),
-                    console=console,
-                )
+                if isinstance(each, HarnessSuite):
+                    asked = ask_harness(
+                        each,
+                        plan.contenders,
+                        asking,
+                        cache,
+                        base_fingerprint=endpoint.fingerprint,
+                        tokenizer=_tokenizer(settings, endpoint),
+                        console=console,
+                    )
+                else:
+                    asked = ask_all(
+                        each,
+                        plan.contenders,
+                        asking,
+                        cache,
+                        base_fingerprint=endpoint.fingerprint,
+                        likelihoods=needs(metrics[each.name], "likelihood"),
+                        console=console,
+                    )
                 answers = score_all(each, metrics[each.name], asked.answers)
                 run = Run(
                     contenders=plan.contenders,
@@ -140,6 +159,21 @@ def all_suites(settings: Settings, domain_name: str) -> list[Suite]:
     domain = load_domain(settings.domains, domain_name)
     own = load_suites(domain, settings.data_path(domain_name))
     return [*own, *load_guards(domain, settings.domains, settings.data_path(domain_name).parent)]
+
+
+def _task_suite(settings: Settings, domain_name: str, task: HarnessCard) -> HarnessSuite:
+    domain = load_domain(settings.domains, domain_name)
+    card = SuiteCard(name=suite_name(task.task), lm_eval=task)
+    return load_harness_suite(domain_name, card, folder=Path.cwd(), system=domain.card.system_prompt)
+
+
+def _tokenizer(settings: Settings, endpoint: Endpoint) -> Path | None:
+    """The folder of the endpoint's base model, if exactly that is here."""
+    try:
+        base = load_base(settings.bases, endpoint.base)
+    except UnavailableError:
+        return None
+    return base.path if base.fingerprint == endpoint.fingerprint else None
 
 
 def default_ref(settings: Settings, domain: str) -> str:
@@ -222,7 +256,17 @@ def _resolve_if_any(registry: Registry, ref: str) -> Manifest | None:
 
 
 def _command(settings: Settings, manifest: Manifest, against: str, suite: Suite, limit: int | None) -> str:
-    parts = ["locum", "eval", manifest.domain, "--model", manifest.name, "--against", against, "--suite", suite.name]
+    parts = ["locum", "eval", manifest.domain, "--model", manifest.name, "--against", against]
+    parts += _chosen_by(suite)
     parts += ["--endpoint", settings.endpoint_url]
     parts += ["--limit", str(limit)] if limit is not None else []
     return shlex.join(parts)
+
+
+def _chosen_by(suite: Suite) -> list[str]:
+    """The options that choose this very suite."""
+    task = suite.card.lm_eval
+    if task is None or suite.name != suite_name(task.task):
+        return ["--suite", suite.name]
+    given = {"--lm-eval": task.task, "--include": task.include, "--metric": task.metric}
+    return [word for option, value in given.items() if value is not None for word in (option, value)]

@@ -21,7 +21,7 @@ from locum.evaluate.power import Spread, samples_for_margin, samples_needed
 from locum.evaluate.significance import Test, holm
 from locum.evaluate.statistics import Estimate
 
-TOLERATED_FAILURES = 0.01  # at their worst they move a mean score by as much, a fifth of the usual margin
+TOLERATED_FAILURES = 0.01  # at their worst they move a mean score by as much, a tenth of the usual margin
 _FIRST = 5  # so many names a reason gives; the report has all
 
 Kind = Literal["answered", "samples", "score", "gain", "non-inferiority", "slice", "hard", "harm"]

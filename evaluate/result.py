@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -154,6 +155,7 @@ class EvaluationResult(_Record):
 
     def record(self) -> EvaluationRecord:
         """What the registry keeps of it."""
+        scale = self.metrics[self.metric]
         return EvaluationRecord(
             domain=self.domain,
             number=int(self.version.rpartition("@")[2]),
@@ -161,17 +163,35 @@ class EvaluationResult(_Record):
             base_fingerprint=self.base_fingerprint,
             suite=self.suite,
             suite_digest=self.suite_digest,
+            suite_version=self.suite_version,
             passed=self.passed,
+            status=self.status,
             reasons=self.reasons,
             samples=self.samples,
             metric=self.metric,
             score=self.score.mean,
+            score_interval=_finite(self.score),
+            score_range=(scale.low, scale.high),
+            higher_is_better=scale.higher_is_better,
+            unit=scale.unit,
             base_score=self.base_score.mean,
             gain=self.gain.mean,
-            gain_interval=(self.gain.low, self.gain.high),
+            gain_interval=_finite(self.gain),
             production=self.production,
             endpoint=self.endpoint,
             result_path=str(self.folder),
             created_at=self.created_at,
             created_by=self.created_by,
         )
+
+
+def result_schema() -> dict[str, Any]:
+    """The JSON schema that every result.json keeps to, as JSON Schema 2020-12."""
+    schema = EvaluationResult.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _finite(estimate: Estimate) -> tuple[float, float] | None:
+    """The interval, where both of its ends are known: JSON, and PostgreSQL with it, has no infinity."""
+    ends = (estimate.low, estimate.high)
+    return ends if all(math.isfinite(end) for end in ends) else None

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 # So many questions failing in a row, each after all its attempts, means that the server is gone and not just busy.
 _FAILURES_IN_A_ROW = 8
+# So many answers of each contender are streamed to tell the time to the first token. Streaming costs a wake-up a token,
+# and for all answers more CPU time than all else that the client does (benchmarks/eval.py); those in the middle of the
+# suite are, in a row, so that what runs side by side wakes together, and when the server has warmed up.
+_TIMED = 32
+_TIMES = frozenset({"first_token", "per_token"})
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class _Question:
     repeat: int
     continuation: str | None
     key: str
+    timed: bool = False
 
 
 def ask_all(
@@ -112,18 +118,28 @@ def _questions(
     generation = suite.generation
     settings = generation.model_dump(exclude={"repeats", "seed"})
     questions = []
-    for sample in suite.samples:
+    timed = _timed(suite)
+    for place, sample in enumerate(suite.samples):
         given = [*sample.continuations, *([sample.reference] if likelihoods and sample.reference else [])]
         for contender in contenders:
             weights = (contender.digest, base_fingerprint, sample.asked)
             for repeat in range(generation.repeats if sample.kind in GENERATED else 0):
                 key = cache_key("text", *weights, settings, generation.seed + repeat)
-                questions.append(_Question(sample, contender, repeat, None, key))
+                questions.append(_Question(sample, contender, repeat, None, key, place in timed))
             questions += [
                 _Question(sample, contender, 0, text, cache_key("likelihood", *weights, text))
                 for text in dict.fromkeys(given)
             ]
     return questions
+
+
+def _timed(suite: Suite) -> range:
+    """The places of the samples whose answers are streamed: all, where a metric of the suite wants their times."""
+    count = len(suite.samples)
+    if _TIMES & set(suite.metrics):
+        return range(count)
+    first = max(0, (count - _TIMED) // 2)
+    return range(first, min(count, first + _TIMED))
 
 
 class _Run:
@@ -145,7 +161,7 @@ class _Run:
 
     async def finish(self, console: Console | None, *, total: int) -> None:
         """Ask what is missing until nothing is, or the server is gone."""
-        async with session(self.asking.api_key, self.asking.concurrency) as client:
+        async with session(self.asking.url, self.asking.api_key, self.asking.concurrency) as client:
             with progress_bar(console) as progress:
                 bar = progress.add_task(f"{self.suite.domain} · {self.suite.name}", total=total, errors="")
                 progress.update(bar, completed=total - len(self.missing))
@@ -196,7 +212,7 @@ class _Run:
             _require_asked_model(contender, {"`model` field": spoke})
             return _Kept(likelihood=likelihood)
         body = request_body(self.suite, sample, contender.name, repeat=question.repeat)
-        reply = await ask(client, self.asking.url, body, patience=patience, on_retry=retried)
+        reply = await ask(client, self.asking.url, body, timed=question.timed, patience=patience, on_retry=retried)
         said = {"`model` field": reply.answered_by, "header x-locum-adapter": reply.adapter or contender.name}
         _require_asked_model(contender, said)
         return _Kept(reply=reply)
@@ -236,6 +252,7 @@ def _answers(
 def _empty(question: _Question) -> Answer:
     return Answer(
         sample=question.sample.id,
+        group=question.sample.group,
         repeat=question.repeat,
         model=question.contender.name,
         digest=question.contender.digest,

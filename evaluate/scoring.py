@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from locum.evaluate.answers import Answer
+from locum.evaluate.harness import HarnessSuite, harness_metrics
 from locum.evaluate.metrics.registry import Metric, load_metric
 from locum.evaluate.suite import Suite
 
@@ -17,6 +18,8 @@ def load_metrics(suite: Suite) -> list[Metric]:
         BadInputError: a metric has no such option.
         UnavailableError: a package that a metric needs is not installed.
     """
+    if isinstance(suite, HarnessSuite):
+        return harness_metrics(suite)
     return [load_metric(name, suite.options.get(name, {})) for name in suite.metrics]
 
 

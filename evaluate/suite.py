@@ -149,6 +149,11 @@ def asked_of(samples: Iterable[Sample], limit: int | None) -> list[Sample]:
 
 def load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
     """One suite with its samples; raises what `load_suites` raises."""
+    if card.lm_eval is not None:
+        from locum.evaluate.harness import load_harness_suite
+
+        folder = domain.folder / SUITES_FOLDER / card.name
+        return load_harness_suite(domain.name, card, folder=folder, system=domain.card.system_prompt)
     samples: dict[str, Sample] = {}
     for sample in read_suite_samples(domain, card, data_path):
         other = samples.setdefault(sample.id, sample)

@@ -24,7 +24,7 @@ from locum.settings import Settings, load_settings
 if TYPE_CHECKING:
     from locum.adapters.base import Base
     from locum.adapters.manifest import Manifest
-    from locum.evaluate.report import Asked
+    from locum.evaluate.page import Asked
     from locum.evaluate.result import EvaluationResult
     from locum.serve.launcher import Server
 
@@ -174,7 +174,7 @@ def release(settings: Settings, result: EvaluationResult) -> bool:
 def ask_both(settings: Settings, domain: Domain, base: Base) -> Asked:
     """The card's example question, put to the base model and to the domain by its name."""
     from locum.evaluate.chat import stream_answer
-    from locum.evaluate.report import Asked
+    from locum.evaluate.page import Asked
 
     card = domain.card
     said = {}
@@ -222,7 +222,7 @@ def wait_for_production(settings: Settings, domain: str, *, seconds: float = 10)
 
 def write_report(settings: Settings, results: list[EvaluationResult], asked: list[Asked]) -> Path:
     """One page over all domains."""
-    from locum.evaluate.report import summary_report
+    from locum.evaluate.page import summary_report
 
     report = settings.evaluations / REPORT
     report.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +232,7 @@ def write_report(settings: Settings, results: list[EvaluationResult], asked: lis
 
 def show(results: list[EvaluationResult], report: Path, *, minutes: float) -> None:
     """The table that says it all."""
-    from locum.evaluate.report import signed
+    from locum.evaluate.figures import Figures
 
     out.rule("[bold]Result", align="left")
     rows = [
@@ -242,8 +242,8 @@ def show(results: list[EvaluationResult], report: Path, *, minutes: float) -> No
             result.samples,
             f"{result.base_score.mean:.3f}",
             f"{result.score.mean:.3f}",
-            signed(result.gain),
-            "passed" if result.passed else "failed",
+            Figures(result.metrics[result.metric]).difference(result.gain),
+            result.status,
         )
         for result in results
     ]

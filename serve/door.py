@@ -28,6 +28,7 @@ ADAPTER_HEADER = "x-locum-adapter"
 # Paths that anybody may read: liveness, readiness and metrics tell nothing of what is asked or answered.
 OPEN_PATHS = frozenset({"/health", "/ready", "/ping", "/version", "/metrics"})
 ENGINE_DEAD = "the engine has died, and the server is started again"
+FEEDBACK_PATH = "/v1/feedback"  # its `model` is not asked, but told
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
@@ -59,11 +60,12 @@ class Door:
         if state.api_key and path not in OPEN_PATHS:
             tokens = [state.api_key, state.admin_token]
             require_token(headers.get("authorization"), tokens, what_for="this server")
-        if scope.get("method") != "POST" or not headers.get("content-type", "").startswith("application/json"):
+        asks = scope.get("method") == "POST" and headers.get("content-type", "").startswith("application/json")
+        if not asks or path == FEEDBACK_PATH:
             await self.app(scope, receive, send)
             return
 
-        raw = await _read(receive)
+        raw = await read_body(receive, limit=MAX_BODY_BYTES)
         body = Body(raw)
         if body.model is None:
             await self.app(scope, _replay(raw, receive), send)
@@ -75,7 +77,14 @@ class Door:
             raw = body.naming(name)
         with ExitStack() as while_it_runs:
             request = while_it_runs.enter_context(
-                accounted(headers.get(REQUEST_ID), name, path=path, log=state.log_requests)
+                accounted(
+                    headers.get(REQUEST_ID),
+                    name,
+                    version_id=state.swap.version_id(name),
+                    ids=state.answer_ids,
+                    path=path,
+                    log=state.log_requests,
+                )
             )
             given = {REQUEST_ID: request.id, "content-length": str(len(raw))}
             if state.traces is not None:
@@ -101,7 +110,12 @@ async def explain(request: Request, error: Exception) -> Response:
     return error_response(error)
 
 
-async def _read(receive: Receive) -> bytes:
+async def read_body(receive: Receive, *, limit: int) -> bytes:
+    """The whole body of a request.
+
+    Raises:
+        TooLargeError: it has more than `limit` bytes.
+    """
     parts: list[bytes] = []
     size = 0
     while True:
@@ -110,8 +124,8 @@ async def _read(receive: Receive) -> bytes:
             break
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > MAX_BODY_BYTES:
-            raise TooLargeError(f"the request has more than {MAX_BODY_BYTES // 2**20} MiB")
+        if size > limit:
+            raise TooLargeError(f"the request has more than {limit // 2**10:,} KiB")
         if not message.get("more_body", False):
             break
     return b"".join(parts)

@@ -130,6 +130,8 @@ def arguments(settings: Settings, base: Base, plan: HostPlan, max_rank: int) -> 
     found += ["--enable-lora", "--max-loras", "8", "--max-cpu-loras", "64", "--max-lora-rank", str(rank)]
     found += ["--middleware", "locum.serve.door.Door", "--scheduler-cls", "locum.serve.scheduler.fair_scheduler"]
     found += ["--shutdown-timeout", str(DRAIN_SECONDS)]
+    # lm-evaluation-harness asks for the tokenizer of a name that is no checkpoint, such as `medical`.
+    found += ["--enable-tokenizer-info-endpoint"]
     if plan.device == "cpu":
         # vLLM's 128 tokens a block on CPUs leave a short system prompt outside the prefix cache.
         found += ["--block-size", str(CPU_BLOCK)]

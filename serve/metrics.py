@@ -31,6 +31,9 @@ OUTPUT_TOKEN = Histogram(
     VERSION,
     buckets=TOKEN_SECONDS,
 )
+FEEDBACK = Counter(
+    "locum_feedback", "What users said of answers: up, down or neither, a score or words.", (*VERSION, "rating")
+)
 LOADS = Counter(
     "locum_adapter_loads",
     "Versions fetched, loaded and probed, because of an alias or of a request; outcome ok or what kind of failure.",
@@ -57,7 +60,7 @@ EVICTIONS = Counter("locum_adapter_evictions", "Adapters that had to leave the e
 SLOTS = _gauge("locum_adapter_slots", "Adapters that one step can use.")
 SLOTS_IN_USE = _gauge("locum_adapter_slots_in_use", "Adapters that running requests use.")
 
-_OF_A_VERSION = (REQUESTS, PROMPT_TOKENS, COMPLETION_TOKENS, FIRST_TOKEN, OUTPUT_TOKEN, LOADS)
+_OF_A_VERSION = (REQUESTS, PROMPT_TOKENS, COMPLETION_TOKENS, FIRST_TOKEN, OUTPUT_TOKEN, FEEDBACK, LOADS)
 _known: set[str] = set()  # versions in the registry, and the base model
 
 
@@ -90,6 +93,12 @@ def count_load(name: str, *, source: Source, outcome: str, started: float) -> No
     if name in _known:
         LOADS.labels(*labels_of(name), source, outcome).inc()
     LOAD_SECONDS.labels(source).observe(time.perf_counter() - started)
+
+
+def count_feedback(name: str, rating: str | None) -> None:
+    """A user has rated an answer of this version."""
+    if name in _known:
+        FEEDBACK.labels(*labels_of(name), rating or "neither").inc()
 
 
 def know(names: Iterable[str]) -> None:

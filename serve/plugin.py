@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import State
     from vllm.engine.protocol import EngineClient
 
+    from locum.serve.answer_ids import AnswerIds
     from locum.serve.engine import Engine
     from locum.serve.listing import Listing
     from locum.serve.swap import Swap
@@ -57,6 +58,7 @@ class ServerState:
     settings: Settings
     swap: Swap
     listing: Listing
+    answer_ids: AnswerIds
     api_key: str
     admin_token: str
     log_requests: bool
@@ -71,16 +73,19 @@ class LocumEndpoints:
 
     def attach_router(self, app: FastAPI) -> None:
         from locum.errors import LocumError
+        from locum.serve import feedback, routes
         from locum.serve.door import explain
-        from locum.serve.routes import router
 
-        app.include_router(router)
+        app.include_router(routes.router)
+        app.include_router(feedback.router)
         app.add_exception_handler(LocumError, explain)
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
         from locum.adapters.base import load_base
         from locum.adapters.registry import Registry
+        from locum.adapters.signing import signing_key
         from locum.errors import UnavailableError
+        from locum.serve.answer_ids import AnswerIds
         from locum.serve.api_server import STANDBY
         from locum.serve.engine import Engine
         from locum.serve.listing import Listing
@@ -99,6 +104,7 @@ class LocumEndpoints:
             settings=settings,
             swap=swap,
             listing=Listing(),
+            answer_ids=AnswerIds(signing_key(registry, "answers")),
             api_key=settings.api_key.get_secret_value(),
             # Started without the launcher and without a token, nobody can administer: the safe way to be wrong.
             admin_token=settings.admin_token.get_secret_value() or secrets.token_urlsafe(32),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from locum.serve import metrics
+from locum.serve.answer_ids import AnswerIds
 
 logger = logging.getLogger("vllm.locum.request")
 
@@ -43,13 +43,18 @@ class Asked:
 
 
 @contextmanager
-def accounted(wanted_id: str | None, name: str, *, path: str, log: bool) -> Iterator[Asked]:
+def accounted(
+    wanted_id: str | None, name: str, *, version_id: int, ids: AnswerIds, path: str, log: bool
+) -> Iterator[Asked]:
     """A request while it runs; at its end it is counted and, with `log`, told in one line: no word of what was said.
 
-    It gets the id that its client wants, if that is one and no other has it now.
+    It gets the id that its client wants, if that is one, no other has it now, and it is not an earlier answer's: that
+    would say that another version spoke. Else it gets a new one of `ids`.
     """
     taken = wanted_id is None or not ACCEPTED.fullmatch(wanted_id) or wanted_id in _in_flight
-    request = Asked(uuid.uuid4().hex if wanted_id is None or taken else wanted_id, name)
+    if wanted_id is None or taken or ids.version_id(wanted_id) is not None:
+        wanted_id = ids.new(version_id)
+    request = Asked(wanted_id, name)
     _in_flight[request.id] = request
     started = time.perf_counter()
     try:

@@ -26,6 +26,7 @@ from locum.adapters.refs import PREVIOUS, parse_ref
 from locum.adapters.registry import Registry
 from locum.errors import LocumError, NotFoundError, UnavailableError
 from locum.serve import metrics
+from locum.serve.answer_ids import BASE_ID, GONE_ID
 from locum.serve.engine import Engine
 from locum.serve.loader import Failure, Loader
 
@@ -115,6 +116,13 @@ class Swap:
             raise NotFoundError(f"The model `{model}` does not exist. There is: {listed}{more}.")
         await self._ensure_ready(name, source="request")
         return name
+
+    def version_id(self, name: str) -> int:
+        """The row id of what `resolve` gave: `BASE_ID` for the base model, `GONE_ID` if it was deleted since."""
+        if name == self.engine.base_name:
+            return BASE_ID
+        entry = self._entries.get(name)
+        return entry.id if entry else GONE_ID
 
     async def hear(self) -> None:
         """Wait until this server has heard what the registry says now.

@@ -83,6 +83,9 @@ def test_a_wheel_holds_all_four_parts_and_their_data(tmp_path: Path) -> None:
         "locum/train/trainer.py",
         "locum/serve/door.py",
         "locum/evaluate/gate.py",
+        "locum/evaluate/judge/rubric.yaml",
+        "locum/evaluate/suites/general/suite.yaml",
+        "locum/evaluate/suites/general/samples.jsonl",
     ):
         assert wanted in names
     assert any(name.startswith("locum/evaluate/templates/") for name in names)

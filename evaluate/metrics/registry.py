@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,12 @@ _METRICS = {
     "first_token": ("service", "FirstToken"),
     "per_token": ("service", "PerToken"),
     "tokens": ("service", "Tokens"),
+    "judge_accuracy": ("rubric", "JudgeAccuracy"),
+    "judge_relevance": ("rubric", "JudgeRelevance"),
+    "judge_completeness": ("rubric", "JudgeCompleteness"),
+    "judge_helpfulness": ("rubric", "JudgeHelpfulness"),
+    "judge_safety": ("rubric", "JudgeSafety"),
+    "judge_preference": ("rubric", "JudgePreference"),
 }
 
 
@@ -116,20 +124,38 @@ def load_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:
     """
     if name not in _METRICS:
         raise NotFoundError(f"there is no metric {name!r} (there are: {', '.join(_METRICS)})")
-    file, kind = _METRICS[name]
+    found = _load(*_METRICS[name], wanted_by=name)
+    module = _made(found)
+    module.options = _checked(name, found.options_type, options or {})
+    return Metric(name, module)
+
+
+def given_metric(name: str, *, higher_is_better: bool) -> Metric:
+    """A metric that reads the scores of that name which the answers have from another tool.
+
+    Raises:
+        UnavailableError: a package that metrics need is not installed.
+    """
+    found = _load("given", "Given", wanted_by=name)
+    return Metric(name, _made(type("Given", (found,), {"metric": name, "higher_is_better": higher_is_better})))
+
+
+def _load(file: str, kind: str, *, wanted_by: str) -> Any:
+    """The class of a metric."""
     try:
-        found = getattr(importlib.import_module(f"locum.evaluate.metrics.{file}"), kind)
+        with _without_transformers():
+            return getattr(importlib.import_module(f"locum.evaluate.metrics.{file}"), kind)
     except ModuleNotFoundError as error:
         raise UnavailableError(
-            f"the metric {name!r} needs the package {error.name!r}, which is not installed",
+            f"the metric {wanted_by!r} needs the package {error.name!r}, which is not installed",
             hint="pip install 'locum[eval]'",
         ) from None
-    checked = _checked(name, found.options_type, options or {})
+
+
+def _made(kind: Any) -> Any:
     # `evaluate` makes its cache folder even for a metric that never writes there: let it have one, and take it away.
     with tempfile.TemporaryDirectory(prefix="locum-metric-") as folder:
-        module = found(keep_in_memory=True, cache_dir=folder)
-    module.options = checked
-    return Metric(name, module)
+        return kind(keep_in_memory=True, cache_dir=folder)
 
 
 def _checked(name: str, kind: Any, options: Mapping[str, Any]) -> Any:
@@ -149,3 +175,20 @@ def _checked(name: str, kind: Any, options: Mapping[str, Any]) -> Any:
             hint="`options` of the suite.yaml sets it, or `compliance` of the domain's card where it is about that",
         )
     raise BadInputError(f"the metric {name!r}: option {option!r}: {problem['msg']} (found {problem['input']!r})")
+
+
+@contextmanager
+def _without_transformers() -> Iterator[None]:
+    """Let Hugging Face's `evaluate` believe that transformers is not installed, unless it is imported already.
+
+    It would import transformers' pipelines, and torch with them, for its `evaluator`, which metrics do not need: 3 s of
+    CPU time before the first question, and a heap that Python's garbage collector then walks while answers come in.
+    """
+    if "evaluate" in sys.modules or "transformers" in sys.modules:
+        yield
+        return
+    sys.modules["transformers"] = None  # type: ignore[assignment]  # how Python notes that an import has no module
+    try:
+        yield
+    finally:
+        del sys.modules["transformers"]

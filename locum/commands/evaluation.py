@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, settings, table
+from locum.commands import reading
+from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, settings
+from locum.commands.default import RUN, DefaultGroup
+from locum.commands.verdict import show_result
 
-if TYPE_CHECKING:
-    from locum.evaluate.result import EvaluationResult
+app = typer.Typer(
+    cls=DefaultGroup,
+    no_args_is_help=True,
+    help="""Evaluate a version against the live endpoint, and read what was found.
+
+    `locum eval DOMAIN` is short for `locum eval run DOMAIN`, whose arguments and options are these.
+
+    Example: locum eval medical --model medical@candidate --against base""",
+)
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("eval")(evaluate)
-    app.command("chat")(chat)
+def add_to(root: typer.Typer) -> None:
+    app.command(RUN)(evaluate)
+    reading.add_to(app)
+    # Further commands of `locum eval` are added here: each module has its own `add_to(app)`.
+    root.add_typer(app, name="eval")
+    root.command("chat")(chat)
 
 
 def evaluate(
@@ -27,11 +41,27 @@ def evaluate(
         str, typer.Option(help="Whom to compare it with first: `base`, or a version such as medical@1.")
     ] = "base",
     suite: Annotated[str | None, typer.Option(help="One suite of the domain's card; else all of them.")] = None,
+    lm_eval: Annotated[
+        str | None,
+        typer.Option("--lm-eval", metavar="TASK", help="A task of lm-evaluation-harness instead of the suites."),
+    ] = None,
+    include: Annotated[
+        Path | None, typer.Option(help="With --lm-eval: the folder that holds the task's YAML; else one it brings.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="With --lm-eval: the task's metric that decides; else its first.")
+    ] = None,
     endpoint: EndpointOption = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one request may take.")] = 120.0,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only so many samples: a quick look, which is not recorded.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the gate's checks as JUnit XML to this file, for test reports.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a comment for a pull request to this file, as Markdown.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,15 +71,22 @@ def evaluate(
 
     A run that was cut off continues when the same command is typed again.
 
-    Exits 0 if the gate passed, 1 if it failed, 3 if the server did not answer.
+    Exits 0 if the gate passed, 1 if it failed or the evidence is not enough, 3 if the server did not answer.
 
     Example: locum eval medical --model medical@candidate --against base
     """
     from locum.adapters.refs import parse_ref
+    from locum.adapters.suites import HarnessCard
     from locum.errors import BadInputError
     from locum.evaluate.client import Patience
     from locum.evaluate.evaluation import default_ref, evaluate_version
+    from locum.evaluate.report import write_for_others
 
+    if lm_eval is None and (include or metric):
+        raise BadInputError("--include and --metric belong to --lm-eval")
+    if lm_eval is not None and suite is not None:
+        raise BadInputError("--lm-eval and --suite exclude each other")
+    task = HarnessCard(task=lm_eval, include=str(include) if include else None, metric=metric) if lm_eval else None
     in_force = settings(endpoint=endpoint)
     ref = model or default_ref(in_force, domain)
     if parse_ref(ref).domain != domain:
@@ -59,16 +96,18 @@ def evaluate(
         ref,
         against=against,
         suite=suite,
+        task=task,
         limit=limit,
         concurrency=concurrency,
         patience=Patience(timeout_s=timeout),
         console=None if as_json else err,
     )
+    write_for_others(results, junit=junit, markdown=markdown)
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
     else:
         for result in results:
-            _show(result)
+            show_result(result)
     if not all(result.passed for result in results):
         raise typer.Exit(1)
 
@@ -112,38 +151,3 @@ def chat(
         err.print(f"The answer is cut off after {max_tokens} tokens; --max-tokens allows more.", highlight=False)
     for notice in card.notices if card else []:
         err.print(notice, style="dim", markup=False, highlight=False)
-
-
-def _show(result: EvaluationResult) -> None:
-    """The table of one evaluation, the gate's reasons, and where the report lies."""
-    from locum.evaluate.report import HTML_FILE, signed
-
-    rows = []
-    for answered in result.models:
-        other = next((each for each in result.comparisons if each.name == answered.name), None)
-        rows.append(
-            (
-                answered.name,
-                "evaluated" if answered.role == "version" else answered.role,
-                *(
-                    str(score) if metric == result.metric else f"{score.mean:.3f}"
-                    for metric, score in answered.scores.items()
-                ),
-                signed(other.differences[result.metric]) if other else "",
-            )
-        )
-    columns = ["model", "role", *result.models[0].scores, "difference"]
-    intervals = f"{100 * result.confidence:.4g} % intervals"
-    out.print(table(f"{result.version} on {result.suite}: {result.samples} samples, {intervals}", columns, rows))
-    for check in result.checks:
-        mark = {"met": "[green]✓[/]", "missed": "[red]✗[/]", "unclear": "[yellow]?[/]"}[check.status]
-        out.print(f"{mark} {check.reason}", highlight=False)
-    for note in result.notes:
-        out.print(note, style="dim", markup=False, highlight=False)
-    colour = {"passed": "green", "failed": "red"}.get(result.status, "yellow")
-    out.print(f"Gate [bold {colour}]{result.status}[/] for {result.version} on {result.suite}.", highlight=False)
-    if result.reused:
-        out.print(f"{result.reused} answers were taken over from an earlier run.", highlight=False)
-    if not result.recorded:
-        out.print("A quick look: not recorded, and no evidence for a release.", highlight=False)
-    out.print(f"Report: {result.folder / HTML_FILE}", highlight=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from locum.settings import Settings
 def registry(settings: Settings) -> Iterator[Registry]:
     """A registry that waits for a second, at revision 2."""
     found = Registry.open(settings, busy_seconds=1)
-    with found._writing():
+    with found.writing():
         pass
     yield found
     found._engine.dispose()

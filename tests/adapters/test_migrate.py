@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-from locum.adapters import migrate, schema
+from locum.adapters import feedback, migrate, schema, votes
 from locum.adapters.registry import Registry
+from locum.adapters.signing import signing_key
 from locum.errors import BadInputError, UnavailableError
 from locum.settings import Settings
 
@@ -70,3 +72,21 @@ def test_a_database_that_cannot_be_reached_is_a_matter_of_the_environment(settin
     with pytest.raises(UnavailableError, match="cannot be opened") as caught:
         Registry.open(unreachable)
     assert caught.value.exit_code == 3
+
+
+def test_a_registry_of_the_first_tables_keeps_all_it_has_and_takes_votes_and_feedback(settings: Settings) -> None:
+    """The dump is what Locum 0.1.0 wrote: two versions, an evaluation, a release on it and a forced one."""
+    settings.home.mkdir(parents=True)
+    with sqlite3.connect(settings.home / "registry.db") as old:
+        old.executescript((Path(__file__).parent / "registry_0001.sql").read_text(encoding="utf-8"))
+    registry = Registry.open(settings)
+    with create_engine(settings.registry_url).connect() as db:
+        assert compare_metadata(MigrationContext.configure(db), schema.metadata) == []
+    assert [manifest.name for manifest in registry.versions()] == ["legal@1", "legal@2"]
+    assert registry.snapshot().aliases == {"legal": "legal@2", "legal@previous": "legal@1"}
+    assert [entry.action for entry in registry.history("legal")] == ["forced release", "release"]
+    assert [record.score for record in registry.evaluations("legal@1")] == [0.9]
+    assert registry.required_suites("legal") == {"held-out": "s1"}
+    assert votes.arenas(registry, "legal") == {}
+    assert feedback.feedback_on(registry, "legal") == []
+    assert signing_key(registry, "answers") == signing_key(Registry.open(settings), "answers")

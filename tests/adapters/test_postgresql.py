@@ -12,19 +12,39 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from locum.adapters.base import Base
+from locum.adapters.conversations import Message
+from locum.adapters.feedback import Feedback, feedback_on, record_feedback
 from locum.adapters.registry import Registry
+from locum.adapters.signing import signing_key
+from locum.adapters.votes import Arena, ArenaQuestion, Vote, open_arena, record_vote, undo_vote, votes
 from locum.errors import ConflictError, GateError, UnavailableError
 from locum.settings import Settings
 
 URL = os.environ.get("LOCUM_TEST_POSTGRESQL", "")
 pytestmark = pytest.mark.skipif(not URL, reason="LOCUM_TEST_POSTGRESQL names no database")
+
+NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+ASKS = Message(role="user", content="Is it?")
+ARENA = Arena(
+    domain="legal",
+    suite="held-out",
+    suite_digest="s1",
+    model="legal@1",
+    model_digest="d1",
+    against="tiny-llama",
+    against_digest="f1",
+    base_fingerprint="f1",
+    seed="seed",
+    created_at=NOW,
+    created_by="ada",
+)
 
 
 @pytest.fixture
@@ -102,13 +122,32 @@ def test_processes_that_open_a_new_registry_and_register_at_once_get_different_n
 
 def test_a_registry_can_be_read_while_it_is_being_written(remote: Settings, base_record: Base, adapter: Path) -> None:
     registry = Registry.open(remote)
-    with registry._writing():
+    with registry.writing():
         assert Registry.open(remote).snapshot().versions == {}
 
 
 def test_a_registry_that_somebody_else_holds_is_an_error_in_time(remote: Settings) -> None:
-    with Registry.open(remote)._writing():
+    with Registry.open(remote).writing():
         began = time.monotonic()
         with pytest.raises(UnavailableError, match=r"does not answer: .*statement timeout"):
             Registry.open(remote, busy_seconds=1).require_suites("legal", {"held-out": "s1"})
         assert 0.9 < time.monotonic() - began < 5
+
+
+def test_votes_and_feedback_are_kept_and_taken_back(remote: Settings) -> None:
+    registry = Registry.open(remote)
+    asked = [ArenaQuestion(number=0, sample="s", messages=[ASKS], model_answer="yes", against_answer="no")]
+    arena, _ = open_arena(registry, "d", ARENA, asked)
+    assert open_arena(registry, "d", ARENA, asked) == (arena, ARENA)
+    vote = Vote(number=0, reviewer="ada", preferred="tie", left="model", at=NOW)
+    record_vote(registry, arena, vote)
+    with pytest.raises(ConflictError):
+        record_vote(registry, arena, vote)
+    assert votes(registry, arena) == [vote]
+    assert undo_vote(registry, arena, "ada") == vote
+    assert votes(registry, arena) == []
+    said = Feedback(domain="legal", model="legal@1", answer_id="a", verified=True, rating="up", at=NOW)
+    assert [record_feedback(registry, said) for _ in range(2)] == [False, True]
+    assert feedback_on(registry, "legal", since=NOW) == [said]
+    assert feedback_on(registry, "legal", since=NOW + timedelta(seconds=1)) == []
+    assert len(signing_key(registry, "answers")) == 32

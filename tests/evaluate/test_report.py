@@ -1,69 +1,37 @@
-"""Reports: what they say, that they are whole by themselves, and that no answer can break out of them."""
+"""The files of an evaluation, and that its JSON keeps to the published schema."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from locum.evaluate.answers import Answer
-from locum.evaluate.report import (
-    Asked,
-    html_report,
-    markdown_report,
-    paired,
-    read_result,
-    summary_report,
-    write_report,
-)
-from locum.evaluate.result import EvaluationResult
+from locum.errors import BadInputError, NotFoundError
+from locum.evaluate.answers import Answer, read_answers
+from locum.evaluate.report import read_result, write_for_others, write_report
+from locum.evaluate.result import EvaluationResult, result_schema
 
 Made = Callable[..., tuple[EvaluationResult, list[Answer]]]
-EVIL = "<script>alert('x')</script>\" onload=\"x"
-_VOID = {"meta", "rect", "line", "br"}
+PUBLISHED = Path(__file__).parent.parent.parent / "docs" / "result.schema.json"
 
 
-class _Page(HTMLParser):
-    """Collects tags and attributes, and checks that every tag that opens also closes."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-        self.open: list[str] = []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert tag in _VOID or self.open.pop() == tag
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-
-def require_self_contained(html: str) -> None:
-    page = _Page(html)
-    assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert not {"src", "href", "onload"} & page.attributes
-    assert not re.search(r"url\(|@import", html)
-    assert "prefers-color-scheme: dark" in html
-    assert "svg" in page.tags
+def test_an_evaluation_leaves_five_files_and_nothing_half_written(made: Made) -> None:
+    result, answers = made()
+    result.folder.mkdir()
+    assert write_report(result, answers) == result.folder / "report.html"
+    names = {path.name for path in result.folder.iterdir()}
+    assert names == {"result.json", "samples.jsonl", "report.html", "report.md", "junit.xml"}
+    assert list(read_answers(result.folder / "samples.jsonl")) == answers
 
 
 def test_the_result_survives_the_file_and_refuses_fields_it_does_not_know(made: Made) -> None:
     result, answers = made()
     result.folder.mkdir()
-    assert write_report(result, answers) == result.folder / "report.html"
+    write_report(result, answers)
     assert read_result(result.folder / "result.json") == result
     for path in ([], ["models", 0, "scores", "rouge_l"]):
         data = result.model_dump(mode="json")
@@ -75,77 +43,56 @@ def test_the_result_survives_the_file_and_refuses_fields_it_does_not_know(made: 
             EvaluationResult.model_validate(data)
 
 
+def test_a_result_that_is_gone_or_of_another_format_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="there is no "):
+        read_result(tmp_path / "result.json")
+    (tmp_path / "result.json").write_text('{"format": 1}')
+    with pytest.raises(BadInputError, match="format: Input should be 2") as caught:
+        read_result(tmp_path / "result.json")
+    assert "locum eval" in (caught.value.hint or "")
+
+
+def test_the_published_schema_is_the_one_in_force() -> None:
+    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    assert published == result_schema(), "run: locum eval schema > docs/result.schema.json"
+    Draft202012Validator.check_schema(published)
+
+
+@pytest.mark.parametrize("shares", [{"version": 0.7, "base": 0.1}, {"version": 0.4, "base": 0.5, "production": 0.6}])
+def test_every_result_keeps_to_the_published_schema(made: Made, shares: dict[str, float]) -> None:
+    result, answers = made(shares)
+    result.folder.mkdir()
+    write_report(result, answers)
+    written = json.loads((result.folder / "result.json").read_text(encoding="utf-8"))
+    validator = Draft202012Validator(json.loads(PUBLISHED.read_text(encoding="utf-8")))
+    assert [error.message for error in validator.iter_errors(written)] == []
+    assert list(validator.iter_errors({**written, "more": 1}))
+
+
 def test_the_record_says_for_exactly_what_the_evidence_holds(made: Made) -> None:
     result, _ = made({"version": 0.7, "base": 0.1, "production": 0.6})
     record = result.record()
     assert (record.domain, record.number, record.production) == ("medical", 2, "medical@1")
     assert (record.version_digest, record.base_fingerprint) == ("digest-of-version", "digest-of-base")
-    assert record.suite_digest == result.suite_digest
+    assert (record.suite_digest, record.suite_version) == (result.suite_digest, 1)
     assert record.gain == pytest.approx(record.score - (record.base_score or 0))
     assert record.gain_interval == (result.gain.low, result.gain.high)
+    assert record.score_interval == (result.score.low, result.score.high)
+    assert record.score_range == (0.0, 1.0)
     assert record.reasons == result.reasons
-    assert record.passed
+    assert (record.passed, record.status) == (True, "passed")
 
 
-def test_markdown_has_every_model_every_reason_and_the_verdict(made: Made) -> None:
-    result, _ = made({"version": 0.7, "base": 0.1, "production": 0.6})
-    text = markdown_report(result)
-    assert text.startswith("### medical@2 on diagnoses: passed\n")
-    for model in result.models:
-        assert f"| {model.name} |" in text
-    for reason in result.reasons:
-        assert f"- ✓ {reason}" in text
-    assert "quick look" not in text
-
-
-def test_a_quick_look_says_that_it_is_no_evidence(made: Made) -> None:
+def test_what_continuous_integration_wants_is_written_where_it_wants_it(made: Made, tmp_path: Path) -> None:
     result, answers = made()
-    quick = result.model_copy(update={"recorded": False})
-    assert "no evidence for a release" in markdown_report(quick)
-    assert "no evidence for a release" in html_report(quick, answers)
+    result.folder.mkdir()
+    write_report(result, answers)
+    write_for_others([result], junit=tmp_path / "ci" / "junit.xml", markdown=tmp_path / "ci" / "comment.md")
+    assert (tmp_path / "ci" / "junit.xml").read_text() == (result.folder / "junit.xml").read_text()
+    assert (tmp_path / "ci" / "comment.md").read_text() == (result.folder / "report.md").read_text()
 
 
-@pytest.mark.parametrize("shares", [{"version": 0.7, "base": 0.1}, {"version": 0.5, "base": 0.5, "production": 0.6}])
-def test_the_page_is_self_contained_and_tells_how_to_reproduce_it(made: Made, shares: dict[str, float]) -> None:
-    result, answers = made(shares)
-    html = html_report(result, answers)
-    require_self_contained(html)
-    for needed in (result.version_digest, result.base_fingerprint, result.suite_digest, result.command):
-        assert needed in html
-
-
-def test_an_answer_with_markup_is_shown_and_not_run(made: Made) -> None:
-    result, answers = made(wrong=EVIL)
-    html = html_report(result, answers)
-    require_self_contained(html)
-    assert "<script>" not in html
-    assert "&lt;script&gt;" in html
-    require_self_contained(summary_report([result], [Asked("medical", EVIL, EVIL, EVIL, EVIL, [EVIL])]))
-
-
-def test_a_page_without_regressions_says_so(made: Made) -> None:
-    result, answers = made({"version": 1.0, "base": 0.0})
-    html = html_report(result, answers)
-    assert "None: on no sample does it score lower." in html
-    assert "None: on no sample does it score higher." not in html
-
-
-def test_the_worst_loss_comes_first_and_the_greatest_gain_last(made: Made) -> None:
-    result, answers = made({"version": 0.5, "base": 0.5})
-    differences = [pair.difference for pair in paired(result, answers)]
-    assert differences == sorted(differences)
-    assert len(differences) == result.samples
-    assert differences[0] == -1
-    assert differences[-1] == 1
-
-
-def test_the_summary_has_a_row_for_each_domain_and_the_answers_side_by_side(made: Made, tmp_path: Path) -> None:
-    results = [made(domain=name)[0] for name in ("medical", "legal", "finance")]
-    asked = [Asked("legal", "legal@2", "Is MIT permissive?", "Permissive", "It depends.", ["No legal advice."])]
-    html = summary_report(results, asked)
-    require_self_contained(html)
-    for result in results:
-        assert result.version in html
-        assert f"{result.gain.mean:+.3f} [{result.gain.low:+.3f}, {result.gain.high:+.3f}]" in html
-    for text in ("Is MIT permissive?", "Permissive", "It depends.", "No legal advice."):
-        assert text in html
+def test_a_place_that_cannot_be_written_to_is_told_in_a_sentence(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInputError, match="cannot be written"):
+        write_for_others([made()[0]], junit=tmp_path / "file" / "junit.xml")

@@ -7,7 +7,10 @@ import logging
 
 import pytest
 
+from locum.serve.answer_ids import AnswerIds
 from locum.serve.requests import Asked, accounted, of_engine
+
+IDS = AnswerIds(bytes(32))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,7 @@ def test_a_request_that_ends_in_an_error_has_failed_and_one_that_is_cancelled_wa
 ) -> None:
     caplog.set_level(logging.INFO, "vllm.locum.request")
     logging.getLogger("vllm.locum.request").addHandler(caplog.handler)  # vLLM's loggers do not propagate
-    with pytest.raises(error), accounted(None, "legal@1", path="/", log=True):
+    with pytest.raises(error), accounted(None, "legal@1", version_id=3, ids=IDS, path="/", log=True):
         raise error
     logging.getLogger("vllm.locum.request").removeHandler(caplog.handler)
     assert caplog.records[-1].__dict__["outcome"] == outcome
@@ -40,7 +43,7 @@ def test_a_request_that_ends_in_an_error_has_failed_and_one_that_is_cancelled_wa
 @pytest.mark.parametrize("engine_id", ["chatcmpl-{}", "cmpl-{}-0", "cmpl-{}-11", "resp-{}"])
 @pytest.mark.parametrize("wanted", ["visit-7", "7", "a.b:c_d-1-2"])
 def test_a_request_is_found_by_what_vllm_calls_it_while_it_runs(engine_id: str, wanted: str) -> None:
-    with accounted(wanted, "legal@1", path="/", log=False) as request:
+    with accounted(wanted, "legal@1", version_id=3, ids=IDS, path="/", log=False) as request:
         assert request.id == wanted
         assert of_engine(engine_id.format(wanted)) is request
     assert of_engine(engine_id.format(wanted)) is None
@@ -48,10 +51,21 @@ def test_a_request_is_found_by_what_vllm_calls_it_while_it_runs(engine_id: str, 
 
 @pytest.mark.parametrize("wanted", [None, "", "two words", "x" * 129, "sly\nline"])
 def test_an_id_that_is_none_is_replaced(wanted: str | None) -> None:
-    with accounted(wanted, "legal@1", path="/", log=False) as request:
-        assert len(request.id) == 32
+    with accounted(wanted, "legal@1", version_id=3, ids=IDS, path="/", log=False) as request:
+        assert IDS.version_id(request.id) == 3
 
 
 def test_an_id_that_runs_already_is_replaced() -> None:
-    with accounted("same", "a@1", path="/", log=False), accounted("same", "b@1", path="/", log=False) as second:
+    with (
+        accounted("same", "a@1", version_id=3, ids=IDS, path="/", log=False),
+        accounted("same", "b@1", version_id=3, ids=IDS, path="/", log=False) as second,
+    ):
         assert second.id != "same"
+
+
+def test_an_earlier_answers_id_is_replaced_so_that_no_answer_claims_another_version() -> None:
+    with accounted(None, "a@1", version_id=1, ids=IDS, path="/", log=False) as first:
+        pass
+    with accounted(first.id, "b@1", version_id=2, ids=IDS, path="/", log=False) as second:
+        assert second.id != first.id
+        assert IDS.version_id(second.id) == 2

@@ -13,6 +13,7 @@ from typing import Any
 import evaluate
 import pytest
 
+from locum.adapters.judge import DIMENSIONS
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.answers import Answer
 from locum.evaluate.metrics.registry import load_metric, metric_names
@@ -41,6 +42,8 @@ ROWS: dict[str, tuple[dict[str, Any], float]] = {
     "per_token": ({"seconds": 1.0, "first": 0.5, "tokens": 6}, 0.1),
     "tokens": ({"tokens": 12}, 12.0),
     "numeric": ({"predictions": "5", "references": "5.0"}, 1.0),
+    **{f"judge_{dimension}": ({"ratings": [4.0]}, 0.75) for dimension in DIMENSIONS},
+    "judge_preference": ({"ratings": [1.0, 1.0]}, 1.0),
 }
 
 

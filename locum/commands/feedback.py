@@ -1,0 +1,126 @@
+"""`locum feedback`: what an application's users said of answers, by the version that spoke."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from locum.commands.common import JsonOption, out, print_json, settings, table
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from locum.adapters.feedback import Feedback
+    from locum.evaluate.feedback import VersionFeedback
+
+Form = Literal["ratings", "conversations", "preferences"]
+SHOWN = 20  # comments
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("feedback")(feedback)
+
+
+def feedback(
+    domain: Annotated[str, typer.Argument(help="The domain, such as medical, or `base` for the base model.")],
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only what was said from then on, in UTC."),
+    ] = None,
+    export: Annotated[Path | None, typer.Option(help="Write it to a new JSON Lines file.")] = None,
+    form: Annotated[
+        Form,
+        typer.Option(
+            "--as",
+            help="What to write: all `ratings` with their comments; liked `conversations` to train on; or "
+            "`preferences`, pairs that dpo learns from. The last two need questions and answers that were sent along.",
+        ),
+    ] = "ratings",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what users said of a domain's answers (POST /v1/feedback), version by version.
+
+    Example: locum feedback medical --since 2026-03-01
+
+    Example: locum feedback medical --export pairs.jsonl --as preferences
+    """
+    from locum.adapters.conversations import write_rows
+    from locum.adapters.feedback import feedback_on
+    from locum.adapters.registry import Registry
+    from locum.errors import NotFoundError
+    from locum.evaluate.feedback import by_version
+
+    in_force = settings()
+    registry = Registry.open(in_force)
+    said = feedback_on(registry, domain, since=since.replace(tzinfo=UTC) if since else None)
+    if not said and domain != "base" and not registry.versions(domain):
+        raise NotFoundError(f"{domain} has no version, and nobody said anything of one", hint="locum adapters list")
+    versions = by_version(said)
+    rows = _rows(said, form) if export else []
+    if export:
+        write_rows(export, rows)
+    written = {"file": str(export), "as": form, "written": len(rows)} if export else None
+    if as_json:
+        print_json(
+            {"domain": domain, "versions": [each.model_dump(mode="json") for each in versions], "export": written}
+        )
+        return
+    _show(domain, versions, said)
+    if export:
+        _print(f"{len(rows):,} {form} in {export}.")
+        if not rows and form != "ratings":
+            _print("The server keeps no word of what it answers: send `messages` and `answer` along to have them here.")
+
+
+def _rows(said: Sequence[Feedback], form: Form) -> Sequence[BaseModel]:
+    from locum.evaluate.feedback import liked_conversations, preference_pairs
+
+    if form == "conversations":
+        return liked_conversations(said)
+    return preference_pairs(said) if form == "preferences" else said
+
+
+def _show(domain: str, versions: Sequence[VersionFeedback], said: Sequence[Feedback]) -> None:
+    if not versions:
+        _print(f"Nobody has said anything of {domain} yet. Applications send it to POST /v1/feedback.")
+        return
+    rows = [
+        (
+            each.model,
+            each.up,
+            each.down,
+            str(each.share_up or ""),
+            f"{each.score.mean:.2f} [{each.score.low:.2f}, {each.score.high:.2f}] of {each.scored}"
+            if each.score
+            else "",
+            each.comments,
+        )
+        for each in versions
+    ]
+    columns = ["version", "up", "down", "share up [95 %]", "score, 1 to 5 [95 %]", "comments"]
+    out.print(table(f"Feedback on {domain}", columns, rows))
+    told = sum(each.ratings - each.verified for each in versions)
+    if told:
+        _print(f"{told} of {len(said)} are credited to the version that the application named; the others prove it.")
+    comments = [each for each in reversed(said) if each.comment]
+    if comments:
+        lines = [
+            (f"{each.at:%Y-%m-%d %H:%M}", each.model, each.rating or each.score, each.comment)
+            for each in comments[:SHOWN]
+        ]
+        more = f" (the last {SHOWN} of {len(comments)})" if len(comments) > SHOWN else ""
+        out.print(table(f"Comments{more}", ["when (UTC)", "version", "rating", "comment"], lines))
+
+
+def _score(each: VersionFeedback) -> str:
+    if each.score is None:
+        return ""
+    return f"{each.score.mean:.2f} [{each.score.low:.2f}, {each.score.high:.2f}] of {each.scored}"
+
+
+def _print(text: str) -> None:
+    out.print(text, markup=False, highlight=False, soft_wrap=True)

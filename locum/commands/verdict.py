@@ -1,0 +1,223 @@
+"""An evaluation in the terminal: one table, the gate's reasons in plain sentences, and single samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from locum.commands.common import out, table
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from locum.evaluate.answers import Answer
+    from locum.evaluate.gate import Check
+    from locum.evaluate.marking import Piece
+    from locum.evaluate.pairs import Pair
+    from locum.evaluate.result import EvaluationResult
+    from locum.evaluate.versus import Versus
+
+NARROW = 90  # columns; below these a mean and its interval stand on two lines
+_MARKS = {"met": "[green]✓[/]", "missed": "[red]✗[/]", "unclear": "[yellow]?[/]"}
+_COLOURS = {"passed": "green", "failed": "red"}
+
+
+def show_result(result: EvaluationResult) -> None:
+    """The table of one evaluation, the gate's reasons, and where the report lies."""
+    from locum.evaluate.report import HTML_FILE
+
+    intervals = f"{100 * result.confidence:.4g} % intervals"
+    title = f"{result.version} on {result.suite}: {result.samples} samples, {intervals}"
+    if out.width < NARROW:
+        out.print(table(title, ["", "score", f"{result.version} minus it"], _narrow_rows(result)))
+    else:
+        columns = ["metric", "model", "score", f"{result.version} minus it", "p"]
+        out.print(table(title, columns, _wide_rows(result)))
+    out.print("")
+    show_checks(result.checks)
+    for note in result.notes:
+        out.print(note, style="dim", markup=False, highlight=False)
+    colour = _COLOURS.get(result.status, "yellow")
+    out.print(f"Gate [bold {colour}]{result.status}[/] for {result.version} on {result.suite}.", highlight=False)
+    if result.reused:
+        out.print(f"{result.reused} answers were taken over from an earlier run.", highlight=False)
+    if not result.recorded:
+        out.print("A quick look: not recorded, and no evidence for a release.", highlight=False)
+    out.print(f"Report: {result.folder / HTML_FILE}", highlight=False, soft_wrap=True, markup=False)
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """Every check in a sentence, what is not met first."""
+    order = {"missed": 0, "unclear": 1, "met": 2}
+    for check in sorted(checks, key=lambda check: order[check.status]):
+        out.print(_MARKS[check.status], _plain(check.reason), highlight=False)
+
+
+def show_versus(found: Versus, *, changed: int) -> None:
+    """The table of two versions, and the samples on which they differ most."""
+    from locum.evaluate.figures import Figures, p_value
+    from locum.evaluate.pairs import improvements, regressions
+
+    intervals = f"{100 * found.confidence:.4g} % intervals"
+    rows = [
+        (
+            row.metric + ("" if row.scale.higher_is_better else " (lower is better)"),
+            row.samples,
+            _wrapped(Figures(row.scale).estimate(row.ours)),
+            _wrapped(Figures(row.scale).estimate(row.theirs)),
+            _wrapped(Figures(row.scale).difference(row.difference)),
+            _bare(p_value(row.test)),
+        )
+        for row in found.rows
+    ]
+    title = f"{found.ours} against {found.theirs} on {found.suite}, {intervals}"
+    out.print(table(title, ["metric", "n", found.ours, found.theirs, "difference", "p"], rows))
+    losses, gains = (pick(found.pairs, len(found.pairs)) for pick in (regressions, improvements))
+    same = len(found.pairs) - len(losses) - len(gains)
+    metric = found.rows[0].metric if found.rows else ""
+    out.print(
+        f"\nBy {metric}, {found.ours} does better on {len(gains)} samples, the same on {same}, worse on {len(losses)}.",
+        highlight=False,
+        markup=False,
+    )
+    for title, pairs in (("Worst losses", losses), ("Greatest gains", gains)):
+        if pairs:
+            told = [(pair.ours.sample, f"{pair.difference:+.3f}", _short(pair.question)) for pair in pairs[:changed]]
+            out.print(table(f"\n{title}", ["sample", "better by", "question"], told))
+    for note in found.notes:
+        out.print(note, style="dim", markup=False, highlight=False)
+
+
+def show_pair(pair: Pair, metric: str) -> None:
+    """One sample with two answers, the words that differ marked."""
+    from locum.evaluate.marking import mark_differences
+    from locum.evaluate.pairs import said
+
+    ours, theirs = mark_differences(said(pair.ours), said(pair.theirs))
+    _asked(pair.ours)
+    for answer, pieces in ((pair.ours, ours), (pair.theirs, theirs)):
+        _said(answer, _marked(pieces), metric)
+
+
+def show_sample(answers: Sequence[Answer], metric: str) -> None:
+    """One sample with every model's answer. What the first, the version's, and another do not share is marked."""
+    from locum.evaluate.marking import mark_differences
+    from locum.evaluate.pairs import said
+
+    ours, *others = answers
+    _asked(ours)
+    marked = [mark_differences(said(ours), said(other)) for other in others]
+    _said(ours, _marked(marked[0][0]) if marked else _plain(said(ours)), metric)
+    for other, (_, pieces) in zip(others, marked, strict=True):
+        _said(other, _marked(pieces), metric)
+
+
+def _asked(answer: Answer) -> None:
+    out.rule(f"[bold]{_escaped(answer.sample)}", align="left")
+    for message in answer.messages:
+        out.print(_plain(f"{message.role}: ", style="dim") + _plain(message.content))
+    if answer.reference:
+        out.print(_plain("expected: ", style="dim") + _plain(answer.reference))
+    out.print("")
+
+
+def _said(answer: Answer, text: Text, metric: str) -> None:
+    scores = sorted(answer.scores.items(), key=lambda each: each[0] != metric)
+    told = [f"{name} {value:.4g}" for name, value in scores]
+    told += [f"{name} {' '.join(f'{vote:g}' for vote in votes)} of 5" for name, votes in answer.ratings.items()]
+    repeat = f", repeat {answer.repeat + 1}" if answer.repeat else ""
+    out.print(_plain(f"{answer.model}{repeat}", style="bold"), _plain(", ".join(told), style="dim"))
+    out.print(text)
+    out.print("")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One model by one metric."""
+
+    metric: str
+    model: str
+    score: str
+    difference: str = ""
+    p: str = ""
+
+
+def _rows(result: EvaluationResult) -> Iterator[_Row]:
+    """A row for each metric and model; the metric that decides comes first."""
+    from locum.evaluate.figures import Figures, p_value
+
+    others = {other.name: other for other in result.comparisons}
+    for metric in sorted(result.models[0].scores, key=lambda name: name != result.metric):
+        figures = Figures(result.metrics[metric])
+        name = metric if figures.scale.higher_is_better else f"{metric} (lower is better)"
+        for model in result.models:
+            if metric not in model.scores:
+                continue
+            row = _Row(name, model.name, figures.estimate(model.scores[metric]))
+            other = others.get(model.name)
+            if other and metric in other.differences:
+                row = replace(
+                    row, difference=figures.difference(other.differences[metric]), p=p_value(other.tests[metric])
+                )
+            yield row
+
+
+def _wide_rows(result: EvaluationResult) -> Iterator[tuple[str, ...]]:
+    last = ""
+    for row in _rows(result):
+        yield (row.metric if row.metric != last else "", row.model, row.score, row.difference, _bare(row.p))
+        last = row.metric
+
+
+def _narrow_rows(result: EvaluationResult) -> Iterator[tuple[str, ...]]:
+    """The metric stands above its models, and an interval below its mean."""
+    last = ""
+    for row in _rows(result):
+        if row.metric != last:
+            yield (row.metric, "", "")
+        yield (f"  {row.model}", _wrapped(row.score), "\n".join(filter(None, [_wrapped(row.difference), row.p])))
+        last = row.metric
+
+
+def _bare(p: str) -> str:
+    """`0.032` or `< 0.001`, below a heading that says p."""
+    return p.removeprefix("p ").removeprefix("= ")
+
+
+def _wrapped(estimate: str) -> str:
+    return estimate.replace(" [", "\n[") if out.width < NARROW else estimate
+
+
+def _marked(pieces: Sequence[Piece]) -> Text:
+    from rich.text import Text
+
+    from locum.evaluate.visible import visible
+
+    found = Text()
+    for piece in pieces:
+        found.append(visible(piece.text), style="bold underline" if piece.differs else "")
+    return found
+
+
+def _plain(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    from locum.evaluate.visible import visible
+
+    return Text(visible(text), style=style)
+
+
+def _short(text: str) -> str:
+    from locum.evaluate.visible import visible
+
+    line = " ".join(visible(text).split())
+    return line if len(line) <= 60 else f"{line[:59]}…"
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    from locum.evaluate.visible import visible
+
+    return escape(visible(text))
