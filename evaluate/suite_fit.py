@@ -17,6 +17,7 @@ from locum.adapters.yamlfile import line_of
 from locum.errors import LocumError
 from locum.evaluate.answers import Answer, Likelihood
 from locum.evaluate.findings import Check, Finding, Row
+from locum.evaluate.harness import HarnessSuite, harness_metrics
 from locum.evaluate.metrics.registry import Metric, load_metric
 from locum.evaluate.samples import GENERATED, Sample
 from locum.evaluate.suite import Suite
@@ -55,7 +56,10 @@ def check_fit(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Finding]:
     card = folder / SUITE_FILE
     fits: list[Fit] = []
     findings: list[Finding] = []
-    for name in suite.metrics:
+    if isinstance(suite, HarnessSuite):
+        # The harness scores its own answers, every one of them: there is nothing to ask these metrics.
+        fits += [Fit(metric, [1.0] * len(suite.samples), None) for metric in harness_metrics(suite)]
+    for name in [] if fits else suite.metrics:
         try:
             metric = load_metric(name, suite.options.get(name, {}))
             fits.append(_fit(metric, suite.samples))

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from locum.adapters.manifest import EvaluationRecord
 from locum.errors import BadInputError
 from locum.evaluate.answers import SAMPLES_FILE, read_answers
-from locum.evaluate.metrics.registry import Metric, load_metric
+from locum.evaluate.metrics.registry import Metric
 from locum.evaluate.power import (
     POWER,
     Spread,
@@ -32,6 +32,7 @@ from locum.evaluate.power import (
 )
 from locum.evaluate.result import RESULT_FILE
 from locum.evaluate.samples import Sample
+from locum.evaluate.scoring import load_metrics
 from locum.evaluate.suite import Suite
 
 if TYPE_CHECKING:
@@ -126,9 +127,9 @@ def power_of(
 
     Raises:
         BadInputError: the power or the difference is not between 0 and 1 (of the metric's whole range).
-        NotFoundError: the primary metric does not exist.
+        NotFoundError: a metric of the suite does not exist.
     """
-    metric = load_metric(suite.primary, suite.options.get(suite.primary, {}))
+    metric = next(metric for metric in load_metrics(suite) if metric.name == suite.primary)
     span = _span(metric)
     if not 0 < power < 1:
         raise BadInputError(f"--power {power:g}: expected a number between 0 and 1, such as 0.8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from locum.adapters.registry import Registry
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.overlap import look_for_overlap
 from locum.evaluate.suite_check import check_suites
+from locum.evaluate.suite_split import split_suite
 from locum.settings import Settings
 from tests.evaluate.suites import Row, Workshop, ask, talk, workshop_in
 
@@ -318,6 +321,23 @@ def test_what_an_adapter_from_elsewhere_learned_from_is_not_known(
         "train.jsonl: note: what legal@1 learned from is not recorded, and no overlap with it can be told"
     ]
     assert workshop.told(check="overlap", ref="legal@1") == []
+
+
+def test_a_task_of_the_harness_is_checked_as_far_as_it_goes(workshop: Workshop) -> None:
+    shutil.copytree(Path(__file__).parent / "harness", workshop.folder, dirs_exist_ok=True)
+    card = workshop.folder / "suite.yaml"
+    card.write_text("name: held-out\nlm_eval: {task: locum_chapters, include: .}\nthresholds: {min_samples: 13}\n")
+    first = json.loads((workshop.folder / "chapters.jsonl").read_text().splitlines()[0])
+    workshop.learn(talk(f"{first['diagnosis']} belongs to the chapter of"))
+    told = workshop.told()
+    assert told[0] == "suite.yaml:3: min_samples asks 13 samples, and the suite has 12"
+    assert told[1].startswith("suite.yaml:2: sample ")
+    assert told[1].endswith(" asks what row 1 of train.jsonl asks, and the next version will learn from that")
+    assert len(told) == 2
+    with pytest.raises(BadInputError, match="asks the task 'locum_chapters', which has its own samples"):
+        split_suite(workshop.domain, workshop.domain.suites[0], workshop.data, into=("a", "b"), share=0.5)
+    card.write_text("name: held-out\nlm_eval: {task: no_such_task, include: .}\n")
+    assert workshop.told()[0].startswith("suite.yaml:2: lm-evaluation-harness has no task 'no_such_task'")
 
 
 def test_the_digest_of_a_split_is_that_which_building_it_gave(workshop: Workshop) -> None:
