@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from locum.adapters.judge import JudgeCard
 from locum.adapters.yamlfile import NAME_PATTERN, read_yaml
 from locum.errors import BadInputError
 
@@ -101,6 +102,7 @@ class SuiteCard(_Strict):
     lm_eval: HarnessCard | None = Field(
         None, description="a task of lm-evaluation-harness, which then says what is asked and how it is scored"
     )
+    judge: JudgeCard | None = Field(None, description="the model that rates answers, for the metrics judge_…")
     slices: list[Slice] = Field([], description="what to tell apart in the report and in the gate")
     generation: Generation = Field(Generation(), description="how answers are asked for")
     thresholds: Thresholds = Field(Thresholds(), description="what a version must meet")
@@ -118,6 +120,19 @@ class SuiteCard(_Strict):
         decided = {"samples", "metrics", "primary", "options", "generation"} & self.model_fields_set
         if self.lm_eval is not None and decided:
             raise ValueError(f"a suite with `lm_eval` has no {', '.join(sorted(decided))}: the task says that")
+        return self
+
+    @model_validator(mode="after")
+    def _judge_is_named(self) -> SuiteCard:
+        rated = [name.removeprefix("judge_") for name in self.metrics if name.startswith("judge_")]
+        if rated and self.judge is None:
+            raise ValueError(f"metric judge_{rated[0]} needs a `judge`: the model that rates the answers")
+        known = [*self.judge.dimensions, *(["preference"] if self.judge.pairwise else [])] if self.judge else []
+        for name in rated:
+            if name not in known:
+                raise ValueError(
+                    f"metric judge_{name} is not what the judge is asked: `judge` rates {', '.join(known) or 'nothing'}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from locum.evaluate.answers import Answer, Contender
 from locum.evaluate.comparison import by_model, by_slice, compare, describe
 from locum.evaluate.evidence import evidence_of
 from locum.evaluate.gate import decide
+from locum.evaluate.judge.summary import JudgeSummary
 from locum.evaluate.metrics.registry import Metric
 from locum.evaluate.result import EvaluationResult, MetricScale
 from locum.evaluate.suite import Suite
@@ -32,6 +33,7 @@ class Run:
     recorded: bool = True
     reused: int = 0
     notes: Sequence[str] = ()
+    judge: JudgeSummary | None = None
 
 
 def conclude(suite: Suite, metrics: Sequence[Metric], answers: Sequence[Answer], run: Run) -> EvaluationResult:
@@ -63,6 +65,7 @@ def conclude(suite: Suite, metrics: Sequence[Metric], answers: Sequence[Answer],
         comparisons=[compare(models[0], other, suite, metrics, confidence=confidence) for other in models[1:]],
         against=run.against,
         slices=by_slice(models, suite, metrics, confidence=confidence),
+        judge=run.judge,
         checks=verdict.checks,
         notes=list(run.notes),
         status=verdict.status,

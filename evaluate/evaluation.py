@@ -17,7 +17,7 @@ from locum.adapters.manifest import Manifest
 from locum.adapters.refs import CANDIDATE
 from locum.adapters.suites import HarnessCard, SuiteCard
 from locum.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
-from locum.evaluate.answers import Contender
+from locum.evaluate.answers import Answer, Contender
 from locum.evaluate.cache import CACHE_FILE, AnswerCache
 from locum.evaluate.client import Patience
 from locum.evaluate.conclusion import Run, conclude
@@ -33,7 +33,9 @@ from locum.settings import Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from locum.adapters.judge import JudgeCard
     from locum.adapters.registry import Registry
+    from locum.evaluate.judge.summary import JudgeSummary
 
 BASE = "base"
 
@@ -128,7 +130,10 @@ def evaluate_version(
                         likelihoods=needs(metrics[each.name], "likelihood"),
                         console=console,
                     )
-                answers = score_all(each, metrics[each.name], asked.answers)
+                answers, judge = asked.answers, None
+                if each.card.judge is not None:
+                    answers, judge = _judged(registry, each, answers, each.card.judge, cache, console)
+                answers = score_all(each, metrics[each.name], answers)
                 run = Run(
                     contenders=plan.contenders,
                     against=plan.against,
@@ -140,6 +145,7 @@ def evaluate_version(
                     command=_command(settings, manifest, against, each, limit),
                     folder=folder,
                     created_by=settings.user,
+                    judge=judge,
                 )
                 result = conclude(each, metrics[each.name], answers, run)
                 write_report(result, answers)
@@ -159,6 +165,23 @@ def all_suites(settings: Settings, domain_name: str) -> list[Suite]:
     domain = load_domain(settings.domains, domain_name)
     own = load_suites(domain, settings.data_path(domain_name))
     return [*own, *load_guards(domain, settings.domains, settings.data_path(domain_name).parent)]
+
+
+def _judged(
+    registry: Registry,
+    suite: Suite,
+    answers: list[Answer],
+    card: JudgeCard,
+    cache: AnswerCache,
+    console: Console | None,
+) -> tuple[list[Answer], JudgeSummary]:
+    """The answers with a judge's ratings, and what there is to know about the judging."""
+    from locum.evaluate.judge.people import people_summary
+    from locum.evaluate.judge.rating import rate_all
+
+    judged = rate_all(suite.samples, answers, card, cache, console=console)
+    people = people_summary(registry, suite.domain, judged.outcomes, confidence=suite.thresholds.confidence)
+    return judged.answers, judged.summary.model_copy(update={"people": people})
 
 
 def _task_suite(settings: Settings, domain_name: str, task: HarnessCard) -> HarnessSuite:

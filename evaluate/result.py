@@ -13,6 +13,7 @@ from locum.adapters.manifest import EvaluationRecord
 from locum.adapters.suites import Generation, Thresholds
 from locum.evaluate.answers import Role
 from locum.evaluate.gate import Check, Status
+from locum.evaluate.judge.summary import JudgeSummary
 from locum.evaluate.significance import Test
 from locum.evaluate.statistics import Estimate
 
@@ -110,6 +111,7 @@ class EvaluationResult(_Record):
     comparisons: list[Comparison] = Field(min_length=1, description="the first is with the base model")
     against: str = Field(description="the model whose comparison the report tells first")
     slices: list[SliceResult]
+    judge: JudgeSummary | None = Field(None, description="who rated the answers, at what cost and how consistently")
     checks: list[Check]
     notes: list[str] = []
     status: Status

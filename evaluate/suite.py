@@ -25,6 +25,11 @@ from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.samples import Sample, read_samples
 
 TEST_FILE = "test.jsonl"
+# What of a card says nothing about the verdict: words about the suite, and how the judge is reached.
+_NOT_OF_THE_VERDICT: Any = {
+    **dict.fromkeys(("description", "version", "limit", "samples"), True),
+    "judge": {"endpoint", "api_key_env", "max_concurrency", "timeout_s"},
+}
 GENERAL = "general"  # the suite of general ability that Locum brings
 
 
@@ -189,7 +194,7 @@ def assemble(
     content = {
         "options": in_force,
         "samples": [[sample.id, sample.group, sample.digest] for sample in samples],
-        "card": card.model_dump(exclude={"description", "version", "limit", "samples"}),
+        "card": card.model_dump(exclude=_NOT_OF_THE_VERDICT),
         "guard": guard,
     }
     digest = hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

@@ -16,6 +16,7 @@ from locum.commands import (
     data,
     domain,
     evaluation,
+    feedback,
     release,
     review,
     serve,
@@ -43,6 +44,7 @@ review.add_to(data.app)
 train.add_to(app)
 serve.add_to(app)
 evaluation.add_to(app)
+feedback.add_to(app)
 release.add_to(app)
 config.add_to(app)
 

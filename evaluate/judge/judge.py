@@ -121,7 +121,7 @@ async def _hear(
     console: Console | None,
 ) -> None:
     """Ask what is missing until nothing is, or the judge is gone."""
-    async with session(card.api_key(), card.max_concurrency) as client:
+    async with session(card.endpoint, card.api_key(), card.max_concurrency) as client:
         with progress_bar(console) as progress:
             bar = progress.add_task(
                 f"judge · {card.model}", total=len(questions), errors="", completed=len(heard.known)

@@ -190,7 +190,7 @@ def _language(card: JudgeCard, sample: Sample) -> Language:
 
 def _key(card: JudgeCard, prompt: Prompt, sample: Sample, *texts: str) -> str:
     """Who judges, by what, on which sample, and which answers in which order."""
-    digests = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    digests = [hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() for text in texts]
     return cache_key("judge", card.model, rubric_digest(prompt.system), sample.digest, digests)
 
 
@@ -235,8 +235,8 @@ def _summary(card: JudgeCard, heard: Heard, work: Sequence[_Rating | _Pair]) -> 
 
 
 def _pair_summary(version: str, other: str, pairs: Sequence[_Pair], heard: Heard) -> PairSummary:
-    met = [pair.points(heard) for pair in pairs if (pair.ours.model, pair.theirs.model) == (version, other)]
-    points = [found for found in met if found is not None]
+    met = [pair for pair in pairs if (pair.ours.model, pair.theirs.model) == (version, other)]
+    points = [found for pair in met if (found := pair.points(heard)) is not None]
     outcomes = [settled(each) for each in points]
     return PairSummary(
         version=version,
@@ -245,6 +245,7 @@ def _pair_summary(version: str, other: str, pairs: Sequence[_Pair], heard: Heard
         won=outcomes.count(1.0),
         tied=outcomes.count(0.5),
         lost=outcomes.count(0.0),
+        equal=sum(not pair.keys for pair in met),
         changed=sum(forward != backward for forward, backward in points),
         first_place=sum(forward > backward for forward, backward in points),
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from locum.commands import reading
+from locum.commands import arena, reading
 from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, settings
 from locum.commands.default import RUN, DefaultGroup
 from locum.commands.verdict import show_result
@@ -26,7 +26,7 @@ app = typer.Typer(
 def add_to(root: typer.Typer) -> None:
     app.command(RUN)(evaluate)
     reading.add_to(app)
-    # Further commands of `locum eval` are added here: each module has its own `add_to(app)`.
+    arena.add_to(app)
     root.add_typer(app, name="eval")
     root.command("chat")(chat)
 

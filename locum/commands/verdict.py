@@ -36,7 +36,7 @@ def show_result(result: EvaluationResult) -> None:
         out.print(table(title, columns, _wide_rows(result)))
     out.print("")
     show_checks(result.checks)
-    for note in result.notes:
+    for note in [*result.notes, *(result.judge.told if result.judge else [])]:
         out.print(note, style="dim", markup=False, highlight=False)
     colour = _COLOURS.get(result.status, "yellow")
     out.print(f"Gate [bold {colour}]{result.status}[/] for {result.version} on {result.suite}.", highlight=False)

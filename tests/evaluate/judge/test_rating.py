@@ -113,7 +113,8 @@ def test_a_judge_that_prefers_the_second_place_is_told_apart(judge: FakeJudge, r
 def test_equal_answers_tie_and_cost_nothing(judge: FakeJudge, rate: Callable[..., Judged]) -> None:
     judged = rate([sample()], [answer(GOOD), answer(GOOD, "tiny")], dimensions=[], pairwise=True)
     assert judge.requests == []
-    assert (judged.summary.pairs[0].tied, judged.summary.pairs[0].changed) == (1, 0)
+    [pair] = judged.summary.pairs
+    assert (pair.tied, pair.equal, pair.changed, pair.disagreement, pair.win_rate) == (1, 1, 0, None, 0.5)
     assert [each.ratings for each in judged.answers] == [{"preference": [0.5]}, {"preference": [0.5, 0.5]}]
 
 
@@ -169,6 +170,10 @@ def test_failed_answers_and_choices_are_passed_over(judge: FakeJudge, rate: Call
     assert judge.requests == []
     assert [each.ratings for each in judged.answers] == [{}, {}]
     assert judged.summary.verdicts == 0
+
+
+def test_a_broken_character_in_an_answer_stops_nothing(rate: Callable[..., Judged]) -> None:
+    assert rate([sample()], [answer("The heart pumps \ud83d")]).answers[0].ratings["accuracy"] == [4.0]
 
 
 def test_an_empty_answer_is_an_answer(judge: FakeJudge, rate: Callable[..., Judged]) -> None:
