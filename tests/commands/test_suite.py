@@ -105,7 +105,7 @@ def test_what_a_suite_can_show_is_told_with_a_picture(locum: Locum, domain_folde
     assert "← this suite" in ran.out
     assert "A gain of 0.1 over the base model takes 234 samples; a margin of 0.1 to production takes 186" in ran.out
     [found] = locum("suite", "power", "legal", "held-out", "--power", "0.9", "--json").json
-    assert (found["power"], found["reaches"][0]["needed"]) == (0.9, 1028)
+    assert (found["power"], found["reaches"][0]["needed"]) == (0.9, 257)
 
 
 def test_a_suite_that_is_wrong_hides_no_other(locum: Locum, domain_folder: Path) -> None:

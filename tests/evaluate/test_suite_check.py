@@ -201,6 +201,17 @@ def test_only_samples_that_the_primary_metric_speaks_about_count(workshop: Works
     )
 
 
+def test_a_judge_speaks_about_what_is_generated(workshop: Workshop) -> None:
+    judge = {"model": "j", "endpoint": "http://127.0.0.1:9/v1", "pairwise": True}
+    card = {"metrics": ["judge_accuracy", "judge_preference"], "primary": "judge_accuracy", "judge": judge}
+    choice = ask("which?", None, kind="choice", choices=["a", "b"], correct=0)
+    assert workshop.write(FINE, **card).told() == []
+    assert workshop.write([*FINE, choice], **card).told() == [
+        "samples.jsonl:3: no metric of the suite says anything about it (kind choice)",
+        "suite.yaml:5: note: judge_accuracy says nothing about 1 of 3 samples: the gate decides without these",
+    ]
+
+
 def test_a_lowest_score_that_the_references_miss_is_told(workshop: Workshop) -> None:
     rows = [ask("one", "1"), ask("two", "...")]
     [told] = workshop.write(rows, metrics=["rouge_l"], primary="rouge_l", thresholds={"min_score": 0.9}).told()
@@ -336,8 +347,6 @@ def test_a_task_of_the_harness_is_checked_as_far_as_it_goes(workshop: Workshop) 
     assert len(told) == 2
     with pytest.raises(BadInputError, match="asks the task 'locum_chapters', which has its own samples"):
         split_suite(workshop.domain, workshop.domain.suites[0], workshop.data, into=("a", "b"), share=0.5)
-    card.write_text("name: held-out\nlm_eval: {task: no_such_task, include: .}\n")
-    assert workshop.told()[0].startswith("suite.yaml:2: lm-evaluation-harness has no task 'no_such_task'")
 
 
 def test_the_digest_of_a_split_is_that_which_building_it_gave(workshop: Workshop) -> None:
