@@ -32,8 +32,8 @@ class _Strict(BaseModel):
 class Generation(_Strict):
     """How answers are asked for. Greedy unless a temperature is given."""
 
-    max_tokens: int = Field(32, ge=1)
-    temperature: float = Field(0.0, ge=0, le=2)
+    max_tokens: int = Field(32, ge=1, description="longest answer")
+    temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy: the most likely token each time")
     repeats: int = Field(1, ge=1, le=100, description="answers to each sample, each with a seed of its own")
     seed: int = Field(0, ge=0, description="of the first answer; each further one has the next")
     choices: list[str] | None = Field(
@@ -63,7 +63,7 @@ class Thresholds(_Strict):
     )
     slice_margin: float = Field(0.15, ge=0, description="the same for each slice that is large enough to be judged")
     slice_min_samples: int = Field(20, ge=2, description="smaller slices are shown and not judged")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of every interval and bound")
     hard: dict[str, float] = Field(
         {}, description="metrics with the lowest mean that is let through, such as notice: 1.0 (every single answer)"
     )
@@ -85,7 +85,7 @@ class HarnessCard(_Strict):
 class SuiteCard(_Strict):
     """One suite: which samples are asked, how they are scored, and by which metric the gate decides."""
 
-    name: str = Field(pattern=NAME_PATTERN)
+    name: str = Field(pattern=NAME_PATTERN, description="as the folder is called")
     version: int = Field(1, ge=1, description="counted up by whoever changes the suite, for people to talk about")
     description: str = Field("", description="one sentence on what it measures")
     samples: str | list[str] = Field(
@@ -94,7 +94,9 @@ class SuiteCard(_Strict):
     limit: int | None = Field(
         None, ge=1, description="at most so many samples, chosen by hash, so that growth moves few"
     )
-    metrics: list[str] = Field(["exact_match", "token_f1", "rouge_l"], min_length=1)
+    metrics: list[str] = Field(
+        ["exact_match", "token_f1", "rouge_l"], min_length=1, description="how answers are scored: docs/metrics.md"
+    )
     primary: str = Field("exact_match", description="the metric by which the gate decides")
     options: dict[str, dict[str, Any]] = Field({}, description="settings of metrics, such as numeric: {relative: 0.01}")
     lm_eval: HarnessCard | None = Field(
@@ -102,8 +104,8 @@ class SuiteCard(_Strict):
     )
     judge: JudgeCard | None = Field(None, description="the model that rates answers, for the metrics judge_…")
     slices: list[Slice] = Field([], description="what to tell apart in the report and in the gate")
-    generation: Generation = Generation()
-    thresholds: Thresholds = Thresholds()
+    generation: Generation = Field(Generation(), description="how answers are asked for")
+    thresholds: Thresholds = Field(Thresholds(), description="what a version must meet")
 
     @field_validator("samples")
     @classmethod

@@ -37,15 +37,24 @@ class Finding(BaseModel):
 
 @dataclass(frozen=True)
 class Row:
-    """A sample, and the file and line that it was read from."""
+    """A sample, and the file and line that it was read from; of a task in another's format, that which names the task.
+
+    `label` begins what is said of it, where the line does not say which sample is meant.
+    """
 
     path: Path
     line: int
     sample: Sample
+    label: str = ""
 
     @property
     def place(self) -> str:
         return f"{self.path}:{self.line}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from every other row."""
+        return self.place, self.sample.id
 
     @property
     def said(self) -> str:

@@ -26,9 +26,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What was found in a training split, by the place of the suite's row; and the split's digest, as data have it."""
+    """What was found in a training split, by the row's key; and the split's digest, as data have it."""
 
-    seen: dict[str, Seen]
+    seen: dict[tuple[str, str], Seen]
     digest: str
     rows: int
 
@@ -50,16 +50,16 @@ def look_for_overlap(rows: Sequence[Row], train: Path, *, threshold: float, watc
         asked.setdefault(_plain(row.said), []).append(row)
         if row.group is not None:
             grouped.setdefault(row.group, []).append(row)
-    seen: dict[str, Seen] = {}
+    seen: dict[tuple[str, str], Seen] = {}
     digest, separator, number = hashlib.sha256(), "", 0
     total, done = train.stat().st_size if train.is_file() else 0, 0
     for number, learnt in enumerate(read_conversations(train), start=1):
         digest.update((separator + learnt.digest).encode())
         separator = "\n"
         where = f"row {number} of {train.name}"
-        for place, found in _found(learnt, where, rows, index, asked, grouped):
-            if place not in seen or seen[place].rank < found.rank:
-                seen[place] = found
+        for row, found in _found(learnt, where, rows, index, asked, grouped):
+            if row.key not in seen or seen[row.key].rank < found.rank:
+                seen[row.key] = found
         done += sum(len(message.content.encode()) for message in learnt.conversations)
         if number % EVERY == 0:
             watch("overlap with training", min(done, total), total)
@@ -67,16 +67,20 @@ def look_for_overlap(rows: Sequence[Row], train: Path, *, threshold: float, watc
 
 
 def overlap_findings(rows: Sequence[Row], overlap: Overlap, *, learner: str) -> list[Finding]:
-    """What was found, as sentences about each row; `learner` says who has learned from that, or will."""
+    """What was found of these rows, as a sentence about each.
+
+    Args:
+        learner: who has learned from the split, or will: `medical@3 has learned`.
+    """
     return [
         Finding(
             check="overlap",
             place=row.place,
-            sentence=f"{overlap.seen[row.place].sentence}, and {learner} from that",
+            sentence=f"{row.label}{overlap.seen[row.key].sentence}, and {learner} from that",
             advice="take it out of the suite, or train without it: what was learned by heart shows nothing",
         )
         for row in rows
-        if row.place in overlap.seen
+        if row.key in overlap.seen
     ]
 
 
@@ -92,14 +96,14 @@ def _found(
     index: LikenessIndex,
     asked: dict[str, list[Row]],
     grouped: dict[str, list[Row]],
-) -> Iterator[tuple[str, Seen]]:
+) -> Iterator[tuple[Row, Seen]]:
     for row in asked.get(_plain(learnt.question), []):
-        yield row.place, Seen(2, f"asks what {where} asks")
+        yield row, Seen(2, f"asks what {where} asks")
     for like in index.like(learnt.question):
         sentence = f"asks nearly what {where} asks (similarity {like.similarity:.2f})"
-        yield rows[like.place].place, Seen(1, sentence)
+        yield rows[like.place], Seen(1, sentence)
     for row in grouped.get(learnt.group or "", []):
-        yield row.place, Seen(0, f"is of the group {learnt.group!r}, as {where} is")
+        yield row, Seen(0, f"is of the group {learnt.group!r}, as {where} is")
 
 
 def _plain(question: str) -> str:

@@ -14,10 +14,11 @@ from locum.adapters.domains import Domain, domain_names, load_domain
 from locum.adapters.manifest import Manifest
 from locum.adapters.refs import CANDIDATE, parse_ref
 from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, SuiteCard, files_of, load_suite_card
-from locum.errors import BadInputError, NotFoundError
+from locum.adapters.yamlfile import line_of
+from locum.errors import BadInputError, LocumError, NotFoundError
 from locum.evaluate.findings import Finding, Row, Watch, watching
 from locum.evaluate.overlap import TRAIN_FILE, Overlap, look_for_overlap, overlap_findings, split_differs
-from locum.evaluate.suite import asked_of, assemble, suite_files
+from locum.evaluate.suite import asked_of, assemble, load_suite, suite_files
 from locum.evaluate.suite_fit import check_fit, check_size
 from locum.evaluate.suite_rows import check_rows, read_rows, ruler
 from locum.settings import Settings
@@ -111,6 +112,10 @@ def _check_domain(
         findings[place.name], rows[place.name] = found, []
         if card is None:
             continue
+        if card.lm_eval is not None:
+            rows[place.name], problems = _check_task(domain, card, place, registry, settings)
+            found += problems
+            continue
         try:
             rows[place.name], problems = read_rows(suite_files(domain, card, settings.data_path(name)))
         except NotFoundError as error:
@@ -120,7 +125,8 @@ def _check_domain(
         found += check_rows(rows[place.name], card.generation, measure, threshold=threshold, watch=watch)
         asked = asked_of((row.sample for row in rows[place.name]), card.limit)
         if asked:
-            whole = assemble(domain.name, card, asked)
+            watch(f"{place.name}: metrics", 0, 1)
+            whole = assemble(domain.name, card, asked, options=domain.card.compliance.metric_options())
             found += check_fit(whole, rows[place.name], place)
             found += check_size(whole, place, registry)
         elif not problems:
@@ -139,6 +145,21 @@ def _check_domain(
         SuiteReport(domain=name, suite=each, samples=len(rows[each]), learned=learned, findings=_in_order(found))
         for each, found in findings.items()
     ]
+
+
+def _check_task(
+    domain: Domain, card: SuiteCard, folder: Path, registry: Registry, settings: Settings
+) -> tuple[list[Row], list[Finding]]:
+    """What a task of another tool asks, and whether slices and thresholds can be judged with so many samples."""
+    path = folder / SUITE_FILE
+    line = line_of(path, "lm_eval")
+    try:
+        suite = load_suite(domain, card, settings.data_path(domain.name))
+    except LocumError as error:
+        advice = error.hint or "see lm_eval in the suite.yaml"
+        return [], [Finding(check="card", place=f"{path}:{line}", sentence=str(error), advice=advice)]
+    rows = [Row(path, line, sample, label=f"sample {sample.id} ") for sample in suite.samples]
+    return rows, [*check_fit(suite, rows, folder), *check_size(suite, folder, registry)]
 
 
 def _suite_folders(domain: Domain, suite: str | None) -> list[Path]:
@@ -167,6 +188,8 @@ def _read_card(folder: Path) -> tuple[SuiteCard | None, list[Finding]]:
     except BadInputError as error:
         advice = error.hint or "docs/suites.md tells every field"
         return None, [_of_card(path, line, advice) for line in str(error).splitlines()]
+    if card.lm_eval is not None:
+        return card, []  # which files a task reads, the task says
     idle = sorted(path.name for path in folder.glob("*.jsonl") if path.name not in files_of(card.samples))
     advice = "name it in `samples`, or take it away"
     return card, [

@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from locum.adapters.judge import DIMENSIONS
 from locum.adapters.suites import SUITE_FILE
 from locum.adapters.yamlfile import line_of
 from locum.errors import LocumError
 from locum.evaluate.answers import Answer, Likelihood
 from locum.evaluate.findings import Check, Finding, Row
+from locum.evaluate.harness import HarnessSuite, harness_metrics
+from locum.evaluate.judge.rubric import HIGHEST
+from locum.evaluate.judge.verdicts import PREFERENCE
 from locum.evaluate.metrics.registry import Metric, load_metric
 from locum.evaluate.samples import GENERATED, Sample
 from locum.evaluate.suite import Suite
 
 if TYPE_CHECKING:
     from locum.adapters.registry import Registry
-
-RATED = ("accuracy", "relevance", "completeness", "helpfulness", "safety")  # what a judge rates
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ def check_fit(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Finding]:
     card = folder / SUITE_FILE
     fits: list[Fit] = []
     findings: list[Finding] = []
-    for name in suite.metrics:
+    if isinstance(suite, HarnessSuite):
+        # The harness scores its own answers, every one of them: there is nothing to ask these metrics.
+        fits += [Fit(metric, [1.0] * len(suite.samples), None) for metric in harness_metrics(suite)]
+    for name in [] if fits else suite.metrics:
         try:
             metric = load_metric(name, suite.options.get(name, {}))
             fits.append(_fit(metric, suite.samples))
@@ -98,6 +103,7 @@ def check_size(suite: Suite, folder: Path, registry: Registry) -> list[Finding]:
 
 def best_answer(sample: Sample) -> Answer:
     """The answer that the sample expects, by a model that is sure of it; an empty one where it expects no words."""
+    generated = sample.kind in GENERATED
     texts = dict.fromkeys([sample.reference, *sample.continuations])
     return Answer(
         sample=sample.id,
@@ -105,11 +111,11 @@ def best_answer(sample: Sample) -> Answer:
         digest="",
         messages=list(sample.messages),
         reference=sample.reference,
-        answer=sample.reference if sample.kind in GENERATED else None,
+        answer=sample.reference if generated else None,
         likelihoods=[
             Likelihood(text=text, tokens=1, logprob=-0.01 if text == sample.reference else -10.0) for text in texts
         ],
-        ratings={dimension: [5.0] for dimension in RATED},
+        ratings={**dict.fromkeys(DIMENSIONS, [float(HIGHEST)]), PREFERENCE: [1.0, 1.0]} if generated else {},
         first_token_s=0.1,
         latency_s=0.2,
         prompt_tokens=1,

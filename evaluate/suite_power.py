@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from locum.adapters.manifest import EvaluationRecord
 from locum.errors import BadInputError
 from locum.evaluate.answers import SAMPLES_FILE, read_answers
-from locum.evaluate.metrics.registry import Metric, load_metric
+from locum.evaluate.metrics.registry import Metric
 from locum.evaluate.power import (
     POWER,
     Spread,
@@ -32,6 +32,7 @@ from locum.evaluate.power import (
 )
 from locum.evaluate.result import RESULT_FILE
 from locum.evaluate.samples import Sample
+from locum.evaluate.scoring import load_metrics
 from locum.evaluate.suite import Suite
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Wished(BaseModel):
     gain: int | None = Field(
         description="samples for a gain over the base model; none: two models never differ so much"
     )
-    margin: int | None = Field(description="samples for a margin to production")
+    margin: int = Field(description="samples for a margin to production")
 
 
 class SuitePower(BaseModel):
@@ -81,6 +82,7 @@ class SuitePower(BaseModel):
     domain: str
     suite: str
     metric: str
+    min_gain: float = Field(description="what the gain must exceed; 0 where the suite does not ask")
     confidence: float
     power: float
     gain_from: str = Field(description="where it is known from how much version and base model differ")
@@ -125,9 +127,9 @@ def power_of(
 
     Raises:
         BadInputError: the power or the difference is not between 0 and 1 (of the metric's whole range).
-        NotFoundError: the primary metric does not exist.
+        NotFoundError: a metric of the suite does not exist.
     """
-    metric = load_metric(suite.primary, suite.options.get(suite.primary, {}))
+    metric = next(metric for metric in load_metrics(suite) if metric.name == suite.primary)
     span = _span(metric)
     if not 0 < power < 1:
         raise BadInputError(f"--power {power:g}: expected a number between 0 and 1, such as 0.8")
@@ -162,6 +164,7 @@ def power_of(
         domain=suite.domain,
         suite=suite.name,
         metric=suite.primary,
+        min_gain=asked.min_gain or 0.0,
         confidence=confidence,
         power=power,
         gain_from=gain.told,
@@ -179,7 +182,7 @@ def power_of(
         else Wished(
             difference=difference,
             gain=_needed_for_gain(difference, gain.spread or _assumed(metric, suite.samples), confidence, power),
-            margin=_needed_for_margin(difference, spread, confidence, power),
+            margin=samples_for_margin(difference, spread, confidence=confidence, power=power),
         ),
     )
 

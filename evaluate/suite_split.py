@@ -47,12 +47,17 @@ def split_suite(
         share: of the samples that go to the first, between 0 and 1.
 
     Raises:
-        BadInputError: a name is none that a suite can have, both are one, the share is 0 or 1 or beyond, or the groups
-            are too few or too large for both to have a sample.
+        BadInputError: a name is none that a suite can have, both are one, the share is 0 or 1 or beyond, the suite asks
+            a task of another tool, or the groups are too few or too large for both to have a sample.
         NotFoundError: a file of the suite is not there.
         ConflictError: there is a suite of one of the names already.
     """
     _check_names(domain, into)
+    if card.lm_eval is not None:
+        raise BadInputError(
+            f"suite {card.name!r} of {domain.name} asks the task {card.lm_eval.task!r}, which has its own samples and "
+            "cannot be divided"
+        )
     paths = suite_files(domain, card, data_path)
     if missing := [path for path in paths if not path.is_file()]:
         raise NotFoundError(

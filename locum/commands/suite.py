@@ -307,45 +307,45 @@ def _show_sample(suites: list[Suite], identity: str, *, as_json: bool) -> None:
 def _tell_power(found: SuitePower) -> None:
     from locum.evaluate.suite_picture import bar
 
-    often = f"{100 * found.power:.4g} % of the times"
+    whole, often = found.whole, f"{100 * found.power:.4g} % of the times"
+    _say(f"{found.domain}/{found.suite}, by {found.metric}, at {100 * found.confidence:.4g} % confidence", style="bold")
+    gain = "no gain" if whole.gain is None else f"a true gain of {found.min_gain + whole.gain:.3f}"
     _say(
-        f"{found.domain}/{found.suite}, by {found.metric}, {often}, at {100 * found.confidence:.4g} % confidence",
-        style="bold",
+        f"{whole.samples:,} samples in {whole.groups:,} groups show, {often}, {gain} over the base model as more than "
+        f"{found.min_gain:g},\nand of a version as good as production that it is at most {whole.margin:.3f} worse."
     )
-    _say(f"Gain over the base model: {found.gain_from}.")
-    _say(f"Margin to production: {found.margin_from}.\n")
-    columns = [
-        "samples of",
-        "samples",
-        "groups",
-        "gain shown",
-        "margin shown",
-        "margin asked",
-        "then passes",
-        "it takes",
-    ]
-    out.print(table(None, columns, [_reach(each) for each in found.reaches]))
-    _say(f"\nHow often a version as good as production is shown to keep the margin of {found.whole.asked_margin:g}:")
+    needed = "no number of samples is" if whole.needed is None else f"{whole.needed:,} samples are"
+    _say(
+        f"The suite asks for a margin of {whole.asked_margin:g}: shown {100 * whole.kept:.0f} % of the times; "
+        f"{needed} enough to show it {often}."
+    )
+    _say(f"Gain: {found.gain_from}.", style="dim")
+    _say(f"Margin: {found.margin_from}.", style="dim")
+    if found.reaches[1:]:
+        columns = ["slice", "samples", "groups", "margin shown", "margin asked", "is shown", "enough samples"]
+        out.print()
+        out.print(table(None, columns, [_reach(each) for each in found.reaches[1:]]))
+    _say(f"\nHow often a version as good as production is shown to keep the margin of {whole.asked_margin:g}:")
     for samples, share in found.curve.items():
-        here = "  ← this suite" if samples == found.whole.samples else ""
+        here = "  ← this suite" if samples == whole.samples else ""
         _say(f"{samples:>8,} samples  {bar(share, width=30):<30} {100 * share:3.0f} %{here}")
     if found.wished:
         wished = found.wished
-        gain = "never shows: they do not differ so much" if wished.gain is None else f"takes {wished.gain:,} samples"
-        margin = "no number of samples" if wished.margin is None else f"{wished.margin:,} samples"
+        shown = "never shows: they do not differ so much" if wished.gain is None else f"takes {wished.gain:,} samples"
         _say(
-            f"\nA gain of {wished.difference:g} over the base model {gain}; "
-            f"a margin of {wished.difference:g} to production takes {margin}."
+            f"\nA gain of {wished.difference:g} over the base model {shown}; "
+            f"a margin of {wished.difference:g} to production takes {wished.margin:,} samples."
         )
     _say("")
 
 
 def _reach(each: Reach) -> tuple[object, ...]:
+    if not each.judged:
+        return each.name, each.samples, each.groups, "not judged", "", "", ""
     return (
-        each.name if each.judged else f"{each.name} (not judged)",
+        each.name,
         each.samples,
         each.groups,
-        "none" if each.gain is None else f"{each.gain:.3f}",
         f"{each.margin:.3f}",
         f"{each.asked_margin:g}",
         f"{100 * each.kept:.0f} %",

@@ -24,7 +24,7 @@ def write(folder: Path, text: str) -> Path:
 def test_what_a_card_leaves_out_has_a_default(tmp_path: Path) -> None:
     card = load_suite_card(write(tmp_path / "triage", "name: triage\n"))
     assert (card.samples, card.primary, card.version) == ("test", "exact_match", 1)
-    assert (card.thresholds.min_samples, card.thresholds.margin, card.generation.temperature) == (100, 0.05, 0.0)
+    assert (card.thresholds.min_samples, card.thresholds.margin, card.generation.temperature) == (100, 0.1, 0.0)
     assert files_of(card.samples) == []
 
 

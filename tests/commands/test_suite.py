@@ -59,7 +59,7 @@ def test_the_suites_of_a_domain_stand_in_a_table(locum: Locum, domain_folder: Pa
     assert (shown["name"], shown["samples"], shown["groups"], shown["kinds"]) == ("held-out", 8, 8, {"question": 8})
     out = locum("suite", "show", "legal").out
     assert shown["digest"][:12] in out
-    assert "4 samples, score 0, gain > 0, margin 0.05" in out
+    assert "4 samples, score 0, gain > 0, margin 0.1" in out
 
 
 def test_one_sample_is_shown_in_full(locum: Locum, domain_folder: Path) -> None:
@@ -98,12 +98,14 @@ def test_what_cannot_be_divided_exits_2(locum: Locum, domain_folder: Path) -> No
 def test_what_a_suite_can_show_is_told_with_a_picture(locum: Locum, domain_folder: Path) -> None:
     ran = locum("suite", "power", "legal", "--difference", "0.1")
     assert ran.code == 0
-    assert "legal/held-out, by exact_match, 80 % of the times, at 95 % confidence" in ran.out
-    assert "Margin to production: assumed: two versions differ on 30 % of the samples." in ran.out
+    assert "legal/held-out, by exact_match, at 95 % confidence" in ran.out
+    assert "at most 0.482 worse." in ran.out
+    assert "a margin of 0.1: shown 13 % of the times; 186 samples are enough to show it 80 % of the times." in ran.out
+    assert "Margin: assumed: two versions differ on 30 % of the samples." in ran.out
     assert "← this suite" in ran.out
     assert "A gain of 0.1 over the base model takes 234 samples; a margin of 0.1 to production takes 186" in ran.out
     [found] = locum("suite", "power", "legal", "held-out", "--power", "0.9", "--json").json
-    assert (found["power"], found["reaches"][0]["needed"]) == (0.9, 1028)
+    assert (found["power"], found["reaches"][0]["needed"]) == (0.9, 257)
 
 
 def test_a_suite_that_is_wrong_hides_no_other(locum: Locum, domain_folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from locum.adapters.registry import Registry
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.overlap import look_for_overlap
 from locum.evaluate.suite_check import check_suites
+from locum.evaluate.suite_split import split_suite
 from locum.settings import Settings
 from tests.evaluate.suites import Row, Workshop, ask, talk, workshop_in
 
@@ -198,6 +201,17 @@ def test_only_samples_that_the_primary_metric_speaks_about_count(workshop: Works
     )
 
 
+def test_a_judge_speaks_about_what_is_generated(workshop: Workshop) -> None:
+    judge = {"model": "j", "endpoint": "http://127.0.0.1:9/v1", "pairwise": True}
+    card = {"metrics": ["judge_accuracy", "judge_preference"], "primary": "judge_accuracy", "judge": judge}
+    choice = ask("which?", None, kind="choice", choices=["a", "b"], correct=0)
+    assert workshop.write(FINE, **card).told() == []
+    assert workshop.write([*FINE, choice], **card).told() == [
+        "samples.jsonl:3: no metric of the suite says anything about it (kind choice)",
+        "suite.yaml:5: note: judge_accuracy says nothing about 1 of 3 samples: the gate decides without these",
+    ]
+
+
 def test_a_lowest_score_that_the_references_miss_is_told(workshop: Workshop) -> None:
     rows = [ask("one", "1"), ask("two", "...")]
     [told] = workshop.write(rows, metrics=["rouge_l"], primary="rouge_l", thresholds={"min_score": 0.9}).told()
@@ -318,6 +332,21 @@ def test_what_an_adapter_from_elsewhere_learned_from_is_not_known(
         "train.jsonl: note: what legal@1 learned from is not recorded, and no overlap with it can be told"
     ]
     assert workshop.told(check="overlap", ref="legal@1") == []
+
+
+def test_a_task_of_the_harness_is_checked_as_far_as_it_goes(workshop: Workshop) -> None:
+    shutil.copytree(Path(__file__).parent / "harness", workshop.folder, dirs_exist_ok=True)
+    card = workshop.folder / "suite.yaml"
+    card.write_text("name: held-out\nlm_eval: {task: locum_chapters, include: .}\nthresholds: {min_samples: 13}\n")
+    first = json.loads((workshop.folder / "chapters.jsonl").read_text().splitlines()[0])
+    workshop.learn(talk(f"{first['diagnosis']} belongs to the chapter of"))
+    told = workshop.told()
+    assert told[0] == "suite.yaml:3: min_samples asks 13 samples, and the suite has 12"
+    assert told[1].startswith("suite.yaml:2: sample ")
+    assert told[1].endswith(" asks what row 1 of train.jsonl asks, and the next version will learn from that")
+    assert len(told) == 2
+    with pytest.raises(BadInputError, match="asks the task 'locum_chapters', which has its own samples"):
+        split_suite(workshop.domain, workshop.domain.suites[0], workshop.data, into=("a", "b"), share=0.5)
 
 
 def test_the_digest_of_a_split_is_that_which_building_it_gave(workshop: Workshop) -> None:
