@@ -146,8 +146,12 @@ def test_expected_answers_are_among_the_choices(workshop: Workshop) -> None:
             "suite.yaml:3: the metric 'numeric' has no option 'tolerence'",
         ),
         (
-            {"metrics": ["exact_match", "perplexity"], "primary": "perplexity"},
-            "suite.yaml:5: of perplexity less is better, and the gate takes more for better",
+            {"metrics": ["perplexity"], "primary": "perplexity", "thresholds": {"min_score": 0.5}},
+            "suite.yaml:4: min_score asks at most 0.5, as less perplexity is better, and it goes down to 1",
+        ),
+        (
+            {"metrics": ["exact_match", "perplexity"], "thresholds": {"hard": {"perplexity": 3}}},
+            "suite.yaml:4: hard asks for a perplexity of at least 3, and less of it is better",
         ),
         ({"slices": ["topic"]}, "suite.yaml:5: no sample has a topic"),
         (
