@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from locum.adapters.judge import DIMENSIONS
 from locum.adapters.suites import SUITE_FILE
 from locum.adapters.yamlfile import line_of
-from locum.errors import LocumError
+from locum.errors import BadInputError, LocumError
 from locum.evaluate.answers import Answer, Likelihood
 from locum.evaluate.findings import Check, Finding, Row
 from locum.evaluate.harness import HarnessSuite, harness_metrics
@@ -72,6 +72,21 @@ def check_fit(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Finding]:
     findings += _slices(suite, card)
     findings += _thresholds(suite, fits, card)
     return findings
+
+
+def require_fit(suite: Suite, metrics: Sequence[Metric]) -> None:
+    """Refuse, before anything is asked, a suite whose primary or hard metrics say nothing about any of its samples.
+
+    Raises:
+        BadInputError: there is such a metric.
+    """
+    for metric in metrics:
+        decides = metric.name == suite.primary or metric.name in suite.thresholds.hard
+        if decides and not isinstance(suite, HarnessSuite) and not _fit(metric, suite.samples).said:
+            raise BadInputError(
+                f"suite {suite.name!r} of {suite.domain}: {metric.name} says nothing about any of its samples",
+                hint=f"locum suite check {suite.domain} {suite.name} says what is wrong",
+            )
 
 
 def check_size(suite: Suite, folder: Path, registry: Registry) -> list[Finding]:
