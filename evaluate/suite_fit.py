@@ -213,7 +213,7 @@ def _slices(suite: Suite, card: Path) -> Iterator[Finding]:
                 card,
                 "slices",
                 place,
-                severity="wrong" if len(small) == len(sizes) else "note",
+                severity="note",
                 sentence=f"{'no' if len(small) == len(sizes) else 'not every'} {field} has the {least} samples that "
                 f"the gate judges a slice by: {some}{more}",
                 advice="add samples, or lower thresholds.slice_min_samples",

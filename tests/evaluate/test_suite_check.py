@@ -158,7 +158,7 @@ def test_expected_answers_are_among_the_choices(workshop: Workshop) -> None:
         ({"slices": ["topic"]}, "suite.yaml:5: no sample has a topic"),
         (
             {"slices": ["length"]},
-            "suite.yaml:5: no length has the 20 samples that the gate judges a slice by: short (2)",
+            "suite.yaml:5: note: no length has the 20 samples that the gate judges a slice by: short (2)",
         ),
         (
             {"thresholds": {"min_samples": 3}},
