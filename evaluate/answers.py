@@ -54,7 +54,7 @@ class Answer(BaseModel):
     reference: str
     answer: str | None = None
     likelihoods: list[Likelihood] = Field([], description="of the answers that the sample's kind or a metric asks for")
-    ratings: dict[str, list[float]] = Field({}, description="a judge's, from 1 to 5, by dimension")
+    ratings: dict[str, list[float]] = Field({}, description="a judge's: grades by dimension, and `preference`")
     scores: dict[str, float] = {}
     first_token_s: float | None = Field(default=None, description="from the request to the first token")
     latency_s: float | None = Field(default=None, description="of the attempt that succeeded")

@@ -66,6 +66,8 @@ def _suite(result: EvaluationResult, answers: Sequence[Answer], *, alone: bool) 
         lines += ["", *_folded(title, [_reason(check) for check in met])]
     if result.slices:
         lines += ["", *_folded(f"{len(result.slices)} slices", _slices(result))]
+    if result.judge is not None:
+        lines += ["", *_folded(f"Judged by {result.judge.model}", [f"- {_inert(line)}" for line in result.judge.told])]
     if worst := regressions(result_pairs(result, answers), _REGRESSIONS):
         lines += ["", *_folded(f"Worst regressions against {result.against}", _answers(result, worst))]
     lines += ["", *_folded("How to reproduce this", ["```sh", _unfenced(result.command), "```"])]

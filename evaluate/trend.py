@@ -149,15 +149,21 @@ def _plot(path: Path, found: Sequence[Trend]) -> None:
 
     figure = Figure(figsize=(8, 3.2 * len(found)), layout="constrained")
     for axes, trend in zip(figure.subplots(len(found), squeeze=False)[:, 0], found, strict=True):
-        places = list(range(len(trend.points)))
-        means = [point.score.mean for point in trend.points]
-        below = [point.score.mean - point.score.low for point in trend.points]
-        above = [point.score.high - point.score.mean for point in trend.points]
-        axes.errorbar(places, means, yerr=[below, above], marker="o", capsize=4, color="#2563c9", label="version")
+        for comparable, look in ((True, {"color": "#2563c9", "label": "version"}), (False, {"color": "#98a2b3"})):
+            some = [(place, each.score) for place, each in enumerate(trend.points) if each.comparable == comparable]
+            axes.errorbar(
+                [place for place, _ in some],
+                [score.mean for _, score in some],
+                yerr=[[score.mean - score.low for _, score in some], [score.high - score.mean for _, score in some]],
+                marker="o",
+                capsize=4,
+                linestyle="-" if comparable else "none",
+                **look,
+            )
         base = [(place, point.base_score) for place, point in enumerate(trend.points) if point.base_score is not None]
         if base:
             axes.plot(*zip(*base, strict=True), linestyle=":", color="#98a2b3", label="base model")
-        axes.set_xticks(places, [_label(point) for point in trend.points])
+        axes.set_xticks(range(len(trend.points)), [_label(point) for point in trend.points])
         axes.set_ylim(*trend.ends)
         axes.set_title(f"{trend.domain} on {trend.suite}", loc="left")
         axes.set_ylabel(f"{trend.metric} ({trend.figures.range()})")

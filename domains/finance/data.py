@@ -48,6 +48,7 @@ def rows() -> Iterator[dict[str, object]]:
             yield {
                 "conversations": [{"role": "user", "content": text}, {"role": "assistant", "content": answer}],
                 "group": code.mcc,
+                "topic": answer,
             }
             if code.range.reserved:  # a private code has one name, often misspelt
                 break

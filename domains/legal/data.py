@@ -40,6 +40,7 @@ def rows() -> Iterator[dict[str, object]]:
         yield {
             "conversations": [{"role": "user", "content": text}, {"role": "assistant", "content": answer}],
             "group": " ".join(words),
+            "topic": answer,
         }
 
 

@@ -55,6 +55,7 @@ def rows() -> Iterator[dict[str, object]]:
                     {"role": "assistant", "content": answer},
                 ],
                 "group": key,
+                "topic": answer,
             }
 
 

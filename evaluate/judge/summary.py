@@ -20,7 +20,7 @@ class JudgeFailure(_Record):
 
 
 class PairSummary(_Record):
-    """What the judge said of the version's answers beside one other model's, over pairs with a verdict in both orders."""
+    """What the judge said of the version's answers beside one other model's, over pairs judged in both orders."""
 
     version: str
     other: str

@@ -25,7 +25,7 @@ import pytest
 
 from locum.adapters.card import DomainCard, Source
 from locum.adapters.domains import Domain, load_domain
-from locum.adapters.suites import Generation, SuiteCard, Thresholds
+from locum.adapters.suites import SuiteCard, Thresholds
 from locum.evaluate.answers import Answer, Contender, Role
 from locum.evaluate.conclusion import Run, conclude
 from locum.evaluate.result import EvaluationResult
@@ -248,8 +248,20 @@ class Laboratory:
         response = httpx.post(f"{self.server.endpoint}/chat/completions", json=body, timeout=60)
         return str(response.raise_for_status().json()["choices"][0]["message"]["content"])
 
-    def expect(self, domain: str, answers_of: str | None = None, *, samples: int = 12, **thresholds: Any) -> Domain:
-        """Write a domain whose suite expects what `answers_of` says; without it, what nobody says."""
+    def expect(
+        self,
+        domain: str,
+        answers_of: str | None = None,
+        *,
+        samples: int = 12,
+        card: dict[str, Any] | None = None,
+        suite_card: dict[str, Any] | None = None,
+        **thresholds: Any,
+    ) -> Domain:
+        """Write a domain whose suite expects what `answers_of` says; without it, what nobody says.
+
+        `card` and `suite_card` are further fields of the two files.
+        """
         folder = self.settings.domains / domain
         folder.mkdir(parents=True, exist_ok=True)
         questions = [f"What is number {index} in {domain}?" for index in range(samples)]
@@ -268,22 +280,24 @@ class Laboratory:
         suite = folder / "suites" / "held-out"
         suite.mkdir(parents=True, exist_ok=True)
         (suite / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        card = DomainCard(
-            name=domain,
-            description="A domain of the tests.",
-            system_prompt="Answer.",
-            source=Source(files=["rows.jsonl"]),
-            notices=["This is a test."],
-            example=questions[0],
-        )
-        suite_card = SuiteCard(
-            name="held-out",
-            samples="samples.jsonl",
-            generation=Generation(max_tokens=8),
-            thresholds=Thresholds(**{"min_samples": samples, **thresholds}),
-        )
-        (folder / "card.yaml").write_text(card.model_dump_json(exclude_none=True), encoding="utf-8")
-        (suite / "suite.yaml").write_text(suite_card.model_dump_json(exclude_none=True), encoding="utf-8")
+        domain_card = {
+            "name": domain,
+            "description": "A domain of the tests.",
+            "system_prompt": "Answer.",
+            "source": {"files": ["rows.jsonl"]},
+            "notices": ["This is a test."],
+            "example": questions[0],
+            **(card or {}),
+        }
+        fields = {
+            "name": "held-out",
+            "samples": "samples.jsonl",
+            "generation": {"max_tokens": 8},
+            "thresholds": {"min_samples": samples, **thresholds},
+            **(suite_card or {}),
+        }
+        (folder / "card.yaml").write_text(json.dumps(domain_card), encoding="utf-8")
+        (suite / "suite.yaml").write_text(json.dumps(fields), encoding="utf-8")
         return load_domain(self.settings.domains, domain)
 
     def change_registry(self, statement: str) -> None:

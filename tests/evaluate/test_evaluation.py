@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
 
 from locum.adapters.registry import Registry
+from locum.adapters.votes import Arena, ArenaQuestion, Vote, open_arena, record_vote
 from locum.errors import BadInputError, CheckFailedError, ConflictError, GateError, NotFoundError, UnavailableError
+from locum.evaluate.answers import SAMPLES_FILE, Answer, read_answers
 from locum.evaluate.client import Patience
 from locum.evaluate.evaluation import default_ref, evaluate_version
 from locum.evaluate.report import read_result
 from locum.settings import Settings
+from tests.judge import MODEL, judging
 
 if TYPE_CHECKING:
     from tests.evaluate.conftest import Laboratory
@@ -183,3 +187,87 @@ def test_the_candidate_is_evaluated_by_default_then_production(laboratory: Labor
     assert default_ref(laboratory.settings, "medical") == "medical"
     with pytest.raises(NotFoundError, match="neither a candidate nor a version in production"):
         default_ref(settings, "legal")
+
+
+def test_a_judge_rates_the_answers_and_is_held_against_people_who_voted_on_the_same_pairs(
+    laboratory: Laboratory,
+) -> None:
+    with judging() as judge:
+        metrics = ["exact_match", "judge_accuracy", "judge_preference"]
+        card = {"model": MODEL, "endpoint": judge.url, "dimensions": ["accuracy"], "pairwise": True}
+        laboratory.expect("legal", "legal@2", suite_card={"metrics": metrics, "judge": card})
+        [first] = evaluate_version(laboratory.settings, "legal@2")
+        assert first.models[0].scores["judge_accuracy"].mean == 1
+        assert first.comparisons[0].differences["judge_preference"].mean > 0
+        assert first.judge is not None and first.judge.people is None
+        assert [(pair.other, pair.pairs) for pair in first.judge.pairs] == [
+            (laboratory.server.base.name, 12),
+            ("legal@1", 12),
+        ]
+
+        registry = Registry.open(laboratory.settings)
+        vote_for(registry, "legal@2", against="legal@1", samples=list(read_answers(first.folder / SAMPLES_FILE))[:9:3])
+        asked = len(judge.requests)
+        [second] = evaluate_version(laboratory.settings, "legal@2")
+        assert len(judge.requests) == asked
+    assert second.judge is not None and second.judge.people is not None
+    assert (second.judge.people.pairs, second.judge.people.agreement.mean) == (3, 1.0)
+    assert "people have compared too (3 votes)" in (second.folder / "report.html").read_text()
+
+
+def vote_for(registry: Registry, version: str, *, against: str, samples: list[Answer]) -> None:
+    """One reviewer prefers the version on these samples."""
+    now = datetime.now(UTC)
+    arena = Arena(
+        domain="legal",
+        suite="held-out",
+        suite_digest="0",
+        model=version,
+        model_digest="1",
+        against=against,
+        against_digest="2",
+        base_fingerprint="3",
+        seed="4",
+        created_at=now,
+        created_by="ada",
+    )
+    asked = [
+        ArenaQuestion(number=number, sample=each.sample, messages=each.messages, model_answer="a", against_answer="b")
+        for number, each in enumerate(samples)
+    ]
+    arena_id, _ = open_arena(registry, "digest", arena, asked)
+    for question in asked:
+        vote = Vote(number=question.number, reviewer="ada", preferred="model", left="against", at=now)
+        record_vote(registry, arena_id, vote)
+
+
+def test_a_hard_requirement_of_the_card_stops_a_version_whatever_its_score_is(laboratory: Laboratory) -> None:
+    laboratory.expect(
+        "legal",
+        "legal@2",
+        card={"compliance": {"notice": ["not legal advice"]}},
+        suite_card={
+            "metrics": ["exact_match", "notice"],
+            "thresholds": {"min_samples": 12, "hard": {"notice": 1.0}},
+        },
+    )
+    [result] = evaluate_version(laboratory.settings, "legal@2")
+    assert result.score.mean > 0.9
+    assert result.status == "failed"
+    [missed] = [check for check in result.checks if check.status == "missed"]
+    assert (missed.kind, missed.reason.split(" (")[0]) == ("hard", "12 of 12 samples break notice")
+
+
+def test_a_version_is_asked_elsewhere_too_and_may_do_no_harm_there(laboratory: Laboratory) -> None:
+    laboratory.expect("tax", laboratory.server.base.name)
+    elsewhere = {"suites": ["tax/held-out", "general"], "margin": 0.2, "limit": 6}
+    laboratory.expect("medical", "medical@1", card={"elsewhere": elsewhere})
+    own, tax, general = evaluate_version(laboratory.settings, "medical@1")
+    assert [own.suite, tax.suite, general.suite] == ["held-out", "elsewhere-tax-held-out", "elsewhere-general"]
+    assert own.passed
+    assert tax.guard and (tax.samples, tax.status) == (6, "failed")
+    [harm] = [check for check in tax.checks if check.status == "missed"]
+    assert harm.kind == "harm"
+    assert harm.reason.startswith(f"The difference to the base model {laboratory.server.base.name} is -1.000")
+    assert {check.kind for check in general.checks} >= {"samples", "harm"}
+    assert set(Registry.open(laboratory.settings).required_suites("medical")) == {own.suite, tax.suite, general.suite}

@@ -12,6 +12,7 @@ import pytest
 from locum.adapters.conversations import Message
 from locum.evaluate.answers import Answer
 from locum.evaluate.figures import Figures
+from locum.evaluate.judge.summary import JudgeFailure, JudgeSummary, PairSummary
 from locum.evaluate.page import Asked, html_report, summary_report
 from locum.evaluate.result import EvaluationResult
 from tests.evaluate.examples import example_result
@@ -238,6 +239,45 @@ def test_a_model_whose_answers_all_failed_breaks_no_page(made: Made) -> None:
         for answer in answers
     ]
     require_self_contained(html_report(result.model_copy(update={"models": models}), failed))
+
+
+def test_a_judge_is_told_with_its_contradictions_and_failures(made: Made) -> None:
+    result, answers = made()
+    judge = JudgeSummary(
+        model="judge-7b",
+        endpoint="http://127.0.0.1:9/v1",
+        answered_by=["judge-7b"],
+        rubric="r" * 64,
+        dimensions=["accuracy"],
+        verdicts=240,
+        reused=0,
+        requests=240,
+        prompt_tokens=9000,
+        completion_tokens=900,
+        failures=[JudgeFailure(sample="s1", models=["tiny"], problem="no JSON: <b>")],
+        pairs=[
+            PairSummary(
+                version="medical@2",
+                other="tiny",
+                pairs=120,
+                won=70,
+                tied=30,
+                lost=20,
+                equal=5,
+                changed=12,
+                first_place=8,
+            )
+        ],
+    )
+    judged = result.model_copy(update={"judge": judge})
+    page = require_self_contained(html_report(judged, answers))
+    assert "70 · 30 · 20" in page.text
+    assert "12 changed with the order" in page.text
+    assert "1 verdict missing" in page.text
+    assert "no JSON: <b>" in page.text
+    for line in judge.told:
+        assert line in page.text
+    assert "The judge" not in _Page(html_report(result, answers)).text
 
 
 def test_a_long_answer_folds_up_and_keeps_its_marks(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_each_answer_names_its_request_and_keeps_the_name_that_a_client_gives(se
     made = [ask(server, "medical").headers["x-request-id"] for _ in range(2)]
     assert made[0] != made[1]
     nonsense = ask(server, "medical", headers={"X-Request-Id": "two words, 'quoted'"})
-    assert re.fullmatch(r"[0-9a-f]{32}", nonsense.headers["x-request-id"])
+    assert re.fullmatch(r"[0-9a-f]{40}", nonsense.headers["x-request-id"])
 
 
 def test_each_request_is_one_json_line_of_the_log_with_no_word_of_what_was_said(server: LiveServer) -> None:

@@ -7,6 +7,7 @@ import pytest
 from locum.errors import BadInputError
 from locum.evaluate.judge.agreement import Outcome, judge_agreement
 from locum.evaluate.judge.rating import Preferred
+from locum.evaluate.preference import Vote
 
 
 def said(number: int, outcome: Outcome, *, left: str = "a", right: str = "b") -> Preferred:
@@ -37,6 +38,12 @@ def test_people_say_what_most_of_them_say_and_tie_where_they_are_split() -> None
     assert found.accuracy.mean == 1.0
     assert (found.pairs, found.votes) == (2, 5)
     assert found.among_people == pytest.approx(1 / 4)
+
+
+def test_votes_from_the_arena_are_taken_as_they_are() -> None:
+    votes = [Vote("q0", reviewer, "a", "b", "left") for reviewer in ("ada", "bob")]
+    found = judge_agreement(votes, [said(0, "left")])
+    assert (found.votes, found.among_people, found.accuracy.mean) == (2, 1.0, 1.0)
 
 
 def test_only_pairs_that_both_have_seen_count() -> None:
