@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,10 +159,9 @@ def ask_harness(
             found = _answers_of_a_run.validate_json(kept[key])
             reused += len(found)
         else:
-            with (
-                console.status(f"lm-eval {suite.task.task}: {contender.name}") if console else contextlib.nullcontext()
-            ):
-                found = _run(suite, contender, asking, tokenizer)
+            if console:
+                console.print(f"lm-evaluation-harness asks {contender.name}", style="dim", highlight=False)
+            found = _run(suite, contender, asking, tokenizer)
             cache.put(key, _answers_of_a_run.dump_json(found).decode())
         _require_scores(suite, found)
         answers += [answer.model_copy(update={"model": contender.name}) for answer in found]
@@ -364,11 +363,24 @@ def _harness(include: Path | None) -> Iterator[Any]:
         ) from None
     disable_progress_bar()
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)  # it logs what we raise, too
-    bars = io.StringIO()
     try:
-        with contextlib.chdir(include or Path.cwd()), contextlib.redirect_stderr(bars):
+        with contextlib.chdir(include or Path.cwd()), _silence():
             yield lm_eval
     except LocumError:
         raise
     except Exception as error:
         raise UnavailableError(f"lm-evaluation-harness stopped: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Let neither the harness' bars reach the terminal nor what the commands say that it runs, such as git."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
