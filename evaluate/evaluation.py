@@ -28,6 +28,7 @@ from locum.evaluate.result import EvaluationResult
 from locum.evaluate.runner import Asking, ask_all
 from locum.evaluate.scoring import load_metrics, needs, score_all
 from locum.evaluate.suite import Suite, choose_suites, load_guards, load_suites
+from locum.evaluate.suite_fit import require_fit
 from locum.settings import Settings
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def evaluate_version(
     else:
         chosen = [_task_suite(settings, manifest.domain, task)]
     metrics = {each.name: load_metrics(each) for each in chosen}
+    for each in chosen:
+        require_fit(each, metrics[each.name])
     api_key = settings.api_key.get_secret_value()
     endpoint = read_endpoint(settings.endpoint_url, api_key=api_key)
     plan = _plan(registry, endpoint, manifest, against)

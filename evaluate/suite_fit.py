@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from locum.adapters.judge import DIMENSIONS
 from locum.adapters.suites import SUITE_FILE
 from locum.adapters.yamlfile import line_of
-from locum.errors import LocumError
+from locum.errors import BadInputError, LocumError
 from locum.evaluate.answers import Answer, Likelihood
 from locum.evaluate.findings import Check, Finding, Row
 from locum.evaluate.harness import HarnessSuite, harness_metrics
@@ -74,6 +74,21 @@ def check_fit(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Finding]:
     return findings
 
 
+def require_fit(suite: Suite, metrics: Sequence[Metric]) -> None:
+    """Refuse, before anything is asked, a suite whose primary or hard metrics say nothing about any of its samples.
+
+    Raises:
+        BadInputError: there is such a metric.
+    """
+    for metric in metrics:
+        decides = metric.name == suite.primary or metric.name in suite.thresholds.hard
+        if decides and not isinstance(suite, HarnessSuite) and not _fit(metric, suite.samples).said:
+            raise BadInputError(
+                f"suite {suite.name!r} of {suite.domain}: {metric.name} says nothing about any of its samples",
+                hint=f"locum suite check {suite.domain} {suite.name} says what is wrong",
+            )
+
+
 def check_size(suite: Suite, folder: Path, registry: Registry) -> list[Finding]:
     """Whether a version as good as production would be let through; where samples are too few that is told already."""
     from locum.evaluate.suite_power import last_evaluation, power_of
@@ -83,7 +98,7 @@ def check_size(suite: Suite, folder: Path, registry: Registry) -> list[Finding]:
     except LocumError:
         return []  # there is no such metric, which is told already
     whole = found.whole
-    if whole.kept >= found.power or whole.samples < suite.thresholds.min_samples:
+    if not found.known or whole.kept >= found.power or whole.samples < suite.thresholds.min_samples:
         return []
     needed = "no number of samples shows it" if whole.needed is None else f"{whole.needed:,} samples show it"
     return [
@@ -115,7 +130,7 @@ def best_answer(sample: Sample) -> Answer:
         likelihoods=[
             Likelihood(text=text, tokens=1, logprob=-0.01 if text == sample.reference else -10.0) for text in texts
         ],
-        ratings={**dict.fromkeys(DIMENSIONS, [float(HIGHEST)]), PREFERENCE: [1.0, 1.0]} if generated else {},
+        ratings={**{name: [float(HIGHEST)] for name in DIMENSIONS}, PREFERENCE: [1.0, 1.0]} if generated else {},
         first_token_s=0.1,
         latency_s=0.2,
         prompt_tokens=1,
@@ -156,18 +171,6 @@ def _silent(suite: Suite, fits: Sequence[Fit], rows: Sequence[Row], card: Path) 
 
 
 def _primary(suite: Suite, fits: Sequence[Fit], card: Path) -> Iterator[Finding]:
-    for fit in fits:
-        name, hard = fit.metric.name, fit.metric.name in suite.thresholds.hard
-        if fit.metric.higher_is_better or not (name == suite.primary or hard):
-            continue
-        field = ("primary",) if name == suite.primary else ("thresholds", "hard", name)
-        yield _finding(
-            "metric",
-            card,
-            *field,
-            sentence=f"of {name} less is better, and the gate takes more for better",
-            advice="choose a metric of which more is better, and leave this one among `metrics` to be shown",
-        )
     primary = next((fit for fit in fits if fit.metric.name == suite.primary), None)
     if primary and primary.said and primary.said < len(suite.samples):
         silent = len(suite.samples) - primary.said
@@ -210,7 +213,7 @@ def _slices(suite: Suite, card: Path) -> Iterator[Finding]:
                 card,
                 "slices",
                 place,
-                severity="wrong" if len(small) == len(sizes) else "note",
+                severity="note",
                 sentence=f"{'no' if len(small) == len(sizes) else 'not every'} {field} has the {least} samples that "
                 f"the gate judges a slice by: {some}{more}",
                 advice="add samples, or lower thresholds.slice_min_samples",
@@ -230,7 +233,14 @@ def _thresholds(suite: Suite, fits: Sequence[Fit], card: Path) -> Iterator[Findi
         yield never("min_samples", sentence, "add samples, or lower it: as it stands no version can pass")
     if primary:
         metric, best = primary.metric, primary.mean
-        if asked.min_score > metric.high:
+        if not metric.higher_is_better:
+            if asked.min_score and asked.min_score < metric.low:
+                sentence = (
+                    f"min_score asks at most {asked.min_score:g}, as less {metric.name} is better, and it goes down "
+                    f"to {metric.low:g}"
+                )
+                yield never("min_score", sentence, "raise it: as it stands no version can pass")
+        elif asked.min_score > metric.high:
             sentence = f"min_score asks {asked.min_score:g}, and {metric.name} goes up to {metric.high:g}"
             yield never("min_score", sentence, "lower it: as it stands no version can pass")
         elif best is not None and best < asked.min_score:
@@ -244,9 +254,12 @@ def _thresholds(suite: Suite, fits: Sequence[Fit], card: Path) -> Iterator[Findi
             yield never("min_gain", sentence, "lower it: as it stands no version can pass")
     for fit in fits:
         name = fit.metric.name
-        if name not in asked.hard or not fit.metric.higher_is_better:
+        if name not in asked.hard:
             continue
-        if asked.hard[name] > fit.metric.high:
+        if not fit.metric.higher_is_better:
+            sentence = f"hard asks for a {name} of at least {asked.hard[name]:g}, and less of it is better"
+            yield never(f"hard.{name}", sentence, "take it out of thresholds.hard")
+        elif asked.hard[name] > fit.metric.high:
             sentence = f"{name} is asked to reach {asked.hard[name]:g}, and goes up to {fit.metric.high:g}"
             yield never(f"hard.{name}", sentence, "lower it: as it stands no version can pass")
         elif fit.mean is not None and fit.mean < asked.hard[name]:

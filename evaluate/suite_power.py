@@ -7,6 +7,7 @@ there is one, else assumed.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ class SuitePower(BaseModel):
     power: float
     gain_from: str = Field(description="where it is known from how much version and base model differ")
     margin_from: str = Field(description="the same of two versions")
+    known: bool = Field(description="false where it is assumed of a metric without an upper end: then it is a guess")
     reaches: list[Reach] = Field(description="the first is the whole suite, the others its slices")
     curve: dict[int, float] = Field(description="how often the asked margin is shown to be kept, by number of samples")
     wished: Wished | None = None
@@ -137,7 +139,7 @@ def power_of(
         raise BadInputError(f"--difference {difference:g}: expected a number between 0 and {span:g}")
     asked = suite.thresholds
     confidence = asked.confidence
-    gain, margin = _known(suite, observed, "base"), _known(suite, observed, "production")
+    gain, margin = _known(suite, metric, observed, "base"), _known(suite, metric, observed, "production")
     slices = [
         (f"{field} {value}", samples) for field in suite.card.slices for value, samples in _values(suite, field).items()
     ]
@@ -169,6 +171,7 @@ def power_of(
         power=power,
         gain_from=gain.told,
         margin_from=margin.told,
+        known=margin.spread is not None or math.isfinite(metric.high),
         reaches=[
             reach("all", suite.samples, asked.margin, judged=True),
             *(
@@ -226,17 +229,13 @@ def _read(record: EvaluationRecord, suite: Suite) -> Observed | None:
     )
 
 
-def _known(suite: Suite, observed: Observed | None, role: str) -> _Known:
+def _known(suite: Suite, metric: Metric, observed: Observed | None, role: str) -> _Known:
     pair = "version and base model" if role == "base" else "two versions"
-    assumed = _Known(
-        f"assumed: {pair} differ on {100 * DISCORDANCE:.0f} % of the samples"
-        + (
-            f", and samples of one group are alike by {CORRELATION:g}"
-            if len({sample.group for sample in suite.samples}) < len(suite.samples)
-            else ""
-        ),
-        None,
-    )
+    spread = _assumed(metric, [])
+    far = f"on {100 * DISCORDANCE:.0f} % of" if metric.binary else f"by {spread.sd:.2f} (standard deviation) on"
+    grouped = len({sample.group for sample in suite.samples}) < len(suite.samples)
+    alike = f", and samples of one group are alike by {CORRELATION:g}" if grouped else ""
+    assumed = _Known(f"assumed: {pair} differ {far} the samples{alike}", None)
     other = None if observed is None else observed.base if role == "base" else observed.production
     if observed is None or other is None:
         return assumed
@@ -245,25 +244,23 @@ def _known(suite: Suite, observed: Observed | None, role: str) -> _Known:
     groups = [sample.group for sample in both]
     if len(both) < FEWEST or len(set(groups)) < 2:
         return assumed
-    spread = observed_spread(
-        [ours[sample.id] for sample in both], [theirs[sample.id] for sample in both], groups=groups
-    )
-    if not spread.sd:
+    found = observed_spread([ours[sample.id] for sample in both], [theirs[sample.id] for sample in both], groups=groups)
+    if not found.sd:
         return assumed  # two models that differ nowhere show nothing of how much two others may
-    share = f"on {100 * spread.sd**2:.0f} % of" if spread.binary else f"by {spread.sd:.2f} (standard deviation) on"
-    return _Known(f"measured: {observed.version} and {other} differ {share} {len(both)} samples", spread)
+    far = f"on {100 * found.sd**2:.0f} % of" if found.binary else f"by {found.sd:.2f} (standard deviation) on"
+    return _Known(f"measured: {observed.version} and {other} differ {far} {len(both)} samples", found)
 
 
 def _assumed(metric: Metric, samples: Sequence[Sample]) -> Spread:
-    sizes = list(Counter(sample.group for sample in samples).values())
+    sizes = list(Counter(sample.group for sample in samples).values()) or [1]
     spread = Spread.of_discordance(DISCORDANCE, design_effect=design_effect(sizes, CORRELATION))
     # Scores between 0 and 1 differ less than those that are one or the other: so this is on the safe side.
     return spread if metric.binary else Spread(spread.sd * _span(metric), design_effect=spread.design_effect)
 
 
 def _span(metric: Metric) -> float:
-    """How far two scores can be apart. A metric without an upper end is no primary one; `locum suite check` says so."""
-    return metric.high - metric.low if metric.high < float("inf") else 1.0
+    """How far two scores can be apart; 1 of a metric without an upper end."""
+    return metric.high - metric.low if math.isfinite(metric.high) else 1.0
 
 
 def _values(suite: Suite, field: str) -> dict[str, list[Sample]]:

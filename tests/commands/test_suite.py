@@ -25,7 +25,7 @@ def test_a_suite_is_written_checked_and_shown(locum: Locum, domain_folder: Path)
     card = domain_folder / "suites" / "triage" / "suite.yaml"
     assert "✗ legal/triage: 1 samples, not held against any training." in checked.out
     assert f"{card}:23: min_samples asks 100 samples, and the suite has 1\n  → add samples, or lower it" in checked.out
-    assert "3 things are wrong in legal/triage" in checked.err
+    assert "1 thing is wrong in legal/triage" in checked.err
 
     shown = locum("suite", "show", "legal", "triage")
     assert shown.code == 0

@@ -15,7 +15,9 @@ from locum.adapters.manifest import DataRecord, Manifest, Split
 from locum.adapters.registry import Registry
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.overlap import look_for_overlap
+from locum.evaluate.scoring import load_metrics
 from locum.evaluate.suite_check import check_suites
+from locum.evaluate.suite_fit import require_fit
 from locum.evaluate.suite_split import split_suite
 from locum.settings import Settings
 from tests.evaluate.suites import Row, Workshop, ask, talk, workshop_in
@@ -146,13 +148,17 @@ def test_expected_answers_are_among_the_choices(workshop: Workshop) -> None:
             "suite.yaml:3: the metric 'numeric' has no option 'tolerence'",
         ),
         (
-            {"metrics": ["exact_match", "perplexity"], "primary": "perplexity"},
-            "suite.yaml:5: of perplexity less is better, and the gate takes more for better",
+            {"metrics": ["perplexity"], "primary": "perplexity", "thresholds": {"min_score": 0.5}},
+            "suite.yaml:4: min_score asks at most 0.5, as less perplexity is better, and it goes down to 1",
+        ),
+        (
+            {"metrics": ["exact_match", "perplexity"], "thresholds": {"hard": {"perplexity": 3}}},
+            "suite.yaml:4: hard asks for a perplexity of at least 3, and less of it is better",
         ),
         ({"slices": ["topic"]}, "suite.yaml:5: no sample has a topic"),
         (
             {"slices": ["length"]},
-            "suite.yaml:5: no length has the 20 samples that the gate judges a slice by: short (2)",
+            "suite.yaml:5: note: no length has the 20 samples that the gate judges a slice by: short (2)",
         ),
         (
             {"thresholds": {"min_samples": 3}},
@@ -190,6 +196,18 @@ def test_a_sample_that_no_metric_speaks_about_is_told(workshop: Workshop) -> Non
         "samples.jsonl:3: no metric of the suite says anything about it (kind choice)",
         "suite.yaml:1: note: exact_match says nothing about 1 of 3 samples: the gate decides without these",
     ]  # fmt: skip
+
+
+def test_an_evaluation_that_could_decide_nothing_is_refused_before_it_asks(workshop: Workshop) -> None:
+    card = {"metrics": ["exact_match", "choice"], "thresholds": {"hard": {"choice": 1.0}}}
+    suite = workshop.write(FINE, **card).load()
+    with pytest.raises(
+        BadInputError, match="'held-out' of legal: choice says nothing about any of its samples"
+    ) as caught:
+        require_fit(suite, load_metrics(suite))
+    assert caught.value.hint == "locum suite check legal held-out says what is wrong"
+    fine = workshop.write(FINE, metrics=["exact_match", "choice"]).load()
+    require_fit(fine, load_metrics(fine))
 
 
 def test_only_samples_that_the_primary_metric_speaks_about_count(workshop: Workshop) -> None:

@@ -80,7 +80,11 @@ def test_the_curve_rises_with_the_samples(workshop: Workshop) -> None:
 
 def test_a_metric_of_other_scores_has_its_range_for_a_scale(workshop: Workshop) -> None:
     suite = suite_of(workshop, metrics=["token_f1"], primary="token_f1")
-    assert power_of(suite, None).whole.margin == pytest.approx(smallest_margin(120, Spread(0.3**0.5)))
+    found = power_of(suite, None)
+    assert found.whole.margin == pytest.approx(smallest_margin(120, Spread(0.3**0.5)))
+    assert found.margin_from == "assumed: two versions differ by 0.55 (standard deviation) on the samples"
+    assert found.known
+    assert not power_of(suite_of(workshop, metrics=["perplexity"], primary="perplexity"), None).known
 
 
 @pytest.mark.parametrize(
