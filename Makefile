@@ -50,8 +50,8 @@ format: setup ## Put the code into shape
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: setup ## Write docs/cli.md from --help
-	@$(BIN)/cog -r docs/cli.md
+docs: setup ## Write what the documentation takes from the code
+	@$(BIN)/cog -r docs/cli.md docs/suites.md
 
 lock: ## Pin everything anew: requirements/cpu.txt and requirements/gpu.txt
 	@test -x .lock-venv/bin/uv || { $(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install --quiet uv==0.13.9; }

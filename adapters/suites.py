@@ -74,7 +74,8 @@ class HarnessCard(_Strict):
 
     task: str = Field(min_length=1, description="name of the task, or of a group of tasks")
     include: str | None = Field(
-        None, description="folder with the task's YAML, from the suite's own; none for a task that the harness brings"
+        None,
+        description="folder that has the task's YAML, from the suite's own; none for a task that the harness brings",
     )
     metric: str | None = Field(None, description="the metric by which the gate decides; the task's first if not given")
     filter: str | None = Field(None, description="whose answers count, where the task has several; else its first")

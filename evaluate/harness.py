@@ -317,7 +317,7 @@ def _model_arguments(
 
 
 def _load_tasks(asked: HarnessCard, include: Path | None) -> dict[str, Any]:
-    """The task, or the tasks of the group, by name."""
+    """The task, or the tasks of the group, by name. Those of a folder `include` come from there alone."""
     with _harness(include):
         loaded: dict[str, Any] = _task_manager(asked.task, include).load([asked.task])["tasks"]
     return loaded
@@ -326,15 +326,13 @@ def _load_tasks(asked: HarnessCard, include: Path | None) -> dict[str, Any]:
 def _task_manager(task: str, include: Path | None) -> Any:
     from lm_eval.tasks import TaskManager
 
-    if include is not None:
-        manager = TaskManager(include_path=str(include), include_defaults=False)
-        if task in manager.all_tasks:
-            return manager
-    manager = TaskManager(include_path=str(include) if include else None)
+    here = None if include is None else str(include)
+    manager = TaskManager(include_path=here, include_defaults=include is None)  # reading all its own takes seconds
     if task not in manager.all_tasks:
-        where = f" or in {include}" if include else ""
+        where = f"in {here}" if here else "of its own"
         raise NotFoundError(
-            f"lm-evaluation-harness has no task {task!r} of its own{where}", hint="`lm_eval ls tasks` lists its own"
+            f"lm-evaluation-harness has no task {task!r} {where}",
+            hint="`lm_eval ls tasks` lists its own; `include` names a folder with others",
         )
     return manager
 

@@ -80,7 +80,7 @@ def broken(result: EvaluationResult, answers: Iterable[Answer], count: int) -> l
     scores = result.models[0].scores
     found = []
     for metric, lowest in result.thresholds.hard.items():
-        against = [answer for answer in ours if answer.scores.get(metric, math.inf) < min(lowest, 1.0)]
+        against = [answer for answer in ours if answer.scores.get(metric, math.inf) < lowest]
         met = metric in scores and scores[metric].mean >= lowest
         found.append(Broken(metric, lowest, met, against[:count], len(against)))
     return found

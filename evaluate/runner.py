@@ -119,12 +119,13 @@ def _questions(
     settings = generation.model_dump(exclude={"repeats", "seed"})
     questions = []
     timed = _timed(suite)
+    kind = "timed text" if _TIMES & set(suite.metrics) else "text"  # an answer without its times is no answer there
     for place, sample in enumerate(suite.samples):
         given = [*sample.continuations, *([sample.reference] if likelihoods and sample.reference else [])]
         for contender in contenders:
             weights = (contender.digest, base_fingerprint, sample.asked)
             for repeat in range(generation.repeats if sample.kind in GENERATED else 0):
-                key = cache_key("text", *weights, settings, generation.seed + repeat)
+                key = cache_key(kind, *weights, settings, generation.seed + repeat)
                 questions.append(_Question(sample, contender, repeat, None, key, place in timed))
             questions += [
                 _Question(sample, contender, 0, text, cache_key("likelihood", *weights, text))

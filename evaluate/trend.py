@@ -78,11 +78,14 @@ def trends(registry: Registry, domain: str, suite: str | None = None) -> list[Tr
         raise NotFoundError(
             f"no version of {domain} was evaluated on {suite!r} (there are: {', '.join(sorted(newest))})"
         )
-    return [_trend(domain, name, newest[name]) for name in sorted(newest) if suite in (None, name)]
+    return [trend_of(domain, name, newest[name]) for name in sorted(newest) if suite in (None, name)]
 
 
-def _trend(domain: str, suite: str, records: Sequence[EvaluationRecord]) -> Trend:
-    """The newest evaluation says what the suite is now. Scores by another metric than its one are left out."""
+def trend_of(domain: str, suite: str, records: Sequence[EvaluationRecord]) -> Trend:
+    """The trend of evaluations on one suite, one a version, in the order of the versions.
+
+    The newest says what the suite is now. Scores by another metric than its one are left out.
+    """
     last = max(records, key=lambda record: record.created_at)
     low, high = last.score_range or (0.0, 1.0)
     scale = MetricScale(unit=last.unit, low=low, high=high, higher_is_better=last.higher_is_better, binary=False)

@@ -57,11 +57,9 @@ def arena(
     """Let experts compare a version's answers with another's on a web page, blind.
 
     Each reviewer gets a link of their own. Every vote is kept at once; the same command later goes on with the same
-    links. Ctrl + C stops the page.
+    links. Ctrl + C stops the page. With --results it shows what the votes so far say instead.
 
     Example: locum eval arena medical --model medical@candidate --against medical --reviewer ana --reviewer bo
-
-    Example: locum eval arena medical --results --export pairs.jsonl
     """
     from locum.adapters.refs import parse_ref
     from locum.adapters.registry import Registry

@@ -44,9 +44,7 @@ def feedback(
 ) -> None:
     """Show what users said of a domain's answers (POST /v1/feedback), version by version.
 
-    Example: locum feedback medical --since 2026-03-01
-
-    Example: locum feedback medical --export pairs.jsonl --as preferences
+    Example: locum feedback medical --since 2026-03-01 --export pairs.jsonl --as preferences
     """
     from locum.adapters.conversations import write_rows
     from locum.adapters.feedback import feedback_on

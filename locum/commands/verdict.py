@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from locum.evaluate.answers import Answer
+    from locum.evaluate.figures import Figures
     from locum.evaluate.gate import Check
     from locum.evaluate.marking import Piece
     from locum.evaluate.pairs import Pair
@@ -29,11 +30,7 @@ def show_result(result: EvaluationResult) -> None:
 
     intervals = f"{100 * result.confidence:.4g} % intervals"
     title = f"{result.version} on {result.suite}: {result.samples} samples, {intervals}"
-    if out.width < NARROW:
-        out.print(table(title, ["", "score", f"{result.version} minus it"], _narrow_rows(result)))
-    else:
-        columns = ["metric", "model", "score", f"{result.version} minus it", "p"]
-        out.print(table(title, columns, _wide_rows(result)))
+    _print_scores(title, result.version, _result_rows(result))
     out.print("")
     show_checks(result.checks)
     for note in [*result.notes, *(result.judge.told if result.judge else [])]:
@@ -56,23 +53,11 @@ def show_checks(checks: Sequence[Check]) -> None:
 
 def show_versus(found: Versus, *, changed: int) -> None:
     """The table of two versions, and the samples on which they differ most."""
-    from locum.evaluate.figures import Figures, p_value
     from locum.evaluate.pairs import improvements, regressions
 
     intervals = f"{100 * found.confidence:.4g} % intervals"
-    rows = [
-        (
-            row.metric + ("" if row.scale.higher_is_better else " (lower is better)"),
-            row.samples,
-            _wrapped(Figures(row.scale).estimate(row.ours)),
-            _wrapped(Figures(row.scale).estimate(row.theirs)),
-            _wrapped(Figures(row.scale).difference(row.difference)),
-            _bare(p_value(row.test)),
-        )
-        for row in found.rows
-    ]
-    title = f"{found.ours} against {found.theirs} on {found.suite}, {intervals}"
-    out.print(table(title, ["metric", "n", found.ours, found.theirs, "difference", "p"], rows))
+    title = f"{found.ours} against {found.theirs} on {found.suite}: {intervals}"
+    _print_scores(title, found.ours, _versus_rows(found))
     losses, gains = (pick(found.pairs, len(found.pairs)) for pick in (regressions, improvements))
     same = len(found.pairs) - len(losses) - len(gains)
     metric = found.rows[0].metric if found.rows else ""
@@ -81,10 +66,10 @@ def show_versus(found: Versus, *, changed: int) -> None:
         highlight=False,
         markup=False,
     )
-    for title, pairs in (("Worst losses", losses), ("Greatest gains", gains)):
+    for heading, pairs in (("Worst losses", losses), ("Greatest gains", gains)):
         if pairs:
             told = [(pair.ours.sample, f"{pair.difference:+.3f}", _short(pair.question)) for pair in pairs[:changed]]
-            out.print(table(f"\n{title}", ["sample", "better by", "question"], told))
+            out.print(table(f"\n{heading}", ["sample", "better by", "question"], told))
     for note in found.notes:
         out.print(note, style="dim", markup=False, highlight=False)
 
@@ -143,50 +128,60 @@ class _Row:
     p: str = ""
 
 
-def _rows(result: EvaluationResult) -> Iterator[_Row]:
+def _result_rows(result: EvaluationResult) -> Iterator[_Row]:
     """A row for each metric and model; the metric that decides comes first."""
     from locum.evaluate.figures import Figures, p_value
 
     others = {other.name: other for other in result.comparisons}
     for metric in sorted(result.models[0].scores, key=lambda name: name != result.metric):
         figures = Figures(result.metrics[metric])
-        name = metric if figures.scale.higher_is_better else f"{metric} (lower is better)"
         for model in result.models:
             if metric not in model.scores:
                 continue
-            row = _Row(name, model.name, figures.estimate(model.scores[metric]))
+            row = _Row(_label(metric, figures), model.name, figures.estimate(model.scores[metric]))
             other = others.get(model.name)
             if other and metric in other.differences:
-                row = replace(
-                    row, difference=figures.difference(other.differences[metric]), p=p_value(other.tests[metric])
-                )
+                told = figures.difference(other.differences[metric])
+                row = replace(row, difference=told, p=p_value(other.tests[metric]))
             yield row
 
 
-def _wide_rows(result: EvaluationResult) -> Iterator[tuple[str, ...]]:
-    last = ""
-    for row in _rows(result):
-        yield (row.metric if row.metric != last else "", row.model, row.score, row.difference, _bare(row.p))
+def _versus_rows(found: Versus) -> Iterator[_Row]:
+    from locum.evaluate.figures import Figures, p_value
+
+    for row in found.rows:
+        figures = Figures(row.scale)
+        name = f"{_label(row.metric, figures)}, n = {row.samples}"
+        yield _Row(name, found.ours, figures.estimate(row.ours))
+        yield _Row(
+            name, found.theirs, figures.estimate(row.theirs), figures.difference(row.difference), p_value(row.test)
+        )
+
+
+def _label(metric: str, figures: Figures) -> str:
+    return metric if figures.scale.higher_is_better else f"{metric} (lower is better)"
+
+
+def _print_scores(title: str, version: str, rows: Iterable[_Row]) -> None:
+    """The one table. In a narrow terminal the metric stands above its models, and an interval below its mean."""
+    shown: list[tuple[str, ...]] = []
+    last, narrow = "", out.width < NARROW
+    for row in rows:
+        new = row.metric != last
+        if narrow:
+            difference = "\n".join(filter(None, [_wrapped(row.difference), row.p]))
+            shown += [(row.metric, "", "")] if new else []
+            shown.append((f"  {row.model}", _wrapped(row.score), difference))
+        else:
+            p = row.p.removeprefix("p ").removeprefix("= ")
+            shown.append((row.metric if new else "", row.model, row.score, row.difference, p))
         last = row.metric
-
-
-def _narrow_rows(result: EvaluationResult) -> Iterator[tuple[str, ...]]:
-    """The metric stands above its models, and an interval below its mean."""
-    last = ""
-    for row in _rows(result):
-        if row.metric != last:
-            yield (row.metric, "", "")
-        yield (f"  {row.model}", _wrapped(row.score), "\n".join(filter(None, [_wrapped(row.difference), row.p])))
-        last = row.metric
-
-
-def _bare(p: str) -> str:
-    """`0.032` or `< 0.001`, below a heading that says p."""
-    return p.removeprefix("p ").removeprefix("= ")
+    columns = ["", "score", f"{version} minus it"]
+    out.print(table(title, columns if narrow else ["metric", "model", *columns[1:], "p"], shown))
 
 
 def _wrapped(estimate: str) -> str:
-    return estimate.replace(" [", "\n[") if out.width < NARROW else estimate
+    return estimate.replace(" [", "\n[")
 
 
 def _marked(pieces: Sequence[Piece]) -> Text:

@@ -15,36 +15,17 @@ from typing import Any
 
 import httpx
 import pytest
-import typer
 
 from locum.adapters.conversations import read_preferences
 from locum.adapters.registry import Registry
 from locum.adapters.votes import votes
-from locum.commands.arena import add_to
-from locum.errors import BadInputError, ConflictError, UnavailableError
+from locum.errors import BadInputError, UnavailableError
 from locum.evaluate.arena.matches import prepare_match
 from locum.evaluate.arena.serving import listen
 from locum.settings import Settings
 from tests.arena import make_match, question, say
 from tests.commands.conftest import Ran
 from tests.conftest import LiveServer
-
-
-def make_app() -> typer.Typer:
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    add_to(app)
-    return app
-
-
-@pytest.fixture
-def run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def call(*arguments: str) -> str:
-        capsys.readouterr()
-        make_app()(["arena", *arguments], standalone_mode=False)
-        return capsys.readouterr().out
-
-    return call
 
 
 @pytest.fixture
@@ -55,9 +36,9 @@ def voted(registry: Registry) -> Registry:
 
 
 def test_results_tell_who_is_preferred_how_surely_and_where_reviewers_disagree(
-    run: Callable[..., str], voted: Registry
+    locum: Callable[..., Ran], voted: Registry
 ) -> None:
-    shown = run("cardiology", "--results")
+    shown = locum("eval", "arena", "cardiology", "--results").out
     assert "6 votes of 2 reviewers" in shown
     assert re.search(r"cardiology@7 +llama-base-of-the-tests +3 +6 +5 · 0 · 1 +0\.833 \[", shown)
     assert "these votes do not decide" in shown
@@ -67,22 +48,23 @@ def test_results_tell_who_is_preferred_how_surely_and_where_reviewers_disagree(
 
 
 def test_results_as_json_and_pairs_that_a_card_can_name(
-    run: Callable[..., str], voted: Registry, tmp_path: Path
+    locum: Callable[..., Ran], voted: Registry, tmp_path: Path
 ) -> None:
     pairs = tmp_path / "pairs.jsonl"
-    found = json.loads(run("cardiology", "--export", str(pairs), "--json"))
+    found = locum("eval", "arena", "cardiology", "--export", str(pairs), "--json").json
     assert found["meetings"][0]["wins"] == 5
     assert found["pairs"] == {"file": str(pairs), "written": 2}
     assert len(list(read_preferences(pairs))) == 2
-    with pytest.raises(ConflictError, match="is there already"):
-        run("cardiology", "--export", str(pairs))
+    again = locum("eval", "arena", "cardiology", "--export", str(pairs))
+    assert again.code == 2
+    assert "is there already" in again.err
 
 
 def test_pairs_are_built_into_a_domains_preferences(
-    run: Callable[..., str], locum: Callable[..., Ran], registry: Registry, domain_folder: Path, settings: Settings
+    locum: Callable[..., Ran], registry: Registry, domain_folder: Path, settings: Settings
 ) -> None:
     say(registry, make_match(registry, 120).id, {"ada": "+" * 120})
-    run("cardiology", "--export", str(domain_folder / "pairs.jsonl"))
+    locum("eval", "arena", "cardiology", "--export", str(domain_folder / "pairs.jsonl"))
     with (domain_folder / "card.yaml").open("a") as card:
         card.write("preferences: {files: [pairs.jsonl], licence: ours}\n")
     built = locum("data", "build", "legal")
@@ -95,9 +77,10 @@ def test_pairs_are_built_into_a_domains_preferences(
     assert {row.chosen for row in rows} == {question(number).model_answer for number in range(120)}
 
 
-def test_without_votes_results_say_how_to_get_some(run: Callable[..., str]) -> None:
-    with pytest.raises(BadInputError, match="nobody has voted on medical yet"):
-        run("medical", "--results")
+def test_without_votes_results_say_how_to_get_some(locum: Callable[..., Ran]) -> None:
+    refused = locum("eval", "arena", "medical", "--results")
+    assert refused.code == 2
+    assert "nobody has voted on medical yet" in refused.err
 
 
 def test_a_port_that_is_taken_is_a_matter_of_the_environment(taken_port: int) -> None:
@@ -163,8 +146,7 @@ def started(server: LiveServer, in_force: Settings, folder: Path, *arguments: st
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    code = "from tests.commands.test_arena import make_app; make_app()()"
-    command = [sys.executable, "-c", code, "arena", *arguments, "--questions", "4", "--port", port]
+    command = [sys.executable, "-m", "locum", "eval", "arena", *arguments, "--questions", "4", "--port", port]
     variables = {name: str(getattr(in_force, name)) for name in ("home", "registry", "artifacts", "endpoint")}
     environment = {**server.environment, **{f"LOCUM_{name.upper()}": value for name, value in variables.items()}}
     output = folder / "arena.out"

@@ -69,7 +69,9 @@ def test_the_commands_are_those_that_are_documented() -> None:
     }
     wanted |= {"adapters list", "adapters show", "adapters register", "adapters verify", "adapters delete"}
     wanted |= {"adapters export", "adapters import"}
-    wanted |= {"serve", "eval", "chat", "release", "rollback", "history", "config"}
+    wanted |= {"eval run", "eval show", "eval compare", "eval trend", "eval schema", "eval arena", "feedback"}
+    wanted |= {"suite new", "suite check", "suite show", "suite split", "suite power"}
+    wanted |= {"serve", "chat", "release", "rollback", "history", "config"}
     assert wanted <= set(COMMANDS)
 
 
@@ -79,7 +81,7 @@ def test_every_command_has_an_example_of_itself_and_a_sentence_for_each_option(n
     text = command.help or ""
     assert text.splitlines()[0].endswith(".")
     [example] = [line for line in text.splitlines() if line.startswith("Example:")]
-    assert f"locum {name}" in example
+    assert f"locum {name.removesuffix(' run')}" in example
     for parameter in command.params:
         if parameter.name != "help":
             assert getattr(parameter, "help", None), parameter.name

@@ -49,14 +49,17 @@ def locum(
     return run
 
 
-def test_a_failed_gate_exits_1_with_table_reasons_and_report(locum: Callable[..., Ran]) -> None:
-    ran = locum("eval", "legal", "--model", "legal@2", "--limit", "4")
+def test_a_failed_gate_exits_1_with_table_reasons_and_report(locum: Callable[..., Ran], tmp_path: Path) -> None:
+    files = ["--junit", str(tmp_path / "junit.xml"), "--markdown", str(tmp_path / "comment.md")]
+    ran = locum("eval", "legal", "--model", "legal@2", "--limit", "4", *files)
     assert ran.code == 1, ran.err
     for text in ("legal@2", "legal@1", "tiny-llama", "exact_match", "✗ The gain over the base model", "Gate failed"):
         assert text in ran.out
     assert "quick look: not recorded" in ran.out
     report = Path(ran.out.split("Report: ")[1].strip())
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert "<failure" in (tmp_path / "junit.xml").read_text(encoding="utf-8")
+    assert (tmp_path / "comment.md").read_text(encoding="utf-8").startswith("<!-- locum-eval:legal -->")
 
 
 def test_a_passed_gate_exits_0_and_json_is_one_document(
@@ -76,7 +79,7 @@ def test_a_passed_gate_exits_0_and_json_is_one_document(
     assert ran.code == 0, ran.err
     [result] = json.loads(ran.out)
     assert result["version"] == "medical@1"
-    assert result["passed"] is True
+    assert result["status"] == "passed"
     assert result["recorded"] is False
     assert ran.err == ""
 

@@ -13,10 +13,12 @@ from rich.console import Console
 
 from locum.adapters.manifest import Manifest
 from locum.adapters.registry import Registry
-from locum.commands import common, verdict
+from locum.commands import common, reading, verdict
 from locum.evaluate.answers import Answer, Contender
 from locum.evaluate.report import write_report
 from locum.evaluate.result import EvaluationResult
+from locum.evaluate.trend import trends
+from locum.evaluate.versus import compare_versions
 from tests.commands.conftest import Ran
 from tests.evaluate.examples import example_result, example_suite
 
@@ -247,18 +249,23 @@ def test_trend_is_written_as_a_picture_by_the_name_of_the_file(
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_a_result_fits_the_terminal_and_has_no_colours_where_it_is_piped(
-    evaluate: Evaluate, versions: list[Manifest], monkeypatch: pytest.MonkeyPatch, width: int
+def test_all_of_it_fits_the_terminal_and_has_no_colours_where_it_is_piped(
+    registry: Registry, evaluate: Evaluate, versions: list[Manifest], monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     result = evaluate(versions[1], production=versions[0])
     console = Console(file=io.StringIO(), width=width)
-    for module in (common, verdict):
+    for module in (common, verdict, reading):
         monkeypatch.setattr(module, "out", console)
     verdict.show_result(result)
+    for found in compare_versions(registry, "legal@2", "legal@1"):
+        verdict.show_versus(found, changed=3)
+    for found in trends(registry, "legal"):
+        reading._show_trend(found)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b" not in text
     lines = [line for line in text.splitlines() if not line.startswith("Report: ")]
     assert max(map(len, lines)) <= width
-    assert f"{result.score.mean:.3f}" in text
     for model in result.models:
         assert model.name in text
+    for whole in (f"[{result.score.low:.3f}, {result.score.high:.3f}]", f"{result.gain.mean:+.3f}"):
+        assert whole in text

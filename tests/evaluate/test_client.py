@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locum.evaluate.client import Patience, pause, retry_after
+from locum.evaluate.client import Patience, pause, retry_after, session
 
 PATIENCE = Patience(backoff_s=0.5, backoff_cap_s=20, retry_after_cap_s=60)
 
@@ -40,3 +40,13 @@ def test_retry_after_as_a_date() -> None:
 def test_retry_after_that_is_not_a_number_of_seconds_is_passed_over() -> None:
     assert retry_after("nan") is None
     assert retry_after("inf") is None
+
+
+async def test_the_proxy_that_the_environment_names_is_used_except_where_it_says_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    async with session("http://models.example/v1", "", 1) as outside, session("http://127.0.0.1/v1", "", 1) as here:
+        assert str(outside._default_proxy) == "http://proxy.example:3128"
+        assert here._default_proxy is None

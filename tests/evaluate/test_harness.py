@@ -163,19 +163,14 @@ def test_a_suite_that_is_a_task_of_the_harness_lets_a_version_be_released(labora
     assert "What does the court say of case 3?" in (result.folder / "samples.jsonl").read_text()
 
 
-def test_the_same_task_again_asks_nothing_again_and_other_data_does(laboratory: Laboratory) -> None:
-    folder = write_suite(laboratory, answers_of="legal@1")
+def test_the_same_task_again_asks_nothing_again(laboratory: Laboratory) -> None:
+    write_suite(laboratory, answers_of="legal@1")
     [first] = evaluate_version(laboratory.settings, "legal@2")
     assert first.status == "failed"
     laboratory.proxy.forget()
     [second] = evaluate_version(laboratory.settings, "legal@2")
     assert laboratory.proxy.requests == []
     assert (second.reused, second.checks) == (36, first.checks)
-    rows = (folder / "answers.jsonl").read_text().replace("case 3", "case 33")
-    (folder / "answers.jsonl").write_text(rows)
-    [third] = evaluate_version(laboratory.settings, "legal@2")
-    assert third.suite_digest != first.suite_digest
-    assert third.reused == 0
 
 
 def test_a_task_is_recorded_without_becoming_a_requirement(laboratory: Laboratory) -> None:
@@ -192,7 +187,7 @@ def test_a_task_is_recorded_without_becoming_a_requirement(laboratory: Laborator
     registry = Registry.open(settings)
     assert registry.evaluations("legal@2") == [result.record()]
     assert registry.required_suites("legal") == {}
-    assert laboratory.proxy.authorizations == {None, "Bearer secret"} - {None}
+    assert laboratory.proxy.authorizations == {"Bearer secret"}
     assert {len(request["prompt"]) for request in laboratory.proxy.requests} == {1}
 
 
@@ -240,15 +235,19 @@ def test_a_suites_digest_is_of_what_the_task_asks_and_not_of_where_it_lies(tmp_p
     first = load("locum_answers")
     assert load("locum_answers", elsewhere).digest == first.digest
     assert load("locum_answers", elsewhere, chat=False).digest != first.digest
+    data = elsewhere / "answers.jsonl"
+    data.write_text(data.read_text().replace("It is 3.", "It is 33."))
+    changed = load("locum_answers", elsewhere).digest
+    assert changed != first.digest
     yaml = elsewhere / "answers.yaml"
     yaml.write_text(yaml.read_text().replace("max_gen_toks: 8", "max_gen_toks: 9"))
-    assert load("locum_answers", elsewhere).digest != first.digest
+    assert load("locum_answers", elsewhere).digest not in {first.digest, changed}
 
 
 @pytest.mark.parametrize(
     ("wrong", "error", "said"),
     [
-        (lambda: load("nothing_such"), NotFoundError, "no task 'nothing_such' of its own or in "),
+        (lambda: load("nothing_such"), NotFoundError, "no task 'nothing_such' in "),
         (lambda: load("locum_chapters", metric="f1"), BadInputError, r"no metric 'f1' \(it has: acc, acc_norm\)"),
         (lambda: load("locum_chapters", FOLDER / "nowhere"), NotFoundError, "there is no folder"),
     ],

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from locum.evaluate.page import Asked, html_report, summary_report
+from locum.evaluate.page import Asked, html_report, summary_report, trend_page
+from locum.evaluate.trend import trend_of
 from tests.browser import WIDTHS, Scheme, browser, low_contrast, open_all, opened, overflow
 from tests.evaluate.examples import example_result
 
@@ -21,11 +22,15 @@ EVIL = "<script>console.error('run')</script><img src=x onerror=console.error(1)
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """URLs of a report with something of everything, answers that attack among it, and of a summary."""
+    """URLs of a report with something of everything, answers that attack among it, of a summary and of a trend."""
     folder = tmp_path_factory.mktemp("pages")
     result, answers = example_result(folder, says=EVIL)
     asked = [Asked("medical", "medical@3", "How long?", EVIL, "For ten minutes.", ["No medical device."])]
-    texts = {"report": html_report(result, answers), "summary": summary_report([result, result], asked)}
+    texts = {
+        "report": html_report(result, answers),
+        "summary": summary_report([result, result], asked),
+        "trend": trend_page([trend_of("medical", "bedside", [result.record(), result.record()])]),
+    }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: (folder / f"{name}.html").as_uri() for name in texts}
@@ -33,7 +38,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["report", "summary"])
+@pytest.mark.parametrize("name", ["report", "summary", "trend"])
 def test_a_page_fits_its_window_is_legible_and_loads_nothing(
     browser: Browser, pages: dict[str, str], name: str, width: int, scheme: Scheme
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,3 +249,19 @@ def test_a_url_without_v1_is_told_apart_from_a_server_that_is_down(laboratory: L
 
 def test_a_key_is_not_shown_in_logs() -> None:
     assert "secret" not in repr(Asking("http://x/v1", "secret"))
+
+
+def test_some_answers_are_streamed_for_their_times_and_all_where_the_suite_measures_those(
+    laboratory: Laboratory, ask: Callable[..., Asked]
+) -> None:
+    [suite] = load_suites(laboratory.expect("medical", samples=40), Path())
+    found = ask(suite).answers
+    timed = [answer.sample for answer in found if answer.first_token_s is not None]
+    assert timed == [sample.id for sample in suite.samples[4:36] for _ in range(2)]
+    assert all(answer.latency_s and answer.finish_reason and answer.completion_tokens for answer in found)
+
+    measured = ask(replace(suite, card=suite.card.model_copy(update={"metrics": ["exact_match", "first_token"]})))
+    assert measured.reused == 0
+    assert all(answer.first_token_s is not None for answer in measured.answers)
+    # Streamed or not, the answer is the same.
+    assert [answer.answer for answer in measured.answers] == [answer.answer for answer in found]
