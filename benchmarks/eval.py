@@ -218,7 +218,8 @@ def with_lm_eval(url: str, model: str, meter: Meter) -> list[str]:
 
 def with_locum(url: str, model: str, meter: Meter) -> list[str]:
     """Ours of the same samples."""
-    import aiohttp  # noqa: F401  # as the harness has by now
+    import aiohttp  # noqa: F401  # what the harness has imported of its like by now
+    import rich.progress  # noqa: F401
 
     from locum.adapters.conversations import Message
     from locum.adapters.suites import Generation, SuiteCard

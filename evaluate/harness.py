@@ -43,13 +43,15 @@ class HarnessSuite(Suite):
     """A suite whose samples are the documents of a task.
 
     `include` is the folder of the task's YAML, `system` the domain's system prompt where the card wants a chat,
-    `likelihoods` whether the task asks how likely given answers are, and `documents` how many it has in all.
+    `likelihoods` whether the task asks how likely given answers are, `documents` how many it has in all, and
+    `contents` the digest of what is asked and scored, whatever the thresholds are.
     """
 
     include: Path | None = None
     system: str | None = None
     likelihoods: bool = False
     documents: int = 0
+    contents: str = ""
     higher_is_better: Mapping[str, bool] = field(default_factory=dict)
 
     @property
@@ -98,15 +100,17 @@ def load_harness_suite(domain: str, card: SuiteCard, *, folder: Path, system: st
     )
     somewhere = filled.model_copy(update={"lm_eval": asked.model_copy(update={"include": None})})
     made = assemble(domain, somewhere, samples[: card.limit])
+    contents = _contents(tasks, system if asked.chat else None)
     return HarnessSuite(
         domain,
         filled,
-        _digest(made.digest, tasks, system if asked.chat else None),
+        hashlib.sha256(f"{made.digest}:{contents}".encode()).hexdigest(),
         made.samples,
         include=include,
         system=system if asked.chat else None,
         likelihoods=any(task.OUTPUT_TYPE != "generate_until" for task in tasks.values()),
         documents=len(samples),
+        contents=contents,
         higher_is_better=better,
     )
 
@@ -145,10 +149,12 @@ def ask_harness(
             f"suite {suite.name}: the harness needs the base model's tokenizer for the likelihoods of a chat",
             hint="`locum base pull` brings it here, or lm_eval: {chat: false} asks without the chat template",
         )
+    how = suite.task.model_dump(exclude={"include", "metric"})
+    chosen = [sample.id for sample in suite.samples]
     answers: list[Answer] = []
     reused = 0
     for contender in contenders:
-        key = cache_key("lm-eval", contender.digest, base_fingerprint, suite.digest)
+        key = cache_key("lm-eval", contender.digest, base_fingerprint, suite.contents, how, chosen)
         if kept := cache.get([key]):
             found = _answers_of_a_run.validate_json(kept[key])
             reused += len(found)
@@ -158,6 +164,7 @@ def ask_harness(
             ):
                 found = _run(suite, contender, asking, tokenizer)
             cache.put(key, _answers_of_a_run.dump_json(found).decode())
+        _require_scores(suite, found)
         answers += [answer.model_copy(update={"model": contender.name}) for answer in found]
     order = {sample.id: place for place, sample in enumerate(suite.samples)}
     return Asked(sorted(answers, key=lambda answer: order[answer.sample]), reused)
@@ -186,15 +193,18 @@ def _run(suite: HarnessSuite, contender: Contender, asking: Asking, tokenizer: P
     }
     if not logged:
         raise BadInputError(f"task {asked.task} has no filter {asked.filter!r}")
-    answers = [_answer(sample, contender, logged[sample.id], suite) for sample in suite.samples]
+    return [_answer(sample, contender, logged[sample.id], suite) for sample in suite.samples]
+
+
+def _require_scores(suite: HarnessSuite, answers: Sequence[Answer]) -> None:
+    """Raises BadInputError unless the metric that decides scores every sample."""
     if any(suite.primary not in answer.scores for answer in answers):
         scored = ", ".join(answers[0].scores) or "none"
         raise BadInputError(
-            f"task {asked.task}: {suite.primary} does not give each sample a number from 0 to 1, and so nothing can be "
-            f"compared sample by sample (metrics that do: {scored})",
+            f"task {suite.task.task}: {suite.primary} does not give each sample a number from 0 to 1, and so nothing "
+            f"can be compared sample by sample (metrics that do: {scored})",
             hint="`metric` names another one",
         )
-    return answers
 
 
 def _answer(sample: Sample, contender: Contender, entry: Mapping[str, Any], suite: HarnessSuite) -> Answer:
@@ -279,15 +289,14 @@ def _generation(tasks: Any) -> Generation:
     return Generation(max_tokens=int(longest), temperature=float(given.get("temperature", 0)))
 
 
-def _digest(made: str, tasks: Mapping[str, Any], system: str | None) -> str:
-    """SHA-256 over the suite as it is made here, and what else the harness' result depends on."""
+def _contents(tasks: Mapping[str, Any], system: str | None) -> str:
+    """SHA-256 over the tasks' configurations and documents, the harness' version, and what a chat begins with."""
     from importlib.metadata import version
 
     configurations = {name: task.dump_config() for name, task in tasks.items()}
     for configuration in configurations.values():
         configuration.pop("metadata", None)  # it holds where the YAML lies on this machine
     content = {
-        "suite": made,
         "lm_eval": version("lm_eval"),
         "system": system,
         "tasks": configurations,

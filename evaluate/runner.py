@@ -28,7 +28,7 @@ _FAILURES_IN_A_ROW = 8
 # So many answers of each contender are streamed to tell the time to the first token. Streaming costs a wake-up a token,
 # and for all answers more CPU time than all else that the client does (benchmarks/eval.py); those in the middle of the
 # suite are, in a row, so that what runs side by side wakes together, and when the server has warmed up.
-_TIMED = 32
+_TIMED = 16
 _TIMES = frozenset({"first_token", "per_token"})
 
 

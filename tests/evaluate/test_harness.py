@@ -163,14 +163,19 @@ def test_a_suite_that_is_a_task_of_the_harness_lets_a_version_be_released(labora
     assert "What does the court say of case 3?" in (result.folder / "samples.jsonl").read_text()
 
 
-def test_the_same_task_again_asks_nothing_again(laboratory: Laboratory) -> None:
-    write_suite(laboratory, answers_of="legal@1")
+def test_the_same_task_again_asks_nothing_again_whatever_its_thresholds(laboratory: Laboratory) -> None:
+    folder = write_suite(laboratory, answers_of="legal@1")
     [first] = evaluate_version(laboratory.settings, "legal@2")
     assert first.status == "failed"
     laboratory.proxy.forget()
     [second] = evaluate_version(laboratory.settings, "legal@2")
     assert laboratory.proxy.requests == []
     assert (second.reused, second.checks) == (36, first.checks)
+    card = folder / "suite.yaml"
+    card.write_text(card.read_text().replace("min_samples: 12", "min_samples: 11"))
+    [third] = evaluate_version(laboratory.settings, "legal@2")
+    assert third.suite_digest != first.suite_digest
+    assert (laboratory.proxy.requests, third.reused) == ([], 36)
 
 
 def test_a_task_is_recorded_without_becoming_a_requirement(laboratory: Laboratory) -> None:

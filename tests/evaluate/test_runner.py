@@ -257,7 +257,7 @@ def test_some_answers_are_streamed_for_their_times_and_all_where_the_suite_measu
     [suite] = load_suites(laboratory.expect("medical", samples=40), Path())
     found = ask(suite).answers
     timed = [answer.sample for answer in found if answer.first_token_s is not None]
-    assert timed == [sample.id for sample in suite.samples[4:36] for _ in range(2)]
+    assert timed == [sample.id for sample in suite.samples[12:28] for _ in range(2)]
     assert all(answer.latency_s and answer.finish_reason and answer.completion_tokens for answer in found)
 
     measured = ask(replace(suite, card=suite.card.model_copy(update={"metrics": ["exact_match", "first_token"]})))
