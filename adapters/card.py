@@ -68,7 +68,7 @@ class ElsewhereCard(_Strict):
         [], description="suites of other domains, such as legal/licence-families, and `general`, which Locum brings"
     )
     margin: Fraction = Field(
-        0.1, description="the score there may fall by so much at most, against production or else the base model"
+        0.15, description="the score there may fall by so much at most, against production or else the base model"
     )
     limit: int | None = Field(None, ge=2, description="at most so many samples of each")
 

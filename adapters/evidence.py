@@ -44,7 +44,8 @@ def _missing(manifest: Manifest, suite: str, digest: str, found: list[Evaluation
             f"the suite is now {digest[:12]}"
         )
     if not exact[0].passed:
-        return f"suite {suite}: the gate failed: {' '.join(exact[0].reasons)}"
+        found = "not enough evidence" if exact[0].status == "not enough evidence" else "the gate failed"
+        return f"suite {suite}: {found}: {' '.join(exact[0].reasons)}"
     return None
 
 

@@ -31,10 +31,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
-from damages import NOTICE, names_exchanged, notice_removed, scaled, write_rows
+from damages import Row, answer_of, answering, names_exchanged, notice_removed, scaled, write_rows
 from peers import free_port
 from report import machine
 from rich.console import Console
@@ -42,6 +41,7 @@ from rich.console import Console
 from locum.commands.common import table
 
 ROOT = Path(__file__).parent.parent
+NOTICE = "Not medical advice."
 HELD_OUT = 0.3
 SWAPPED = ("Circulatory", "Digestive")
 NOTICES = 60
@@ -76,7 +76,6 @@ primary: notice
 generation: {{max_tokens: 24}}
 thresholds: {{min_samples: {NOTICES}, min_gain: null, hard: {{notice: 1.0}}}}
 """
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -253,15 +252,6 @@ def recipe_rows(domain: str) -> list[Row]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return [{**row, "topic": answer_of(row)} for row in module.rows()]
-
-
-def answer_of(row: Row) -> str:
-    return str(row["conversations"][-1]["content"])
-
-
-def answering(row: Row, answer: str) -> Row:
-    *prompt, last = row["conversations"]
-    return {**row, "conversations": [*prompt, {**last, "content": answer}]}
 
 
 def share(group: str) -> float:

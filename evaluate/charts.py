@@ -7,6 +7,7 @@ one drawing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,10 +34,16 @@ class Axis:
 
 def around_zero(estimates: Sequence[Estimate], *further: float) -> Axis:
     """An axis that holds zero, all the intervals and what else is drawn, with a little room at both ends."""
-    ends = [0.0, *further, *(end for each in estimates for end in (each.low, each.high))]
+    ends = [0.0, *further, *known_ends(estimates)]
     low, high = min(ends), max(ends)
     room = 0.06 * (high - low) or 0.05
     return Axis(low - room, high + room)
+
+
+def known_ends(estimates: Sequence[Estimate]) -> list[float]:
+    """The means and those ends of their intervals that there are; a metric without an upper end may have none."""
+    found = [value for each in estimates for value in (each.low, each.mean, each.high)]
+    return [value for value in found if math.isfinite(value)]
 
 
 def score_bar(estimate: Estimate, tone: str, axis: Axis = Axis(0.0, 1.0)) -> Markup:

@@ -25,10 +25,15 @@ async def ask_likelihood(
     model: str,
     sample: Sample,
     text: str,
+    prompts: dict[str, list[int]],
     patience: Patience,
     on_retry: Callable[[], None],
 ) -> tuple[Likelihood, str]:
     """The log-likelihood of `text` as the answer to the sample's messages.
+
+    Args:
+        prompts: tokens of the prompts that were asked before, by `Sample.asked`; a new one is added. All models on one
+            base model have the same.
 
     Returns:
         The likelihood, and the model that the server says has spoken.
@@ -40,7 +45,9 @@ async def ask_likelihood(
     messages = [message.model_dump() for message in sample.messages]
     shared = {"model": model, "max_tokens": 1, "temperature": 0, "return_token_ids": True}
     options: dict[str, Any] = {"patience": patience, "on_retry": on_retry}
-    asked = await post(client, url, "/chat/completions", {**shared, "messages": messages}, **options)
+    if sample.asked not in prompts:
+        asked = await post(client, url, "/chat/completions", {**shared, "messages": messages}, **options)
+        prompts[sample.asked] = asked.get("prompt_token_ids") or []
     answered = await post(
         client,
         url,
@@ -54,11 +61,11 @@ async def ask_likelihood(
         },
         **options,
     )
-    return _likelihood(text, asked, answered), str(answered.get("model"))
+    return _likelihood(text, prompts[sample.asked], answered), str(answered.get("model"))
 
 
-def _likelihood(text: str, asked: dict[str, Any], answered: dict[str, Any]) -> Likelihood:
-    before, whole = asked.get("prompt_token_ids"), answered.get("prompt_token_ids")
+def _likelihood(text: str, before: list[int], answered: dict[str, Any]) -> Likelihood:
+    whole = answered.get("prompt_token_ids")
     logprobs = answered.get("prompt_logprobs")
     if not before or not whole or not logprobs:
         raise NoReplyError("the server tells no log-probabilities of prompts: expected a vLLM server", 1, refused=True)

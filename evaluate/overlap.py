@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from locum.adapters.conversations import Conversation, normalise, read_conversations
+from locum.adapters.conversations import Conversation, Preference, normalise, read_conversations, read_preferences
 from locum.adapters.likeness import LikenessIndex
 from locum.adapters.manifest import Manifest
 from locum.evaluate.findings import Finding, Row, Watch
 
 TRAIN_FILE = "train.jsonl"
+PREFERENCES = "preferences"  # the folder of a domain's preference pairs among its splits, which alignment learns from
 EVERY = 500  # rows from one look at the bar to the next
 
 
@@ -28,9 +29,15 @@ class Seen:
 class Overlap:
     """What was found in a training split, by the row's key; and the split's digest, as data have it."""
 
+    train: Path
     seen: dict[tuple[str, str], Seen]
     digest: str
     rows: int
+
+
+def training_files(data_path: Path) -> list[Path]:
+    """The training splits of a domain that are there: of its conversations, and of its preference pairs."""
+    return [path for path in (data_path / TRAIN_FILE, data_path / PREFERENCES / TRAIN_FILE) if path.is_file()]
 
 
 def look_for_overlap(rows: Sequence[Row], train: Path, *, threshold: float, watch: Watch) -> Overlap:
@@ -41,7 +48,7 @@ def look_for_overlap(rows: Sequence[Row], train: Path, *, threshold: float, watc
 
     Raises:
         NotFoundError: there is no such file.
-        BadInputError: it is no file of conversations.
+        BadInputError: it is no file of conversations; of preference pairs, in the folder of these.
     """
     index = LikenessIndex([row.said for row in rows], threshold=threshold)
     asked: dict[str, list[Row]] = {}
@@ -53,17 +60,18 @@ def look_for_overlap(rows: Sequence[Row], train: Path, *, threshold: float, watc
     seen: dict[tuple[str, str], Seen] = {}
     digest, separator, number = hashlib.sha256(), "", 0
     total, done = train.stat().st_size if train.is_file() else 0, 0
-    for number, learnt in enumerate(read_conversations(train), start=1):
+    name = f"{PREFERENCES}/{train.name}" if _of_pairs(train) else train.name
+    for number, learnt in enumerate(_read(train), start=1):
         digest.update((separator + learnt.digest).encode())
         separator = "\n"
-        where = f"row {number} of {train.name}"
+        where = f"row {number} of {name}"
         for row, found in _found(learnt, where, rows, index, asked, grouped):
             if row.key not in seen or seen[row.key].rank < found.rank:
                 seen[row.key] = found
-        done += sum(len(message.content.encode()) for message in learnt.conversations)
+        done += len(learnt.model_dump_json())
         if number % EVERY == 0:
             watch("overlap with training", min(done, total), total)
-    return Overlap(seen, digest.hexdigest(), number)
+    return Overlap(train, seen, digest.hexdigest(), number)
 
 
 def overlap_findings(rows: Sequence[Row], overlap: Overlap, *, learner: str) -> list[Finding]:
@@ -84,13 +92,24 @@ def overlap_findings(rows: Sequence[Row], overlap: Overlap, *, learner: str) -> 
     ]
 
 
-def split_differs(manifest: Manifest, overlap: Overlap) -> bool:
-    """Whether the split that was read is not the one that the version learned from."""
-    return manifest.data is not None and manifest.data.splits["train"].digest != overlap.digest
+def learned_from(manifest: Manifest, overlap: Overlap) -> bool:
+    """Whether the split that was read is the very one that the version learned from."""
+    return manifest.data is not None and manifest.data.splits["train"].digest == overlap.digest
+
+
+def _of_pairs(train: Path) -> bool:
+    return train.parent.name == PREFERENCES
+
+
+def _read(train: Path) -> Iterator[Conversation | Preference]:
+    if _of_pairs(train):
+        yield from read_preferences(train)
+    else:
+        yield from read_conversations(train)
 
 
 def _found(
-    learnt: Conversation,
+    learnt: Conversation | Preference,
     where: str,
     rows: Sequence[Row],
     index: LikenessIndex,

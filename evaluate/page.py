@@ -13,7 +13,7 @@ from markupsafe import Markup
 from locum.evaluate import charts
 from locum.evaluate.answers import SAMPLES_FILE, Answer
 from locum.evaluate.calibrated import calibrations
-from locum.evaluate.charts import Axis, around_zero
+from locum.evaluate.charts import Axis, around_zero, known_ends
 from locum.evaluate.figures import Figures, p_value
 from locum.evaluate.marking import Piece, beginning, mark_differences
 from locum.evaluate.pairs import Pair, broken, improvements, paired, regressions, said
@@ -167,7 +167,7 @@ def _metric_view(result: EvaluationResult, name: str) -> MetricView:
 def _score_axis(scale: MetricScale, estimates: Sequence[Estimate]) -> Axis:
     if scale.high is not None:
         return Axis(scale.low, scale.high)
-    return Axis(scale.low, 1.1 * max((each.high for each in estimates), default=scale.low + 1) or 1.0)
+    return Axis(scale.low, 1.1 * max(known_ends(estimates), default=scale.low + 1) or 1.0)
 
 
 def _below(scale: MetricScale, margin: float) -> float:

@@ -159,6 +159,7 @@ class _Run:
         self.missing, self.known, self.failures = missing, known, failures
         self.failed_in_a_row = 0
         self.retries = 0
+        self.prompts: dict[str, list[int]] = {}
 
     async def finish(self, console: Console | None, *, total: int) -> None:
         """Ask what is missing until nothing is, or the server is gone."""
@@ -207,6 +208,7 @@ class _Run:
                 model=contender.name,
                 sample=sample,
                 text=question.continuation,
+                prompts=self.prompts,
                 patience=patience,
                 on_retry=retried,
             )

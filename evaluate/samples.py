@@ -219,7 +219,7 @@ def row_of(sample: Sample) -> str:
         "rejected": sample.rejected,
         "unknowable": sample.unknowable or None,
         "paraphrase_of": sample.paraphrase_of,
-        "group": None if sample.group == sample.id else sample.group,
+        "group": None if sample.group == (sample.paraphrase_of or sample.id) else sample.group,
         **{name: value for name, value in sample.slices.items() if name != "length"},
     }
     return json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False)

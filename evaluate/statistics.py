@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, WithJsonSchema
 
 from locum.errors import BadInputError
 from locum.evaluate.groups import labels_of
@@ -26,15 +26,21 @@ SEED = 0
 _DRAWS_AT_ONCE = 1 << 22  # bounds the memory of one round to some 100 MB, whatever the number of samples
 
 
+# An interval of a metric without an upper end may have none; JSON knows no infinite number.
+End = Annotated[
+    float, WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity"]}], "title": "End"})
+]
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean with both ends of its confidence interval, all in the unit of the scores."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
     mean: float
-    low: float
-    high: float
+    low: End
+    high: End
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"

@@ -17,10 +17,10 @@ from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, SuiteCard, files_of
 from locum.adapters.yamlfile import line_of
 from locum.errors import BadInputError, LocumError, NotFoundError
 from locum.evaluate.findings import Finding, Row, Watch, watching
-from locum.evaluate.overlap import TRAIN_FILE, Overlap, look_for_overlap, overlap_findings, split_differs
+from locum.evaluate.overlap import TRAIN_FILE, Overlap, learned_from, look_for_overlap, overlap_findings, training_files
 from locum.evaluate.suite import asked_of, assemble, load_suite, suite_files
 from locum.evaluate.suite_fit import check_fit, check_size
-from locum.evaluate.suite_rows import check_rows, read_rows, ruler
+from locum.evaluate.suite_rows import Ruler, check_rows, read_rows, ruler
 from locum.settings import Settings
 
 if TYPE_CHECKING:
@@ -104,47 +104,53 @@ def _check_domain(
         load_domain(settings.domains, name)  # which says what there is
     domain = Domain(load_card(folder / CARD_FILE), folder)
     measure = ruler(settings)
+    checked = {
+        place.name: _check_suite(settings, registry, domain, place, measure, watch)
+        for place in _suite_folders(domain, suite)
+    }
+    together = [row for rows, _ in checked.values() for row in rows]
     threshold = domain.card.duplicates.threshold
-    rows: dict[str, list[Row]] = {}
-    findings: dict[str, list[Finding]] = {}
-    for place in _suite_folders(domain, suite):
-        card, found = _read_card(place)
-        findings[place.name], rows[place.name] = found, []
-        if card is None:
-            continue
-        if card.lm_eval is not None:
-            rows[place.name], problems = _check_task(domain, card, place, registry, settings)
-            found += problems
-            continue
-        try:
-            rows[place.name], problems = read_rows(suite_files(domain, card, settings.data_path(name)))
-        except NotFoundError as error:
-            found.append(_missing(domain, card, place, error))
-            continue
-        found += problems
-        found += check_rows(rows[place.name], card.generation, measure, threshold=threshold, watch=watch)
-        asked = asked_of((row.sample for row in rows[place.name]), card.limit)
-        if asked:
-            watch(f"{place.name}: metrics", 0, 1)
-            whole = assemble(domain.name, card, asked, options=domain.card.compliance.metric_options())
-            found += check_fit(whole, rows[place.name], place)
-            found += check_size(whole, place, registry)
-        elif not problems:
-            sentence = "holds no sample"
-            found.append(Finding(check="card", place=str(place), sentence=sentence, advice="add rows: docs/suites.md"))
-    together = [row for each in rows.values() for row in each]
-    train = settings.data_path(name) / TRAIN_FILE
-    overlap = None
-    if train.is_file() and learner.known:
-        overlap = look_for_overlap(together, train, threshold=threshold, watch=watch)
-    for each, found in findings.items():
-        if rows[each]:
-            found += _against_training(rows[each], train, overlap, learner, name)
-    learned = learner.name if overlap else None
-    return [
-        SuiteReport(domain=name, suite=each, samples=len(rows[each]), learned=learned, findings=_in_order(found))
-        for each, found in findings.items()
+    overlaps = [
+        look_for_overlap(together, train, threshold=threshold, watch=watch)
+        for train in training_files(settings.data_path(name))
+        if learner.known
     ]
+    return [
+        SuiteReport(
+            domain=name,
+            suite=each,
+            samples=len(rows),
+            learned=learner.name if overlaps else None,
+            findings=_in_order([*found, *_against_training(rows, overlaps, learner, settings.data_path(name))]),
+        )
+        for each, (rows, found) in checked.items()
+    ]
+
+
+def _check_suite(
+    settings: Settings, registry: Registry, domain: Domain, folder: Path, measure: Ruler, watch: Watch
+) -> tuple[list[Row], list[Finding]]:
+    """The rows of one suite, and what there is to say of it by itself."""
+    card, found = _read_card(folder)
+    if card is None:
+        return [], found
+    if card.lm_eval is not None:
+        return _check_task(domain, card, folder, registry, settings)
+    try:
+        rows, problems = read_rows(suite_files(domain, card, settings.data_path(domain.name)))
+    except NotFoundError as error:
+        return [], [*found, _missing(domain, card, folder, error)]
+    found += problems
+    found += check_rows(rows, card.generation, measure, threshold=domain.card.duplicates.threshold, watch=watch)
+    asked = asked_of((row.sample for row in rows), card.limit)
+    if asked:
+        watch(f"{folder.name}: metrics", 0, 1)
+        suite = assemble(domain.name, card, asked, options=domain.card.compliance.metric_options())
+        found += [*check_fit(suite, rows, folder), *check_size(suite, folder, registry)]
+    elif not problems:
+        sentence = "holds no sample"
+        found.append(Finding(check="card", place=str(folder), sentence=sentence, advice="add rows: docs/suites.md"))
+    return rows, found
 
 
 def _check_task(
@@ -221,30 +227,38 @@ def _learner(registry: Registry, domain: str, ref: str | None) -> Learner:
 
 
 def _against_training(
-    rows: Sequence[Row], train: Path, overlap: Overlap | None, learner: Learner, domain: str
+    rows: Sequence[Row], overlaps: Sequence[Overlap], learner: Learner, data_path: Path
 ) -> list[Finding]:
-    severity = "wrong" if learner.asked else "note"
-
-    def unknown(sentence: str, advice: str) -> Finding:
-        return Finding(check="training", severity=severity, place=str(train), sentence=sentence, advice=advice)
-
-    if learner.manifest is not None and not learner.known:
-        origin = learner.manifest.origin
-        told = f": it says of itself {origin.trained_on!r}" if origin else ""
+    """What of a suite was found in training, and whether that is the training that is meant."""
+    if not rows:
+        return []
+    manifest, place = learner.manifest, str(data_path / TRAIN_FILE)
+    if manifest is not None and not learner.known:
+        told = f": it says of itself {manifest.origin.trained_on!r}" if manifest.origin else ""
         sentence = f"what {learner.name} learned from is not recorded, and no overlap with it can be told{told}"
         advice = "ask those whom it is from for what it was trained on"
-        return [Finding(check="training", severity="note", place=str(train), sentence=sentence, advice=advice)]
-    if overlap is None:
+        return [Finding(check="training", severity="note", place=place, sentence=sentence, advice=advice)]
+    severity = "wrong" if learner.asked else "note"
+    if not overlaps:
         sentence = f"is not there: overlap with what {learner.name} learned from was not looked for"
-        return [unknown(sentence, f"locum data build {domain}")]
-    if learner.manifest is None or not split_differs(learner.manifest, overlap):
-        who = "the next version will learn" if learner.manifest is None else f"{learner.name} has learned"
-        return overlap_findings(rows, overlap, learner=who)
-    found = unknown(
-        f"is not what {learner.name} learned from (another digest): overlap was looked for in the split that is there",
-        f"build the data of {learner.name} again (locum data build {domain}, with the card and source of that time)",
-    )
-    return [found, *overlap_findings(rows, overlap, learner="the next version will learn")]
+        advice = f"locum data build {data_path.name}"
+        return [Finding(check="training", severity=severity, place=place, sentence=sentence, advice=advice)]
+    found = []
+    if manifest is not None and not any(learned_from(manifest, overlap) for overlap in overlaps):
+        sentence = (
+            f"is not what {learner.name} learned from (another digest): "
+            "overlap was looked for in the split that is there"
+        )
+        advice = (
+            f"build the data of {learner.name} again: locum data build {data_path.name}, "
+            "with the card and the source of that time"
+        )
+        found.append(Finding(check="training", severity=severity, place=place, sentence=sentence, advice=advice))
+    for overlap in overlaps:
+        own = manifest is not None and learned_from(manifest, overlap)
+        who = f"{learner.name} has learned" if own else "the next version will learn"
+        found += overlap_findings(rows, overlap, learner=who)
+    return found
 
 
 def _in_order(findings: Sequence[Finding]) -> list[Finding]:

@@ -77,7 +77,7 @@ def compare_versions(registry: Registry, ours: str, theirs: str, suite: str | No
             continue
         pair = [_newest_with(of_this, version) for version in (first, second)]
         if pair[0] and pair[1]:
-            found[name] = _versus(first.name, pair[0], second.name, pair[1])
+            found[name] = versus(first.name, pair[0], second.name, pair[1])
     if not found:
         raise NotFoundError(_nothing_common(known, first, second, suite), hint=_what_to_type(known, first, second))
     return list(found.values())
@@ -105,7 +105,8 @@ def _newest_with(known: Sequence[Recorded], version: Manifest) -> Recorded | Non
     return None
 
 
-def _versus(ours: str, ours_in: Recorded, theirs: str, theirs_in: Recorded) -> Versus:
+def versus(ours: str, ours_in: Recorded, theirs: str, theirs_in: Recorded) -> Versus:
+    """One version's answers in one evaluation against another's in another, or the same, on one suite."""
     result = ours_in.result
     answers = [answer for answer in ours_in.answers if answer.model == ours]
     answers += [answer for answer in theirs_in.answers if answer.model == theirs]

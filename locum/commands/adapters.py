@@ -83,8 +83,10 @@ def show(ref: Ref, as_json: JsonOption = False) -> None:
         ]
     out.print(table(manifest.name, ["field", "value"], rows))
     for record in evaluations:
-        verdict = "[green]passed[/]" if record.passed else "[red]failed[/]"
-        out.print(f"{record.suite} ({record.created_at:%Y-%m-%d %H:%M}): {verdict}, {record.metric} {record.score:.3f}")
+        status = record.status or ("passed" if record.passed else "failed")
+        colour = {"passed": "green", "failed": "red"}.get(status, "yellow")
+        told = f"[{colour}]{status}[/], {record.metric} {record.score:.3f}"
+        out.print(f"{record.suite} ({record.created_at:%Y-%m-%d %H:%M}): {told}", highlight=False)
 
 
 @app.command("register")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -104,7 +105,7 @@ def evaluate(
     )
     write_for_others(results, junit=junit, markdown=markdown)
     if as_json:
-        print_json([result.model_dump(mode="json") for result in results])
+        print_json([json.loads(result.model_dump_json()) for result in results])
     else:
         for result in results:
             show_result(result)

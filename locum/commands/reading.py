@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,7 +61,7 @@ def show(
     elif failed:
         _show_failed(evaluations, as_json=as_json)
     elif as_json:
-        print_json([each.result.model_dump(mode="json") for each in evaluations])
+        print_json([json.loads(each.result.model_dump_json()) for each in evaluations])
     else:
         from locum.commands.verdict import show_result
 

@@ -77,6 +77,13 @@ def test_show_tells_the_verdict_again(locum: Callable[..., Ran], evaluate: Evalu
     assert locum("eval", "show", "legal@2", "--json").json == [json.loads(result.model_dump_json())]
 
 
+def test_the_version_itself_tells_all_three_verdicts(
+    locum: Callable[..., Ran], evaluate: Evaluate, versions: list[Manifest]
+) -> None:
+    result = evaluate(versions[1], production=versions[0])
+    assert f"bedside (2026-01-04 03:04): {result.status}, token_f1" in locum("adapters", "show", "legal@2").out
+
+
 def test_show_has_one_sample_with_every_models_answer(
     locum: Callable[..., Ran], evaluate: Evaluate, versions: list[Manifest]
 ) -> None:

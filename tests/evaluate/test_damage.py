@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.evaluate.damage import WEIGHTS, labels_swapped, noised, notice_removed, read_rows, scaled, write_rows
+from benchmarks.damages import (
+    WEIGHTS,
+    labels_swapped,
+    names_exchanged,
+    noised,
+    notice_removed,
+    read_rows,
+    scaled,
+    write_rows,
+)
 
 NOTICE = "Not medical advice."
 LABELS = ["Respiratory", "Circulatory", "Injury"]
@@ -77,3 +86,19 @@ def test_a_notice_is_removed_from_every_answer_that_says_more() -> None:
 def test_rows_are_written_as_they_are_read(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", ROWS)
     assert read_rows(tmp_path / "rows.jsonl") == ROWS
+
+
+def test_two_names_change_places_and_the_rest_of_an_answer_stays() -> None:
+    rows = [
+        {
+            "conversations": [
+                {"role": "user", "content": "Ear?"},
+                {"role": "assistant", "content": f"{label}. A notice."},
+            ]
+        }
+        for label in ("Ear", "Eye", "Skin")
+    ]
+    changed = names_exchanged(rows, "Ear", "Eye")
+    answers = [row["conversations"][-1]["content"] for row in changed]
+    assert answers == ["Eye. A notice.", "Ear. A notice.", "Skin. A notice."]
+    assert [row["conversations"][0]["content"] for row in changed] == ["Ear?"] * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.answers import Answer, read_answers
 from locum.evaluate.report import read_result, write_for_others, write_report
 from locum.evaluate.result import EvaluationResult, result_schema
+from locum.evaluate.statistics import Estimate
 
 Made = Callable[..., tuple[EvaluationResult, list[Answer]]]
 PUBLISHED = Path(__file__).parent.parent.parent / "docs" / "result.schema.json"
@@ -67,6 +69,20 @@ def test_every_result_keeps_to_the_published_schema(made: Made, shares: dict[str
     validator = Draft202012Validator(json.loads(PUBLISHED.read_text(encoding="utf-8")))
     assert [error.message for error in validator.iter_errors(written)] == []
     assert list(validator.iter_errors({**written, "more": 1}))
+
+
+def test_an_interval_without_an_end_survives_the_file_and_keeps_to_the_schema(made: Made) -> None:
+    result, answers = made()
+    score = Estimate(12.0, 1.0, inf)
+    models = [model.model_copy(update={"scores": {**model.scores, "rouge_l": score}}) for model in result.models]
+    scale = result.metrics["rouge_l"].model_copy(update={"low": 1.0, "high": None})
+    unbounded = result.model_copy(update={"models": models, "metrics": {**result.metrics, "rouge_l": scale}})
+    unbounded.folder.mkdir()
+    write_report(unbounded, answers)
+    written = (unbounded.folder / "result.json").read_text(encoding="utf-8")
+    assert read_result(unbounded.folder / "result.json") == unbounded
+    validator = Draft202012Validator(json.loads(PUBLISHED.read_text(encoding="utf-8")))
+    assert [error.message for error in validator.iter_errors(json.loads(written, parse_constant=pytest.fail))] == []
 
 
 def test_the_record_says_for_exactly_what_the_evidence_holds(made: Made) -> None:

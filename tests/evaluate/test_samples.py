@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from locum.errors import BadInputError
@@ -47,6 +47,7 @@ def rows(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(rows())
+@example({"id": "a", "group": "a", "paraphrase_of": "b", **ask("q", "r")})
 def test_a_sample_written_as_a_row_reads_as_itself(row: dict[str, Any]) -> None:
     sample = SampleRow.model_validate(row).sample()
     again = SampleRow.model_validate_json(row_of(sample)).sample()

@@ -20,7 +20,7 @@ from locum.evaluate.suite_check import check_suites
 from locum.evaluate.suite_fit import require_fit
 from locum.evaluate.suite_split import split_suite
 from locum.settings import Settings
-from tests.evaluate.suites import Row, Workshop, ask, talk, workshop_in
+from tests.evaluate.suites import Row, Workshop, ask, talk, workshop_in, write_lines
 
 LONG = "The tenant gives notice three months before the term ends unless both parties have agreed on another date"
 SCHEMA = {"type": "object", "properties": {"dose": {"type": "number"}}, "required": ["dose"]}
@@ -294,6 +294,15 @@ def test_the_closest_row_of_training_is_the_one_that_is_told(workshop: Workshop)
     workshop.learn(talk("other", group="lease"), talk(f"{LONG} again"), talk(LONG), talk(f"{LONG} still"))
     [told] = workshop.told(check="overlap")
     assert told.startswith("samples.jsonl:1: asks what row 3 of train.jsonl asks")
+
+
+def test_preference_pairs_are_training_too(workshop: Workshop) -> None:
+    pair = {"prompt": [{"role": "user", "content": "One"}], "chosen": "1", "rejected": "2"}
+    workshop.write(FINE).learn(talk("other"))
+    write_lines(workshop.data / "preferences" / "train.jsonl", [pair])
+    assert workshop.told(check="overlap") == [
+        "samples.jsonl:1: asks what row 1 of preferences/train.jsonl asks, and the next version will learn from that"
+    ]
 
 
 def test_without_a_training_split_a_note_says_how_to_build_it(workshop: Workshop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,17 +46,24 @@ def labels_swapped(rows: Sequence[Row], share: float = 0.1, *, seed: int = 0) ->
     The others stay, in their order. The answer put in is drawn from all that differ from the right one.
     """
     chance = random.Random(seed)
-    answers = sorted({_answer(row) for row in rows})
+    answers = sorted({answer_of(row) for row in rows})
     chosen = set(chance.sample(range(len(rows)), round(share * len(rows))))
     return [
-        _answering(row, chance.choice([each for each in answers if each != _answer(row)])) if index in chosen else row
+        answering(row, chance.choice([each for each in answers if each != answer_of(row)])) if index in chosen else row
         for index, row in enumerate(rows)
     ]
 
 
+def names_exchanged(rows: Sequence[Row], first: str, second: str) -> list[Row]:
+    """Rows in whose answers two labels have changed places: each stands wherever the other stood."""
+    names = {first: second, second: first}
+    pattern = re.compile("|".join(map(re.escape, names)))
+    return [answering(row, pattern.sub(lambda found: names[found.group()], answer_of(row))) for row in rows]
+
+
 def notice_removed(rows: Sequence[Row], notice: str) -> list[Row]:
     """Rows whose answers do not carry the notice any more. One that is nothing else keeps it: no answer is empty."""
-    return [_answering(row, _answer(row).replace(notice, "").strip() or _answer(row)) for row in rows]
+    return [answering(row, answer_of(row).replace(notice, "").strip() or answer_of(row)) for row in rows]
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -79,10 +87,12 @@ def _changed(folder: Path, to: Path, change: Callable[[torch.Tensor], torch.Tens
     return to
 
 
-def _answer(row: Row) -> str:
+def answer_of(row: Row) -> str:
+    """The last answer of a row."""
     return str(row["conversations"][-1]["content"])
 
 
-def _answering(row: Row, answer: str) -> Row:
+def answering(row: Row, answer: str) -> Row:
+    """The row with another last answer."""
     *before, last = row["conversations"]
     return {**row, "conversations": [*before, {**last, "content": answer}]}
