@@ -44,8 +44,8 @@ def _missing(manifest: Manifest, suite: str, digest: str, found: list[Evaluation
             f"the suite is now {digest[:12]}"
         )
     if not exact[0].passed:
-        found = "not enough evidence" if exact[0].status == "not enough evidence" else "the gate failed"
-        return f"suite {suite}: {found}: {' '.join(exact[0].reasons)}"
+        verdict = "not enough evidence" if exact[0].status == "not enough evidence" else "the gate failed"
+        return f"suite {suite}: {verdict}: {' '.join(exact[0].reasons)}"
     return None
 
 

@@ -180,6 +180,7 @@ def measure(folder: Path, *, steps: int, console: Console) -> list[Case]:
     """Train, damage, serve, evaluate."""
     team = Team(folder, free_port())
     training, held_out = prepare(folder)
+    team.locum("base", "pull")
     length = f"max_steps={steps}"
 
     def trained(what: str, rows: Sequence[Row], *changes: str) -> str:
