@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     import openai
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COLUMNS", None)  # which a worker is given, and which a console made at import would keep
+    # One core for each worker: with two threads each, they wait for each other, and trainings take many times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CHATML = (
     "{% for message in messages %}"

@@ -282,7 +282,6 @@ CARD_WITHOUT_SOURCE = DomainCard.model_validate(
         "description": "Law.",
         "system_prompt": "You answer.",
         "documents": {"files": ["none.md"]},
-        "suites": [{"name": "held-out"}],
         "notices": ["A test."],
         "example": "Who pays?",
     }

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locum.adapters.recipe import TrainingRecipe
-from locum.adapters.suites import SuiteCard
+from locum.adapters.suites import Generation, SuiteCard
 from locum.train.advice import advice
 from locum.train.result import Losses
 
@@ -34,7 +34,7 @@ def said(
         best_step=min((step for step in validation if step), key=validation.__getitem__),
         train_rows=rows,
         longest_answer=longest_answer,
-        suites=[SuiteCard(name="held-out", max_tokens=12)],
+        suites=[SuiteCard(name="held-out", generation=Generation(max_tokens=12))],
     )
 
 
