@@ -6,7 +6,6 @@ The adapter sees four steps of training: enough to be another model than the bas
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,7 @@ SHORT = ["max_steps=4", "evaluations=1", "validation_limit=8"]
 
 def test_the_loop_from_a_wheel_of_weights_to_a_release_with_evidence(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", domains=ROOT / "domains", user="tester", port=free_port())
-    environment = environment_of(settings, "token") | {"OMP_NUM_THREADS": str(os.cpu_count())}
+    environment = environment_of(settings, "token")
 
     def locum(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "locum", *arguments]

@@ -27,10 +27,16 @@ from tests.conftest import LiveServer, free_port, serving
 QUESTION = {"messages": [{"role": "user", "content": "Well?"}], "max_tokens": 900, "ignore_eos": True}
 
 
-@pytest.fixture
-def own_server(tiny_base: Path, tiny_adapter: Callable[..., Path], tmp_path: Path) -> Iterator[LiveServer]:
-    """A server that has room for one adapter, with legal@1 in production and legal@2 the candidate."""
-    settings = Settings(home=tmp_path / "home", domains=tmp_path, base="tiny-llama", port=free_port(), user="tester")
+@pytest.fixture(scope="module")
+def own_server(
+    tiny_base: Path, tiny_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
+    """A server that has room for one adapter, with legal@1 in production and legal@2 the candidate.
+
+    The last of its tests ends it.
+    """
+    root = tmp_path_factory.mktemp("own")
+    settings = Settings(home=root / "home", domains=root, base="tiny-llama", port=free_port(), user="tester")
     base = pull(str(tiny_base), settings.bases)
     registry = Registry.open(settings)
     for seed in (1, 2):
@@ -105,6 +111,25 @@ def ask_a_stopped_engine(
     return threads
 
 
+def test_a_version_that_vllm_dropped_is_checked_before_it_reads_it_again_and_the_engine_lives(
+    own_server: LiveServer,
+) -> None:
+    engine = engine_of(own_server)
+    manifest = own_server.registry.resolve("legal@1")
+    weights = own_server.registry.artifact_path(manifest) / "adapter_model.safetensors"
+    assert own_server.who_answers("legal") == "legal@1"
+    assert own_server.who_answers("legal@2") == "legal@2"  # there is room for one
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    answer = own_server.chat("legal")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert "adapter_model.safetensors" in answer.json()["error"]["message"]
+    assert own_server.who_answers("legal@2") == "legal@2"
+    weights.write_bytes(whole)
+    own_server.until(lambda: own_server.chat("legal").status_code == 200)
+    assert engine_of(own_server) == engine
+
+
 def test_a_killed_engine_is_started_again_while_the_port_answers_503_and_the_alias_means_the_same_version(
     own_server: LiveServer,
 ) -> None:
@@ -143,25 +168,6 @@ def test_a_killed_engine_is_started_again_while_the_port_answers_503_and_the_ali
     own_server.process.terminate()
     assert own_server.process.wait(30) == 0
     assert not psutil.pid_exists(first.pid)
-
-
-def test_a_version_that_vllm_dropped_is_checked_before_it_reads_it_again_and_the_engine_lives(
-    own_server: LiveServer,
-) -> None:
-    engine = engine_of(own_server)
-    manifest = own_server.registry.resolve("legal@1")
-    weights = own_server.registry.artifact_path(manifest) / "adapter_model.safetensors"
-    assert own_server.who_answers("legal") == "legal@1"
-    assert own_server.who_answers("legal@2") == "legal@2"  # there is room for one
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[: len(whole) // 2])
-    answer = own_server.chat("legal")
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
-    assert "adapter_model.safetensors" in answer.json()["error"]["message"]
-    assert own_server.who_answers("legal@2") == "legal@2"
-    weights.write_bytes(whole)
-    own_server.until(lambda: own_server.chat("legal").status_code == 200)
-    assert engine_of(own_server) == engine
 
 
 def test_a_server_that_keeps_ending_is_given_up_with_its_last_complaint(
