@@ -46,7 +46,7 @@ HELD_OUT = 0.3
 SWAPPED = ("Circulatory", "Digestive")
 NOTICES = 60
 RECIPE = {"rank": 16, "learning_rate": 0.001, "batch_size": 8, "evaluations": 2, "validation_limit": 32}
-STEPS = 150
+STEPS = 80
 
 CARD = f"""
 name: medical
