@@ -1,7 +1,6 @@
 """One question over HTTP, with the patience that a server under load deserves.
 
-aiohttp, not httpx: an evaluation is thousands of small requests, and httpx takes several times the CPU time for each
-(benchmarks/eval.py).
+aiohttp, because an evaluation is thousands of small requests whose cost to the client counts (benchmarks/eval.py).
 """
 
 from __future__ import annotations
