@@ -50,6 +50,7 @@ SENTENCES = [
 ]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With two workers, all that use the live server run in one of them, and each other file as a whole in one."""
     for item in items:
