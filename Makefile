@@ -35,7 +35,7 @@ demo: setup ## The whole loop on three real domains; FRESH=1 starts over
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m locum.demo $(if $(FRESH),--fresh)
 
 test: setup ## Run the test suite
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2
 
 serve: setup ## Serve what is registered
 	@$(BIN)/locum serve

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +51,26 @@ SENTENCES = [
 ]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With two workers, all that use the live server run in one of them, and each other file as a whole in one."""
-    for item in items:
-        shares = "server" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("server" if shares else item.path.stem))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With two workers: a file runs in one of them as a whole, and so do all files that use the live server.
+
+    xdist's own groups (`--dist loadgroup`) are marks that the node ids of this pytest do not carry.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByServer(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "server" if _uses_live_server(Path(config.rootpath, file)) else file
+
+    return ByServer(config, log)
+
+
+@cache
+def _uses_live_server(file: Path) -> bool:
+    text = file.read_text(encoding="utf-8")
+    return any(use in text for use in ("server: LiveServer", "laboratory: Laboratory"))
 
 
 @pytest.fixture(scope="session")
