@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import hypothesis
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     import openai
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+hypothesis.settings.register_profile("locum", deadline=None)  # how long an example takes says how busy the machine is
+hypothesis.settings.load_profile("locum")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("COLUMNS", None)  # which a worker is given, and which a console made at import would keep
     # One core for each worker: with two threads each, they wait for each other, and trainings take many times as long.
