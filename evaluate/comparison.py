@@ -61,21 +61,12 @@ def compare(
     primary = next(metric for metric in metrics if metric.name == suite.primary)
     changes = _differences(version, other, primary)
     better, worse = (sum(_sign(primary) * sign * change > _EQUAL for change in changes.values()) for sign in (1, -1))
+    told = [metric for metric in metrics if _differences(version, other, metric)]
     return Comparison(
         name=other.contender.name,
         role=other.contender.role,
-        differences={
-            metric.name: _difference(version, other, suite, metric, confidence)
-            for metric in metrics
-            if _differences(version, other, metric)
-        },
-        tests=corrected(
-            {
-                metric.name: _test(version, other, suite, metric)
-                for metric in metrics
-                if _differences(version, other, metric)
-            }
-        ),
+        differences={metric.name: _difference(version, other, suite, metric, confidence) for metric in told},
+        tests=corrected({metric.name: _test(version, other, suite, metric) for metric in told}),
         better=better,
         equal=len(changes) - better - worse,
         worse=worse,
