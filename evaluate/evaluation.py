@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,10 @@ from locum.evaluate.client import Patience
 from locum.evaluate.conclusion import Run, conclude
 from locum.evaluate.endpoint import Endpoint, read_endpoint
 from locum.evaluate.harness import HarnessSuite, ask_harness, load_harness_suite, suite_name
+from locum.evaluate.metrics.registry import Metric
 from locum.evaluate.report import write_report
 from locum.evaluate.result import EvaluationResult
-from locum.evaluate.runner import Asking, ask_all
+from locum.evaluate.runner import Asked, Asking, ask_all
 from locum.evaluate.scoring import load_metrics, needs, score_all
 from locum.evaluate.suite import Suite, choose_suites, load_guards, load_suites
 from locum.evaluate.suite_fit import require_fit
@@ -113,26 +114,7 @@ def evaluate_version(
     with closing(AnswerCache(settings.evaluations / CACHE_FILE)) as cache:
         for each in chosen:
             with _run_folder(settings, plan, each, endpoint) as folder:
-                if isinstance(each, HarnessSuite):
-                    asked = ask_harness(
-                        each,
-                        plan.contenders,
-                        asking,
-                        cache,
-                        base_fingerprint=endpoint.fingerprint,
-                        tokenizer=_tokenizer(settings, endpoint),
-                        console=console,
-                    )
-                else:
-                    asked = ask_all(
-                        each,
-                        plan.contenders,
-                        asking,
-                        cache,
-                        base_fingerprint=endpoint.fingerprint,
-                        likelihoods=needs(metrics[each.name], "likelihood"),
-                        console=console,
-                    )
+                asked = _ask(settings, each, metrics[each.name], plan, endpoint, asking, cache, console)
                 answers, judge = asked.answers, None
                 if each.card.judge is not None:
                     answers, judge = _judged(registry, each, answers, each.card.judge, cache, console)
@@ -168,6 +150,38 @@ def all_suites(settings: Settings, domain_name: str) -> list[Suite]:
     domain = load_domain(settings.domains, domain_name)
     own = load_suites(domain, settings.data_path(domain_name))
     return [*own, *load_guards(domain, settings.domains, settings.data_path(domain_name).parent)]
+
+
+def _ask(
+    settings: Settings,
+    suite: Suite,
+    metrics: Sequence[Metric],
+    plan: Plan,
+    endpoint: Endpoint,
+    asking: Asking,
+    cache: AnswerCache,
+    console: Console | None,
+) -> Asked:
+    """The contenders' answers: lm-evaluation-harness asks for its own tasks, the runner for all else."""
+    if isinstance(suite, HarnessSuite):
+        return ask_harness(
+            suite,
+            plan.contenders,
+            asking,
+            cache,
+            base_fingerprint=endpoint.fingerprint,
+            tokenizer=_tokenizer(settings, endpoint),
+            console=console,
+        )
+    return ask_all(
+        suite,
+        plan.contenders,
+        asking,
+        cache,
+        base_fingerprint=endpoint.fingerprint,
+        likelihoods=needs(metrics, "likelihood"),
+        console=console,
+    )
 
 
 def _judged(
