@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from locum.adapters.base import weight_shapes
 from locum.adapters.conversations import Message, read_conversations
 from locum.adapters.domains import Domain
 from locum.adapters.manifest import Probe
@@ -66,7 +67,9 @@ def probe_prompts(domain: Domain, data_path: Path) -> list[list[Message]]:
 def make_probes(
     base: Path, adapter: Path, prompts: Sequence[Sequence[Message]], *, max_tokens: int = MAX_TOKENS
 ) -> list[Probe]:
-    """Compute the known answers of an adapter over a base checkpoint, on the CPU in float32.
+    """Compute the known answers of an adapter over a base checkpoint, in float32.
+
+    On the GPU, if there is one with room for that: a model of billions of weights takes minutes on a CPU.
 
     Raises:
         UnavailableError: PEFT is not installed.
@@ -83,7 +86,7 @@ def make_probes(
     tokenizer = AutoTokenizer.from_pretrained(base)
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     plain.generation_config = _greedy_config(plain.generation_config)
-    model = PeftModel.from_pretrained(plain, adapter).eval()
+    model = PeftModel.from_pretrained(plain.to(_device_for(base)), adapter).eval()
     probes = []
     with torch.inference_mode():
         for prompt in prompts:
@@ -113,7 +116,7 @@ def ask_checkpoint(folder: Path, probes: Sequence[Probe]) -> list[list[float]]:
     from transformers import AutoModelForCausalLM
 
     quiet_libraries()
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(_device_for(folder)).eval()
     with torch.inference_mode():
         return [_logprobs(model, probe.prompt_ids, probe.token_ids) for probe in probes]
 
@@ -209,6 +212,15 @@ def _request(method: str, url: str, api_key: str, body: dict[str, Any] | None = 
     )
 
 
+def _device_for(checkpoint: Path) -> str:
+    """The GPU where the checkpoint fits in float32, with a quarter to spare for what it computes; else the CPU."""
+    import torch
+
+    weights = sum(math.prod(shape) for shape in weight_shapes(checkpoint).values())
+    fits = torch.cuda.is_available() and torch.cuda.mem_get_info()[0] > 5 * weights
+    return "cuda" if fits else "cpu"
+
+
 def _apply_template(tokenizer: Any, prompt: Sequence[Message], base: Path) -> list[int]:
     from jinja2 import TemplateError
 
@@ -233,7 +245,7 @@ def _greedy_config(own: Any) -> Any:
 def _greedy(model: Any, prompt_ids: list[int], max_tokens: int) -> list[int]:
     import torch
 
-    prompt = torch.tensor([prompt_ids])
+    prompt = torch.tensor([prompt_ids], device=model.device)
     output = model.generate(
         input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=max_tokens, do_sample=False
     )
@@ -244,8 +256,9 @@ def _greedy(model: Any, prompt_ids: list[int], max_tokens: int) -> list[int]:
 def _logprobs(model: Any, prompt_ids: list[int], token_ids: list[int]) -> list[float]:
     import torch
 
-    logits: torch.Tensor = model(torch.tensor([prompt_ids + token_ids])).logits[0, len(prompt_ids) - 1 : -1]
-    chosen = logits.float().log_softmax(-1).gather(1, torch.tensor(token_ids)[:, None])
+    tokens = torch.tensor([prompt_ids + token_ids], device=model.device)
+    logits: torch.Tensor = model(tokens).logits[0, len(prompt_ids) - 1 : -1]
+    chosen = logits.float().log_softmax(-1).gather(1, tokens[0, len(prompt_ids) :, None])
     logprobs: list[float] = chosen[:, 0].tolist()
     return logprobs
 

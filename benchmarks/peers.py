@@ -41,7 +41,7 @@ class Peer:
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+        limits = httpx.Limits(max_connections=256, max_keepalive_connections=256)
         self.client = httpx.Client(base_url=self.url, timeout=600, limits=limits)
 
     def generate(self, prompt: list[int], adapter: str | None, tokens: int) -> list[int]:
@@ -125,7 +125,9 @@ def stock_vllm(
     port = free_port()
     command = [sys.executable, "-m", STOCK_VLLM, "--model", str(base.path), "--served-model-name", base.name]
     command += ["--dtype", plan.dtype, "--host", "127.0.0.1", "--port", str(port), *vllm_args]
-    command += ["--block-size", str(launcher.CPU_BLOCK), "--kv-cache-memory-bytes", str(plan.cache_bytes or 1 << 30)]
+    if plan.device == "cpu":
+        command += ["--block-size", str(launcher.CPU_BLOCK)]
+        command += ["--kv-cache-memory-bytes", str(plan.cache_bytes or 1 << 30)]
     command += ["--enable-lora", "--max-loras", "8", "--max-lora-rank", str(rank), "--lora-modules"]
     command += [f"{name}={path}" for name, path in adapters.items()]
     environment = {**os.environ, "VLLM_PLUGINS": "none", "VLLM_NO_USAGE_STATS": "1"}
