@@ -57,8 +57,6 @@ def feedback(
     """Show what users said of a domain's answers (POST /v1/feedback), version by version; or delete it.
 
     Example: locum feedback medical --since 2026-03-01 --export pairs.jsonl --as preferences
-
-    Example: locum feedback --user u-1042 --delete
     """
     from locum.adapters.conversations import write_rows
     from locum.adapters.feedback import delete_feedback, feedback_on

@@ -357,6 +357,18 @@ def test_the_page_fits_any_width_and_can_be_read_in_light_and_dark(
     assert low_contrast(page) == []
 
 
+def test_what_is_chosen_is_seen_where_the_system_decides_all_colours(
+    running: Running, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(running.links[0], forced_colors="active", reduced_motion="reduce")
+    page.keyboard.press("a")
+    page.keyboard.press("4")
+    colour = "chosen => getComputedStyle(document.querySelector(chosen)).backgroundColor"
+    for scope in (".choice", ".scale"):
+        chosen = page.evaluate(colour, f"{scope} input:checked + span")
+        assert chosen != page.evaluate(colour, f"{scope} input:not(:checked) + span")
+
+
 def test_every_control_has_a_name_for_those_who_listen(running: Running, open_page: Callable[..., Page]) -> None:
     page = open_page(running.links[0])
     for side in ("A", "B"):
