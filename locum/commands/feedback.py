@@ -35,7 +35,8 @@ def feedback(
         typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only what was said from then on, in UTC."),
     ] = None,
     older_than: Annotated[
-        int | None, typer.Option(min=0, metavar="DAYS", help="Only what was said longer ago than so many days.")
+        int | None,
+        typer.Option(min=0, max=36_500, metavar="DAYS", help="Only what was said longer ago than so many days."),
     ] = None,
     answer: Annotated[str | None, typer.Option(help="Only on the answer with this id.")] = None,
     user: Annotated[str | None, typer.Option(help="Only what this user said.")] = None,
