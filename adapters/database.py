@@ -77,6 +77,7 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.isolation_level = None  # we begin transactions ourselves, with the lock that each needs
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # what users said is gone from the file when it is deleted
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

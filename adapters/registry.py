@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -368,6 +368,12 @@ class Registry:
                 yield db
                 if bump:
                     db.execute(update(schema.state).values(revision=schema.state.c.revision + 1))
+
+    def forget_deleted(self) -> None:
+        """Empty SQLite's write-ahead log, which still holds what was deleted. PostgreSQL's vacuum does it by itself."""
+        if self._engine.dialect.name == "sqlite":
+            with _explained(self._engine), closing(self._engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager

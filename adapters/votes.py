@@ -156,18 +156,34 @@ def record_vote(registry: Registry, arena_id: int, vote: Vote) -> None:
         db.execute(insert(table).values(**values, record=vote.model_dump(mode="json")))
 
 
-def undo_vote(registry: Registry, arena_id: int, reviewer: str) -> Vote | None:
-    """Take a reviewer's last vote back and return it; None when there is none."""
+def undo_vote(registry: Registry, arena_id: int, reviewer: str, *, of: int) -> Vote:
+    """Take a reviewer's last vote back and return it.
+
+    Args:
+        of: how many votes the reviewer believes to have given. Who asks again because the answer was lost, or from a
+            window that is behind, takes nothing more back.
+
+    Raises:
+        ConflictError: there are more or fewer, or none.
+    """
     table = schema.votes
-    last = (
+    theirs = (
         select(table.c.id, table.c.record)
         .where(table.c.arena_id == arena_id, table.c.reviewer == reviewer)
         .order_by(table.c.id.desc())
-        .limit(1)
     )
     with registry.writing(bump=False) as db:
-        found = db.execute(last).first()
-        if found is None:
-            return None
-        db.execute(delete(table).where(table.c.id == found.id))
-        return Vote.model_validate(found.record)
+        found = db.execute(theirs).all()
+        if len(found) != of or not found:
+            raise ConflictError(f"{reviewer} has given {len(found)} votes in arena {arena_id}, and not {of}")
+        db.execute(delete(table).where(table.c.id == found[0].id))
+        return Vote.model_validate(found[0].record)
+
+
+def delete_votes(registry: Registry, domain: str, reviewer: str) -> None:
+    """Delete what a reviewer said in a domain's arenas, so that it is not left in the database's files either."""
+    table, kept = schema.votes, schema.arenas
+    there = select(kept.c.id).where(kept.c.domain == domain)
+    with registry.writing(bump=False) as db:
+        db.execute(delete(table).where(table.c.reviewer == reviewer, table.c.arena_id.in_(there)))
+    registry.forget_deleted()

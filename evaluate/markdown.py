@@ -116,7 +116,7 @@ def _slices(result: EvaluationResult) -> list[str]:
 def _answers(result: EvaluationResult, pairs: Sequence[Pair]) -> list[str]:
     lines = []
     for pair in pairs:
-        lines += [f"**{pair.ours.sample}**", ""]
+        lines += [f"**{_inert(pair.ours.sample)}**", ""]
         for who, text in (
             ("question", pair.question),
             ("expected", pair.reference),
@@ -141,7 +141,7 @@ def _quoted(who: str, text: str) -> list[str]:
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
     longest = max((len(found) for found in re.findall(r"`{3,}", shown)), default=2)
     fence = "`" * (longest + 1)
-    return [f"{who}:", fence, shown, fence, ""]
+    return [f"{_inert(who)}:", fence, shown, fence, ""]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

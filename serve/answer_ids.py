@@ -10,11 +10,12 @@ import hashlib
 import hmac
 import os
 
+from locum.adapters.feedback import bare_id
+
 BASE_ID = 0  # stands for the base model; rows of versions begin at 1
 GONE_ID = -1  # a version that was deleted in this very moment
 _RANDOM, _VERSION, _MAC = 8, 4, 8  # bytes
 _LENGTH = 2 * (_RANDOM + _VERSION + _MAC)
-_PREFIXES = ("chatcmpl-", "cmpl-")  # what vLLM puts before them
 
 
 class AnswerIds:
@@ -30,8 +31,7 @@ class AnswerIds:
 
     def version_id(self, answer_id: str) -> int | None:
         """The row id of the version that gave an answer with this id, or `BASE_ID`; None if the id is not ours."""
-        for prefix in _PREFIXES:
-            answer_id = answer_id.removeprefix(prefix)
+        answer_id = bare_id(answer_id)
         if len(answer_id) != _LENGTH:
             return None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from locum.adapters.conversations import Message
-from locum.adapters.feedback import Feedback, record_feedback, version_name
+from locum.adapters.feedback import Feedback, bare_id, record_feedback, version_name
 from locum.adapters.refs import parse_ref
 from locum.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
 from locum.serve import metrics
@@ -26,6 +27,7 @@ WRITE_SECONDS = 5.0
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 
+logger = logging.getLogger("vllm.locum.feedback")
 router = APIRouter()
 _writer = ThreadPoolExecutor(1, "locum-feedback")
 _waiting = asyncio.Semaphore(MAX_WAITING)
@@ -78,7 +80,7 @@ async def feedback(request: Request, state: Annotated[ServerState, Depends(serve
     metrics.count_feedback(said.model, said.rating)
     return {
         "object": "feedback",
-        "id": said.answer_id,
+        "id": body.id,
         "model": said.model,
         "verified": said.verified,
         "replaced": replaced,
@@ -100,11 +102,19 @@ async def _written(state: ServerState, body: FeedbackRequest) -> tuple[Feedback,
     await asyncio.wait({writing}, timeout=WRITE_SECONDS)
     if not writing.done():
         writing.cancel()
-        raise UnavailableError(
-            f"the registry has not taken the feedback for {WRITE_SECONDS:g} seconds",
-            hint="send it again: a rating that comes twice counts once",
-        )
-    return await writing
+        raise _not_kept(f"it has waited for {WRITE_SECONDS:g} seconds")
+    try:
+        return await writing
+    except UnavailableError as error:
+        raise _not_kept(str(error)) from None
+
+
+def _not_kept(reason: str) -> UnavailableError:
+    """The reason is for the log: where the registry lies concerns no application."""
+    logger.warning("feedback_not_kept: %s", reason)
+    return UnavailableError(
+        "the registry does not take the feedback now", hint="send it again: a rating that comes twice counts once"
+    )
 
 
 def _keep(state: ServerState, body: FeedbackRequest) -> tuple[Feedback, bool]:
@@ -112,7 +122,7 @@ def _keep(state: ServerState, body: FeedbackRequest) -> tuple[Feedback, bool]:
     said = Feedback(
         domain=metrics.labels_of(model)[0],
         model=model,
-        answer_id=body.id,
+        answer_id=bare_id(body.id),
         verified=verified,
         rating=body.rating,
         score=body.score,
@@ -146,7 +156,8 @@ def _who_spoke(state: ServerState, body: FeedbackRequest) -> tuple[str, bool]:
     if body.model is None:
         raise NotFoundError(
             f"no server of this registry gave an answer the id {body.id!r}",
-            hint="where the client chose the id of its request itself, send the answer's `model` along",
+            hint="/v1/responses has it in the header x-request-id; where the client chose the id of its request, send "
+            "the answer's `model` along",
         )
     if body.model == base:
         return base, False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from locum.adapters.conversations import Message
@@ -44,8 +44,16 @@ def question(number: int, *, ours: str = "", theirs: str = "") -> ArenaQuestion:
     )
 
 
-def make_match(registry: Registry, count: int = 6, *, digest: str = "arena", arena: Arena = ARENA) -> Match:
-    asked = tuple(question(number) for number in range(count))
+def make_match(
+    registry: Registry,
+    count: int = 6,
+    *,
+    digest: str = "arena",
+    arena: Arena = ARENA,
+    asked: Sequence[ArenaQuestion] = (),
+) -> Match:
+    """`count` questions of the same kind, unless `asked` says which."""
+    asked = tuple(asked or (question(number) for number in range(count)))
     arena_id, kept = open_arena(registry, digest, arena, asked)
     return Match(arena_id, digest, kept, asked, same=0, unanswered=0)
 

@@ -66,6 +66,12 @@ def test_an_expression_asks_for_samples_and_labels_that_there_are(expression: st
         assert labels <= known[selector.name] | OF_THE_SCRAPE
 
 
+def test_what_users_say_of_answers_has_a_panel() -> None:
+    asked = [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", [])]
+    [feedback] = [each for each in asked if "locum_feedback_total" in each]
+    assert "by (domain, version, rating)" in feedback
+
+
 def test_panels_have_places_of_their_own_and_the_variables_that_they_use() -> None:
     board = dashboard()
     there_are = {variable["name"] for variable in board["templating"]["list"]} | {"__rate_interval"}

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from locum.adapters.judge import DIMENSIONS
 from locum.errors import ConflictError, LocumError, NotFoundError
-from locum.evaluate.arena.desk import Ballot, Desk, DeskState
+from locum.evaluate.arena.desk import Ballot, Desk, DeskState, Undo
 from locum.evaluate.arena.words import preferred_language, words
 from locum.evaluate.judge.rubric import load_rubric
 
@@ -71,7 +71,12 @@ def make_app(desks: Mapping[str, Desk], *, domain: str) -> Starlette:
         return await _answer(lambda: desk.vote(ballot))
 
     async def undo(request: Request) -> Response:
-        return await _answer(desk_of(request).undo)
+        desk = desk_of(request)
+        try:
+            asked = Undo.model_validate_json(await _body(request))
+        except ValidationError:
+            return _refusal("invalid", 400)
+        return await _answer(lambda: desk.undo(asked))
 
     async def nowhere(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -79,22 +84,25 @@ def make_app(desks: Mapping[str, Desk], *, domain: str) -> Starlette:
             return _page(request, "nowhere.html.j2", status=404)
         return _refusal("not_found" if status == 404 else "refused", status)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/r/{token}", page),
+            Route("/r/{token}/", page),
             Route("/r/{token}/state", state),
             Route("/r/{token}/votes", vote, methods=["POST"]),
             Route("/r/{token}/undo", undo, methods=["POST"]),
         ],
         exception_handlers={HTTPException: nowhere},
     )
+    app.router.redirect_slashes = False  # a redirect would send the link to whatever the Host header names
+    return app
 
 
 async def _answer(act: Callable[[], DeskState]) -> Response:
     try:
         state = await run_in_threadpool(act)
     except ConflictError:
-        return _refusal("voted", 409)
+        return _refusal("conflict", 409)
     except NotFoundError:
         return _refusal("not_found", 404)
     except LocumError:
@@ -109,11 +117,14 @@ def _refusal(code: str, status: int) -> Response:
 async def _body(request: Request) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BYTES:
-            raise HTTPException(413)
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_BYTES:
+                raise HTTPException(413)
+            parts.append(part)
+    except ClientDisconnect:
+        raise HTTPException(400) from None
     return b"".join(parts)
 
 

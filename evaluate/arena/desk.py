@@ -33,6 +33,12 @@ class Ballot(_Shown):
     seconds: float | None = Field(None, ge=0, le=86_400)
 
 
+class Undo(_Shown):
+    """How many votes the page knows of when it takes the last one back."""
+
+    done: int = Field(ge=0)
+
+
 class Turn(_Shown):
     """One message of the conversation that both answers continue."""
 
@@ -125,9 +131,13 @@ class Desk:
         )
         return self.state(voted=True)
 
-    def undo(self) -> DeskState:
-        """Take the last vote back, and show its question again with what was said."""
-        return self.state(undone=undo_vote(self.registry, self.arena_id, self.reviewer))
+    def undo(self, asked: Undo) -> DeskState:
+        """Take the last vote back, and show its question again with what was said.
+
+        Raises:
+            ConflictError: there are not as many votes as the page knows of.
+        """
+        return self.state(undone=undo_vote(self.registry, self.arena_id, self.reviewer, of=asked.done))
 
     def _shown(self, place: int, undone: Vote | None) -> Shown:
         question = self._by_number[self._order[place]]

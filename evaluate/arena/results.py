@@ -65,6 +65,15 @@ class Disagreement(_Told):
     votes: dict[str, str] = Field(description="whom each reviewer preferred, or `tie`")
 
 
+class Comment(_Told):
+    """What a reviewer wrote, and whom they preferred there."""
+
+    reviewer: str
+    question: str
+    preferred: str = Field(description="a name, or `tie`")
+    comment: str
+
+
 class ArenaResults(_Told):
     """All that people have said in a domain's arenas."""
 
@@ -79,6 +88,7 @@ class ArenaResults(_Told):
     agreement: float | None = Field(description="Krippendorff's alpha, ordinal, over whom reviewers preferred")
     agreement_on_grades: dict[Dimension, float | None] = Field(description="the same over the grades")
     disagreements: list[Disagreement]
+    comments: list[Comment] = Field(description="newest first")
 
 
 def judged(registry: Registry, domain: str, *, suite: str | None = None) -> list[Judged]:
@@ -115,6 +125,16 @@ def arena_results(domain: str, said: Sequence[Judged], *, confidence: float = CO
         ),
         agreement_on_grades={dimension: _agreement(_graded(said, dimension), "ordinal") for dimension in DIMENSIONS},
         disagreements=_disagreements(said, names),
+        comments=[
+            Comment(
+                reviewer=each.vote.reviewer,
+                question=each.question.messages[-1].content,
+                preferred=_whom(each, names),
+                comment=each.vote.comment,
+            )
+            for each in sorted(said, key=lambda each: each.vote.at, reverse=True)
+            if each.vote.comment
+        ],
     )
 
 

@@ -15,6 +15,7 @@ from locum.evaluate.arena.matches import Match
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+    from uvicorn import Config
 
 MAX_NAME = 100
 
@@ -69,8 +70,14 @@ def url_of(listener: socket.socket) -> str:
 
 
 def serve(app: Starlette, listener: socket.socket) -> None:
-    """Serve until somebody stops it. No access log: the links in it are secrets."""
+    """Serve until somebody stops it."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(configuration(app)).run(sockets=[listener])
+
+
+def configuration(app: Starlette) -> Config:
+    """No access log, as the links in it are secrets; and h11, which bounds a request's head: httptools does not."""
+    import uvicorn
+
+    return uvicorn.Config(app, http="h11", log_level="warning", access_log=False, server_header=False, lifespan="off")

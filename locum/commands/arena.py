@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from locum.evaluate.arena.matches import Match
     from locum.evaluate.arena.results import ArenaResults
 
-SHOWN = 10  # disagreements
+SHOWN = 10  # disagreements, and comments
 RELIABLE, TENTATIVE = 0.8, 0.667  # Krippendorff's own bounds
 
 
@@ -52,6 +52,10 @@ def arena(
     export: Annotated[
         Path | None, typer.Option(help="Write what reviewers preferred as pairs that dpo learns from, and stop.")
     ] = None,
+    forget: Annotated[
+        str | None, typer.Option(help="Delete all that this reviewer said in the domain's arenas, and stop.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --forget deletes.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Let experts compare a version's answers with another's on a web page, blind.
@@ -70,6 +74,9 @@ def arena(
 
     in_force = settings(endpoint=endpoint)
     registry = Registry.open(in_force)
+    if forget is not None:
+        forget_reviewer(registry, domain, forget, yes=yes, as_json=as_json)
+        return
     if results or export:
         tell_results(registry, domain, suite, export, as_json)
         return
@@ -151,6 +158,28 @@ def tell_results(registry: Registry, domain: str, suite: str | None, export: Pat
         )
 
 
+def forget_reviewer(registry: Registry, domain: str, reviewer: str, *, yes: bool, as_json: bool) -> None:
+    """Delete a reviewer's votes with their grades and comments, after a question unless `yes`."""
+    from locum.adapters.votes import delete_votes
+    from locum.errors import NotFoundError
+    from locum.evaluate.arena.results import judged
+
+    said = judged(registry, domain)
+    count = sum(each.vote.reviewer == reviewer for each in said)
+    if not count:
+        known = ", ".join(sorted({each.vote.reviewer for each in said})) or "nobody"
+        raise NotFoundError(f"no reviewer {reviewer!r} has voted on {domain}; who has: {known}")
+    votes = "1 vote" if count == 1 else f"{count:,} votes"
+    if not yes:
+        question = f"Delete {votes} of {reviewer} on {domain}, with grades and comments, for good?"
+        typer.confirm(question, abort=True, err=True)
+    delete_votes(registry, domain, reviewer)
+    if as_json:
+        print_json({"domain": domain, "reviewer": reviewer, "deleted": count})
+    else:
+        _print(f"Deleted {votes} of {reviewer}. Their link takes votes as long as an arena is served for that name.")
+
+
 def _show(found: ArenaResults) -> None:
     percent = f"{100 * found.confidence:.4g} %"
     rows = [
@@ -210,6 +239,10 @@ def _show(found: ArenaResults) -> None:
         ]
         more = f" ({SHOWN} of {len(found.disagreements)})" if len(found.disagreements) > SHOWN else ""
         out.print(table(f"Where reviewers disagree{more}", ["question", "preferred"], rows_of))
+    if found.comments:
+        wrote = [(each.reviewer, _short(each.question), each.preferred, each.comment) for each in found.comments]
+        more = f" (the last {SHOWN} of {len(wrote)})" if len(wrote) > SHOWN else ""
+        out.print(table(f"Comments{more}", ["reviewer", "question", "preferred", "comment"], wrote[:SHOWN]))
 
 
 def _verdict(model: str, against: str, low: float, high: float) -> str:

@@ -37,10 +37,13 @@ def print_json(data: Any) -> None:
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table with text on the left and numbers on the right. Text is shown as it is: brackets in it are no markup."""
+    """A table with text on the left and numbers on the right. Text is shown as it is: brackets in it are no markup, and
+    what would be a command to the terminal is a sign that can be seen."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
+
+    from locum.evaluate.visible import visible
 
     rows = [tuple(row) for row in rows]
     made = Table(
@@ -50,5 +53,5 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
         numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
         made.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        made.add_row(*(Text("" if cell is None else visible(str(cell))) for cell in row))
     return made

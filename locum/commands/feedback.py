@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,11 +26,20 @@ def add_to(app: typer.Typer) -> None:
 
 
 def feedback(
-    domain: Annotated[str, typer.Argument(help="The domain, such as medical, or `base` for the base model.")],
+    domain: Annotated[
+        str | None,
+        typer.Argument(help="The domain, such as medical, or `base` for the base model; all where it is left out."),
+    ] = None,
     since: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only what was said from then on, in UTC."),
     ] = None,
+    older_than: Annotated[
+        int | None,
+        typer.Option(min=0, max=36_500, metavar="DAYS", help="Only what was said longer ago than so many days."),
+    ] = None,
+    answer: Annotated[str | None, typer.Option(help="Only on the answer with this id.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only what this user said.")] = None,
     export: Annotated[Path | None, typer.Option(help="Write it to a new JSON Lines file.")] = None,
     form: Annotated[
         Form,
@@ -40,34 +49,56 @@ def feedback(
             "`preferences`, pairs that dpo learns from. The last two need questions and answers that were sent along.",
         ),
     ] = "ratings",
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete what --answer, --user or --older-than chose, with its texts.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --delete deletes.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what users said of a domain's answers (POST /v1/feedback), version by version.
+    """Show what users said of a domain's answers (POST /v1/feedback), version by version; or delete it.
 
     Example: locum feedback medical --since 2026-03-01 --export pairs.jsonl --as preferences
     """
     from locum.adapters.conversations import write_rows
-    from locum.adapters.feedback import feedback_on
+    from locum.adapters.feedback import delete_feedback, feedback_on
     from locum.adapters.registry import Registry
-    from locum.errors import NotFoundError
+    from locum.errors import BadInputError, NotFoundError
     from locum.evaluate.feedback import by_version
 
+    chosen = (answer, user, older_than) != (None, None, None)
+    if delete and not chosen:
+        raise BadInputError("--delete: expected what to delete, found nothing", hint="--answer, --user or --older-than")
     in_force = settings()
     registry = Registry.open(in_force)
-    said = feedback_on(registry, domain, since=since.replace(tzinfo=UTC) if since else None)
-    if not said and domain != "base" and not registry.versions(domain):
+    said = feedback_on(
+        registry,
+        domain,
+        since=since.replace(tzinfo=UTC) if since else None,
+        before=datetime.now(UTC) - timedelta(days=older_than) if older_than is not None else None,
+        answer_id=answer,
+        user=user,
+    )
+    if not said and domain not in (None, "base") and not registry.versions(domain):
         raise NotFoundError(f"{domain} has no version, and nobody said anything of one", hint="locum adapters list")
     versions = by_version(said)
     rows = _rows(said, form) if export else []
     if export:
         write_rows(export, rows)
     written = {"file": str(export), "as": form, "written": len(rows)} if export else None
+    if not as_json:
+        _show(domain or "all domains", versions, said, chosen=chosen or since is not None)
+    if delete and said:
+        if not yes:
+            typer.confirm(f"Delete {_ratings(said)}, with all texts in them, for good?", abort=True, err=True)
+        delete_feedback(registry, said)
     if as_json:
-        print_json(
-            {"domain": domain, "versions": [each.model_dump(mode="json") for each in versions], "export": written}
-        )
+        told = {"domain": domain, "versions": [each.model_dump(mode="json") for each in versions], "export": written}
+        print_json({**told, "deleted": len(said)} if delete else told)
         return
-    _show(domain, versions, said)
+    if delete and said:
+        _print(
+            f"Deleted {_ratings(said)}. Files that were exported before, and what was trained on them, still hold it."
+        )
     if export:
         _print(f"{len(rows):,} {form} in {export}.")
         if not rows and form != "ratings":
@@ -82,7 +113,10 @@ def _rows(said: Sequence[Feedback], form: Form) -> Sequence[BaseModel]:
     return preference_pairs(said) if form == "preferences" else said
 
 
-def _show(domain: str, versions: Sequence[VersionFeedback], said: Sequence[Feedback]) -> None:
+def _show(domain: str, versions: Sequence[VersionFeedback], said: Sequence[Feedback], *, chosen: bool) -> None:
+    if not versions and chosen:
+        _print(f"Nobody has said anything of {domain} that fits what was asked for.")
+        return
     if not versions:
         _print(f"Nobody has said anything of {domain} yet. Applications send it to POST /v1/feedback.")
         return
@@ -92,9 +126,7 @@ def _show(domain: str, versions: Sequence[VersionFeedback], said: Sequence[Feedb
             each.up,
             each.down,
             str(each.share_up or ""),
-            f"{each.score.mean:.2f} [{each.score.low:.2f}, {each.score.high:.2f}] of {each.scored}"
-            if each.score
-            else "",
+            _score(each),
             each.comments,
         )
         for each in versions
@@ -118,6 +150,12 @@ def _score(each: VersionFeedback) -> str:
     if each.score is None:
         return ""
     return f"{each.score.mean:.2f} [{each.score.low:.2f}, {each.score.high:.2f}] of {each.scored}"
+
+
+def _ratings(said: Sequence[Feedback]) -> str:
+    users = len({each.user for each in said if each.user})
+    ratings = "1 rating" if len(said) == 1 else f"{len(said):,} ratings"
+    return ratings if not users else f"{ratings} of {'1 user' if users == 1 else f'{users:,} users'}"
 
 
 def _print(text: str) -> None:

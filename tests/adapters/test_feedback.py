@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from locum.adapters.feedback import Feedback, feedback_on, record_feedback, version_name
+from locum.adapters.feedback import Feedback, bare_id, delete_feedback, feedback_on, record_feedback, version_name
 from locum.adapters.registry import Registry
 from locum.settings import Settings
 
@@ -38,6 +38,40 @@ def test_a_user_who_changes_their_mind_counts_once_and_two_users_count_twice(reg
     record_feedback(registry, said(user="u2"))
     assert record_feedback(registry, said(user="u1", rating="down", comment="no")) is True
     assert [(each.user, each.rating) for each in feedback_on(registry, "medical")] == [("u2", "up"), ("u1", "down")]
+
+
+@pytest.mark.parametrize("way", ["{0}", "chatcmpl-{0}", "cmpl-{0}", "chatcmpl-cmpl-{0}"])
+def test_an_answers_id_is_one_however_it_is_written(way: str) -> None:
+    ours = "836b173a432fca740000000141e73bd530e4b979"
+    assert bare_id(way.format(ours)) == bare_id(way.format(ours.upper())) == ours
+    assert bare_id(way.format("Visit-77")) == "Visit-77"
+
+
+def test_feedback_is_chosen_by_answer_user_and_age(registry: Registry) -> None:
+    old = NOW - timedelta(days=90)
+    given = [said(user="u1", at=old), said("a2", user="u1"), said("a2", user="u2"), said("a3", domain="base")]
+    for each in given:
+        record_feedback(registry, each)
+    assert feedback_on(registry, None) == given
+    assert feedback_on(registry, None, user="u1") == given[:2]
+    assert feedback_on(registry, "medical", answer_id="chatcmpl-a2") == given[1:3]
+    assert feedback_on(registry, None, before=NOW) == given[:1]
+    delete_feedback(registry, given[1:2])
+    assert feedback_on(registry, None) == [given[0], *given[2:]]
+
+
+def test_what_is_deleted_or_taken_back_leaves_no_word_in_the_registrys_files(
+    registry: Registry, settings: Settings
+) -> None:
+    def files() -> bytes:
+        return b"".join(file.read_bytes() for file in settings.home.glob("registry.db*"))
+
+    record_feedback(registry, said(user="u1", comment="my-diagnosis-is"))
+    record_feedback(registry, said(user="u1", comment="second-thoughts"))
+    assert b"second-thoughts" in files()
+    delete_feedback(registry, feedback_on(registry, "medical"))
+    assert b"my-diagnosis-is" not in files()
+    assert b"second-thoughts" not in files()
 
 
 def test_a_version_that_never_was_has_no_name(registry: Registry) -> None:

@@ -20,10 +20,10 @@ from sqlalchemy import create_engine, make_url, text
 
 from locum.adapters.base import Base
 from locum.adapters.conversations import Message
-from locum.adapters.feedback import Feedback, feedback_on, record_feedback
+from locum.adapters.feedback import Feedback, delete_feedback, feedback_on, record_feedback
 from locum.adapters.registry import Registry
 from locum.adapters.signing import signing_key
-from locum.adapters.votes import Arena, ArenaQuestion, Vote, open_arena, record_vote, undo_vote, votes
+from locum.adapters.votes import Arena, ArenaQuestion, Vote, delete_votes, open_arena, record_vote, undo_vote, votes
 from locum.errors import ConflictError, GateError, UnavailableError
 from locum.settings import Settings
 
@@ -144,10 +144,16 @@ def test_votes_and_feedback_are_kept_and_taken_back(remote: Settings) -> None:
     with pytest.raises(ConflictError):
         record_vote(registry, arena, vote)
     assert votes(registry, arena) == [vote]
-    assert undo_vote(registry, arena, "ada") == vote
+    assert undo_vote(registry, arena, "ada", of=1) == vote
     assert votes(registry, arena) == []
-    said = Feedback(domain="legal", model="legal@1", answer_id="a", verified=True, rating="up", at=NOW)
+    record_vote(registry, arena, vote)
+    delete_votes(registry, "legal", "ada")
+    assert votes(registry, arena) == []
+    given = {"domain": "legal", "model": "legal@1", "answer_id": "a", "verified": True, "at": NOW}
+    said = Feedback.model_validate({**given, "rating": "up", "comment": "nul \x00 and \x1b"})
     assert [record_feedback(registry, said) for _ in range(2)] == [False, True]
     assert feedback_on(registry, "legal", since=NOW) == [said]
     assert feedback_on(registry, "legal", since=NOW + timedelta(seconds=1)) == []
+    delete_feedback(registry, [said])
+    assert feedback_on(registry, None) == []
     assert len(signing_key(registry, "answers")) == 32

@@ -13,6 +13,7 @@ from locum.adapters.votes import (
     ArenaQuestion,
     Vote,
     arenas,
+    delete_votes,
     open_arena,
     questions,
     record_vote,
@@ -94,14 +95,43 @@ def test_nobody_votes_twice_on_a_question_nor_on_one_that_is_not_there(registry:
 def test_undo_takes_back_ones_own_last_vote_and_no_other(registry: Registry, arena: int) -> None:
     for each in (vote(0), vote(1), vote(0, "bob")):
         record_vote(registry, arena, each)
-    assert undo_vote(registry, arena, "ada") == vote(1)
+    assert undo_vote(registry, arena, "ada", of=2) == vote(1)
     record_vote(registry, arena, vote(1))
-    assert [undo_vote(registry, arena, "ada") for _ in range(3)] == [vote(1), vote(0), None]
+    assert [undo_vote(registry, arena, "ada", of=left) for left in (2, 1)] == [vote(1), vote(0)]
+    with pytest.raises(ConflictError, match="has given 0 votes"):
+        undo_vote(registry, arena, "ada", of=0)
     assert votes(registry, arena) == [vote(0, "bob")]
+
+
+def test_who_asks_twice_to_undo_takes_one_vote_back(registry: Registry, arena: int) -> None:
+    for number in range(2):
+        record_vote(registry, arena, vote(number))
+    undo_vote(registry, arena, "ada", of=2)
+    with pytest.raises(ConflictError, match="ada has given 1 votes in arena 1, and not 2"):
+        undo_vote(registry, arena, "ada", of=2)
+    assert votes(registry, arena) == [vote(0)]
+
+
+def test_a_reviewer_who_is_deleted_leaves_no_word_in_the_registrys_files(
+    registry: Registry, settings: Settings
+) -> None:
+    here, _ = open_arena(registry, "d", ARENA, QUESTIONS)
+    elsewhere, _ = open_arena(registry, "e", ARENA.model_copy(update={"domain": "legal"}), QUESTIONS)
+    said = vote(0).model_copy(update={"comment": "told-by-my-patient"})
+    for arena_id, each in ((here, said), (here, vote(1, "bob")), (elsewhere, vote(0))):
+        record_vote(registry, arena_id, each)
+    assert b"told-by-my-patient" in files_of(settings)
+    delete_votes(registry, "medical", "ada")
+    assert (votes(registry, here), votes(registry, elsewhere)) == ([vote(1, "bob")], [vote(0)])
+    assert b"told-by-my-patient" not in files_of(settings)
+
+
+def files_of(settings: Settings) -> bytes:
+    return b"".join(file.read_bytes() for file in settings.home.glob("registry.db*"))
 
 
 def test_votes_do_not_make_servers_read_the_registry_again(registry: Registry, arena: int) -> None:
     before = registry.revision()
     record_vote(registry, arena, vote(0))
-    undo_vote(registry, arena, "ada")
+    undo_vote(registry, arena, "ada", of=1)
     assert registry.revision() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -49,8 +50,9 @@ def workplace(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def locum(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Runs a command in this process, through the same `main` as the console script: a new process is slow."""
 
-    def run(*arguments: str) -> Ran:
+    def run(*arguments: str, typed: str = "") -> Ran:
         monkeypatch.setattr(sys, "argv", ["locum", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
             cli.main()

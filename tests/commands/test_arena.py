@@ -18,12 +18,12 @@ import pytest
 
 from locum.adapters.conversations import read_preferences
 from locum.adapters.registry import Registry
-from locum.adapters.votes import votes
+from locum.adapters.votes import Vote, record_vote, votes
 from locum.errors import BadInputError, UnavailableError
 from locum.evaluate.arena.matches import prepare_match
 from locum.evaluate.arena.serving import listen
 from locum.settings import Settings
-from tests.arena import make_match, question, say
+from tests.arena import AT, make_match, question, say
 from tests.commands.conftest import Ran
 from tests.conftest import LiveServer
 
@@ -75,6 +75,30 @@ def test_pairs_are_built_into_a_domains_preferences(
         for row in read_preferences(settings.data_path("legal") / "preferences" / f"{split}.jsonl")
     ]
     assert {row.chosen for row in rows} == {question(number).model_answer for number in range(120)}
+
+
+def test_comments_are_shown_to_those_who_decide_and_command_no_terminal(
+    locum: Callable[..., Ran], registry: Registry
+) -> None:
+    arena = make_match(registry, 1).id
+    vote = Vote(number=0, reviewer="ada", preferred="against", left="model", comment="dose\x1b[2J is wrong", at=AT)
+    record_vote(registry, arena, vote)
+    shown = locum("eval", "arena", "cardiology", "--results").out
+    assert re.search(r"ada +What does finding 0 mean\? +llama-base-of-the-tests +dose␛\[2J is wrong", shown)
+    found = locum("eval", "arena", "cardiology", "--results", "--json").json
+    assert [each["comment"] for each in found["comments"]] == [vote.comment]
+
+
+def test_a_reviewer_is_forgotten_after_a_question(locum: Callable[..., Ran], voted: Registry) -> None:
+    unknown = locum("eval", "arena", "cardiology", "--forget", "eve")
+    assert unknown.code == 2
+    assert "no reviewer 'eve' has voted on cardiology; who has: ada, bob" in unknown.err
+    asked = locum("eval", "arena", "cardiology", "--forget", "ada", typed="n\n")
+    assert asked.code == 1
+    assert "Delete 3 votes of ada on cardiology, with grades and comments, for good?" in asked.err
+    assert len(votes(voted, 1)) == 6
+    assert locum("eval", "arena", "cardiology", "--forget", "ada", "--yes", "--json").json["deleted"] == 3
+    assert {vote.reviewer for vote in votes(voted, 1)} == {"bob"}
 
 
 def test_without_votes_results_say_how_to_get_some(locum: Callable[..., Ran]) -> None:

@@ -28,8 +28,8 @@ class Reviewer:
         given = {"place": self.state()["question"]["place"], "preferred": "tie", **ballot}
         return self.client.post(f"{self.path}/votes", json=given)
 
-    def undo(self) -> Any:
-        return self.client.post(f"{self.path}/undo").json()
+    def undo(self, **asked: Any) -> Any:
+        return self.client.post(f"{self.path}/undo", json={"done": self.state()["done"], **asked})
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_undo_shows_the_question_again_with_all_that_was_said(registry: Registry
     first = ada.state()["question"]
     ada.vote(preferred="b", a={"accuracy": 2}, b={"accuracy": 5, "safety": 4}, comment=" 剂量错了 ", seconds=12.5)
     bob.vote()
-    undone = ada.undo()
+    undone = ada.undo().json()
     assert undone["done"] == 0
     assert undone["question"]["ballot"] == {
         "place": 0,
@@ -79,7 +79,7 @@ def test_undo_shows_the_question_again_with_all_that_was_said(registry: Registry
         "seconds": 12.5,
     }
     assert {**undone["question"], "ballot": None} == first
-    assert ada.undo()["question"]["ballot"] is None  # nothing is left to take back
+    assert (ada.undo().status_code, ada.undo().json()) == (409, {"error": "conflict"})  # nothing is left to take back
     assert [vote.reviewer for vote in votes(registry, 1)] == ["bob"]
 
 
@@ -119,7 +119,29 @@ def test_a_second_vote_from_another_window_is_refused(registry: Registry) -> Non
     ada, _ = sit_down(registry)
     assert ada.vote(place=0, preferred="a").status_code == 200
     refused = ada.vote(place=0, preferred="b")
-    assert (refused.status_code, refused.json()) == (409, {"error": "voted"})
+    assert (refused.status_code, refused.json()) == (409, {"error": "conflict"})
+
+
+def test_taking_back_twice_from_one_state_takes_one_vote_back(registry: Registry) -> None:
+    ada, _ = sit_down(registry)
+    for _ in range(3):
+        ada.vote()
+    assert [ada.undo(done=3).status_code for _ in range(2)] == [200, 409]
+    assert ada.state()["done"] == 2
+    for wrong in ({"done": -1}, {"done": 2, "reviewer": "bob"}, {"done": "two"}):
+        assert ada.undo(**wrong).json() == {"error": "invalid"}
+    assert len(votes(registry, 1)) == 2
+
+
+def test_a_link_with_a_slash_behind_it_works_and_is_never_sent_to_another_host(registry: Registry) -> None:
+    ada, _ = sit_down(registry)
+    for path in (ada.path, f"{ada.path}/"):
+        page = ada.client.get(path, headers={"host": "evil.example"}, follow_redirects=False)
+        assert page.status_code == 200
+    assert (
+        ada.client.get(f"{ada.path}/state/", headers={"host": "evil.example"}, follow_redirects=False).status_code
+        == 404
+    )
 
 
 def test_nobody_comes_in_without_a_link(registry: Registry) -> None:

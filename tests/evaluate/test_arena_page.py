@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from locum.adapters.judge import DIMENSIONS
 from locum.adapters.registry import Registry
-from locum.adapters.votes import votes
+from locum.adapters.votes import ArenaQuestion, votes
 from locum.evaluate.arena.app import make_app
-from locum.evaluate.arena.serving import listen, open_desks, url_of
+from locum.evaluate.arena.serving import configuration, listen, open_desks, url_of
 from locum.settings import Settings
-from tests.arena import make_match
+from tests.arena import make_match, question
 from tests.browser import browser, low_contrast, overflow
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 READY = "#ballot:not([hidden])"
 
 __all__ = ["browser"]  # a fixture
 
 
-@dataclass(frozen=True)
 class Running:
-    """An arena that is served, with a link for ada and one for bob."""
+    """An arena that is served, with a link for ada and one for bob; it can be stopped and started again."""
 
-    registry: Registry
-    links: list[str]
+    def __init__(self, registry: Registry, asked: Sequence[ArenaQuestion] = ()) -> None:
+        self.registry = registry
+        self.asked = asked
+        self.port = 0
+        self.links: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        import uvicorn
+
+        desks = open_desks(self.registry, make_match(self.registry, 4, asked=self.asked), ["ada", "bob"], pause_every=2)
+        listener = listen("127.0.0.1", self.port)
+        self.port = listener.getsockname()[1]
+        self.links = [f"{url_of(listener)}/r/{token}" for token in desks]
+        self.server = uvicorn.Server(configuration(make_app(desks, domain="hearts")))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
 
     def preferred(self, reviewer: str) -> list[str]:
         """Which side this reviewer's votes were for, in turn."""
@@ -41,18 +62,9 @@ class Running:
 
 @pytest.fixture
 def running(settings: Settings) -> Iterator[Running]:
-    import uvicorn
-
-    registry = Registry.open(settings)
-    desks = open_desks(registry, make_match(registry, 4), ["ada", "bob"], pause_every=2)
-    listener = listen("127.0.0.1", 0)
-    links = [f"{url_of(listener)}/r/{token}" for token in desks]
-    server = uvicorn.Server(uvicorn.Config(make_app(desks, domain="hearts"), log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield Running(registry, links)
-    server.should_exit = True
-    thread.join()
+    started = Running(Registry.open(settings))
+    yield started
+    started.stop()
 
 
 @pytest.fixture
@@ -60,7 +72,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens a link in a browser of its own; fails the test when the page complains of anything."""
     opened, complaints = [], []
 
-    def call(link: str, **options: Any) -> Page:
+    def call(link: str, *, ready: str = READY, **options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
         opened.append(context)
         page = context.new_page()
@@ -68,7 +80,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.goto(link)
-        page.wait_for_selector(READY)
+        page.wait_for_selector(ready)
         return page
 
     yield call
@@ -194,6 +206,120 @@ def test_a_vote_that_cannot_be_saved_stays_on_the_page(running: Running, open_pa
     count(page, "1 of 4")
 
 
+def test_a_vote_whose_answer_never_comes_is_told_after_a_while_and_counts_once(
+    running: Running, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(running.links[0])
+    page.evaluate("""AbortSignal.timeout = () => {
+        const impatient = new AbortController();
+        setTimeout(() => impatient.abort(), 1800);
+        return impatient.signal;
+    }""")
+    page.route("**/votes", lambda route: route.fetch() and None)  # it arrives, and nobody hears of it
+    page.keyboard.press("a")
+    page.focus("#next")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")  # again, out of impatience
+    page.wait_for_function("() => document.getElementById('status').textContent === 'Saving…'")
+    page.wait_for_selector("#status.wrong")
+    assert focused(page) == "next"  # who listens is where they were
+    page.unroute("**/votes")
+    page.keyboard.press("Enter")
+    count(page, "1 of 4")
+    assert "has your vote already" in page.inner_text("#status")
+    assert running.preferred("ada") == ["a"]
+
+
+def test_taking_back_again_because_the_answer_was_lost_takes_nothing_more_back(
+    running: Running, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(running.links[0])
+    for done in (1, 2):
+        page.keyboard.press("a")
+        page.keyboard.press("Enter")
+        count(page, f"{done} of 4")
+    page.click("#pause button")
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/undo", lose)
+    page.keyboard.press("u")
+    page.wait_for_selector("#status.wrong")
+    page.unroute("**/undo")
+    page.keyboard.press("u")
+    count(page, "1 of 4")
+    assert "changed meanwhile" in page.inner_text("#status")
+    assert running.preferred("ada") == ["a"]
+
+
+def test_at_the_end_it_is_told_too_when_a_vote_cannot_be_taken_back(
+    running: Running, open_page: Callable[..., Page]
+) -> None:
+    for desk_vote in range(4):
+        httpx.post(f"{running.links[0]}/votes", json={"place": desk_vote, "preferred": "tie"}).raise_for_status()
+    page = open_page(running.links[0], ready="#done:not([hidden])")
+    page.route("**/undo", lambda route: route.abort())
+    page.keyboard.press("u")
+    page.wait_for_selector("#status-done.wrong", state="visible")
+
+
+def test_a_reviewer_goes_on_through_a_restart_and_with_a_closed_browser(
+    running: Running, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(running.links[0])
+    page.keyboard.press("b")
+    running.stop()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#status.wrong")
+    running.start()
+    page.keyboard.press("Enter")
+    count(page, "1 of 4")
+    page.context.close()
+    count(open_page(running.links[0]), "1 of 4")
+    assert running.preferred("ada") == ["b"]
+
+
+def test_a_client_that_leaves_or_sends_an_endless_head_is_sent_away_quietly(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    uvicorns = logging.getLogger("uvicorn.error")
+    uvicorns.addHandler(caplog.handler)
+    address = ("127.0.0.1", running.port)
+    path = running.links[0].partition(str(running.port))[2]
+    with socket.create_connection(address) as leaver:
+        leaver.sendall(f"POST {path}/votes HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{".encode())
+        time.sleep(0.2)
+    with socket.create_connection(address, timeout=5) as sender:
+        sender.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000)
+        assert sender.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert httpx.get(running.links[0]).status_code == 200
+    uvicorns.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_what_models_and_users_say_is_text_and_never_runs(settings: Settings, open_page: Callable[..., Page]) -> None:
+    evil = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    asked = [question(0, ours=f"one {evil}", theirs=f"other {evil}")]
+    served = Running(Registry.open(settings), asked)
+    try:
+        page = open_page(served.links[0])
+        assert {page.inner_text("#text-a"), page.inner_text("#text-b")} == {f"one {evil}", f"other {evil}"}
+        page.keyboard.press("c")
+        page.keyboard.insert_text(evil)
+        page.keyboard.press("Escape")
+        page.keyboard.press("a")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#done:not([hidden])")
+        page.keyboard.press("u")
+        page.wait_for_selector(READY)
+        assert page.input_value("#comment") == evil
+        assert "owned" not in page.title()
+    finally:
+        served.stop()
+
+
 def test_single_keys_can_be_turned_off(running: Running, open_page: Callable[..., Page]) -> None:
     page = open_page(running.links[0])
     page.keyboard.press("?")
@@ -204,7 +330,7 @@ def test_single_keys_can_be_turned_off(running: Running, open_page: Callable[...
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "locale"), [(390, "zh-CN"), (1280, "en-GB")])
+@pytest.mark.parametrize(("width", "locale"), [(320, "en-GB"), (390, "zh-CN"), (1280, "en-GB")])
 def test_the_page_fits_any_width_and_can_be_read_in_light_and_dark(
     running: Running, open_page: Callable[..., Page], scheme: str, width: int, locale: str
 ) -> None:
@@ -215,6 +341,9 @@ def test_the_page_fits_any_width_and_can_be_read_in_light_and_dark(
         locale=locale,
         reduced_motion="reduce",
     )
+    page.keyboard.press("t")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#undo", state="visible")
     page.keyboard.press("a")
     page.keyboard.press("4")
     page.click("details summary")
@@ -226,6 +355,18 @@ def test_the_page_fits_any_width_and_can_be_read_in_light_and_dark(
     assert right is not None
     assert (left["y"] == right["y"]) == (width > 640)  # side by side, or one below the other
     assert low_contrast(page) == []
+
+
+def test_what_is_chosen_is_seen_where_the_system_decides_all_colours(
+    running: Running, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(running.links[0], forced_colors="active", reduced_motion="reduce")
+    page.keyboard.press("a")
+    page.keyboard.press("4")
+    colour = "chosen => getComputedStyle(document.querySelector(chosen)).backgroundColor"
+    for scope in (".choice", ".scale"):
+        chosen = page.evaluate(colour, f"{scope} input:checked + span")
+        assert chosen != page.evaluate(colour, f"{scope} input:not(:checked) + span")
 
 
 def test_every_control_has_a_name_for_those_who_listen(running: Running, open_page: Callable[..., Page]) -> None:

@@ -69,6 +69,14 @@ def test_no_answer_is_markup_a_mention_or_the_end_of_its_block(made: Made) -> No
     assert outside.count("</details>") == outside.count("<details>")
 
 
+def test_a_samples_id_is_no_markup_and_mentions_nobody(made: Made) -> None:
+    result, answers = made({"version": 0.1, "base": 0.9})
+    evil = [each.model_copy(update={"sample": f"@team <img src=x> {each.sample}"}) for each in answers]
+    text = markdown_report([result], {result.suite: evil})
+    assert "**@\u200bteam &lt;img src=x&gt; " in text
+    assert "<img" not in text
+
+
 def test_reasons_and_slices_are_shown_as_they_are(made: Made) -> None:
     result, _ = made({"version": 0.1, "base": 0.9})
     evil = [check.model_copy(update={"reason": "hi @team <b> [x](y) `z` a|b"}) for check in result.checks]

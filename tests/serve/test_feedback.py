@@ -77,6 +77,32 @@ def test_question_answer_and_a_better_answer_come_along_where_the_application_se
     assert (kept.messages[0].content, kept.answer, kept.better) == ("Well?", "Hm.", "Well indeed.")
 
 
+def test_choices_share_their_answers_id_and_a_response_is_rated_by_its_header(server: LiveServer) -> None:
+    asked = {"model": "medical", "messages": [{"role": "user", "content": "Well?"}], "max_tokens": 1}
+    several = httpx.post(f"{server.endpoint}/chat/completions", json={**asked, "n": 2, "temperature": 1}, timeout=60)
+    assert len(several.json()["choices"]) == 2
+    assert send(server, id=several.json()["id"], rating="up").json()["model"] == "medical@1"
+    given = {"model": "legal@1", "input": "Well?", "max_output_tokens": 1}
+    response = httpx.post(f"{server.endpoint}/responses", json=given, timeout=60)
+    assert response.status_code == 200, response.text
+    refused = send(server, id=response.json()["id"], rating="up")
+    assert refused.status_code == 404
+    assert "/v1/responses has it in the header" in refused.json()["error"]["message"]
+    assert send(server, id=response.headers["x-request-id"], rating="up").json()["model"] == "legal@1"
+
+
+def test_an_answer_is_rated_once_however_its_id_is_written(settings: Settings) -> None:
+    registry = Registry.open(settings)
+    app = app_of(registry)
+    bare = app.state.locum.answer_ids.new(BASE_ID)
+    client = TestClient(app)
+    ways = [bare, f"chatcmpl-{bare}", f"cmpl-{bare}", bare.upper(), f"chatcmpl-cmpl-{bare}"]
+    told = [client.post("/v1/feedback", json={"id": way, "rating": "up", "user": "u"}).json() for way in ways]
+    assert [each["id"] for each in told] == ways
+    assert [each["replaced"] for each in told] == [False, True, True, True, True]
+    assert [each.answer_id for each in feedback_on(registry, "base")] == [bare]
+
+
 def test_an_id_that_the_client_chose_needs_the_model_too(server: LiveServer) -> None:
     body = {"model": "medical", "messages": [{"role": "user", "content": "Well?"}], "max_tokens": 1}
     headers = {"x-request-id": "visit-77"}
@@ -191,6 +217,22 @@ def test_feedback_wants_the_key_that_the_chat_wants(settings: Settings) -> None:
     assert client.post("/v1/feedback", json=body).status_code == 401
     assert client.post("/v1/feedback", json=body, headers={"authorization": "Bearer wrong"}).status_code == 401
     assert client.post("/v1/feedback", json=body, headers={"authorization": "Bearer sk-1"}).json()["model"] == "tiny"
+
+
+def test_an_application_is_not_told_where_the_registry_lies_and_the_operator_is(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = Registry.open(settings)
+    app = app_of(registry)
+    body = {"id": app.state.locum.answer_ids.new(BASE_ID), "rating": "down", "comment": "my own words", "user": "u-1"}
+    (settings.home / "registry.db").rename(settings.home / "moved.db")
+    refused = TestClient(app).post("/v1/feedback", json=body)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+    assert "does not take the feedback now" in refused.text
+    assert str(settings.home) not in refused.text
+    assert "registry.db" in caplog.text
+    assert "my own words" not in caplog.text
+    assert "u-1" not in caplog.text
 
 
 async def test_while_others_hold_the_registry_some_wait_a_little_and_more_are_sent_away(
