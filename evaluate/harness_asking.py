@@ -80,8 +80,9 @@ def ask_harness(
             chat = suite.task.chat and not suite.likelihoods
             turns = Turns(asking, cache, base_fingerprint, chat, folder, progress, bar)
             models = [turns.add(contender) for contender in missing]
+            manager = task_manager(suite.task.task, suite.include)
             for contender, model in zip(missing, models, strict=True):
-                run = _run(lm_eval, suite, contender, model)
+                run = _run(lm_eval, suite, contender, model, manager)
                 cache.put(keys[contender], _answers_of_a_run.dump_json(run).decode())
         known = cache.get(keys.values())
     answers = [
@@ -95,13 +96,13 @@ def ask_harness(
     return Asked(sorted(answers, key=lambda answer: order[answer.sample]), reused)
 
 
-def _run(lm_eval: Any, suite: HarnessSuite, contender: Contender, model: object) -> list[Answer]:
+def _run(lm_eval: Any, suite: HarnessSuite, contender: Contender, model: object, manager: object) -> list[Answer]:
     """One contender through the harness."""
     asked = suite.task
     found = lm_eval.simple_evaluate(
         model=model,
         tasks=[asked.task],
-        task_manager=task_manager(asked.task, suite.include),
+        task_manager=manager,
         num_fewshot=asked.num_fewshot,
         samples=_chosen(suite) if len(suite.samples) < suite.documents else None,
         apply_chat_template=asked.chat,

@@ -71,7 +71,7 @@ def heard(console: Console | None) -> Iterator[Console | None]:
     from rich.console import Console
 
     with os.fdopen(os.dup(2), "w") as stream:
-        yield Console(file=stream)
+        yield Console(file=stream, force_terminal=console.is_terminal)
 
 
 @contextlib.contextmanager

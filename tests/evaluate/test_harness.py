@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -256,19 +257,20 @@ def test_a_server_that_fails_is_the_environments_fault_and_what_it_answered_is_k
 def test_a_run_that_is_interrupted_stops_at_once_and_goes_on_from_there(laboratory: Laboratory) -> None:
     laboratory.expect("legal")
     proxy = laboratory.proxy
+    interrupted = []
 
     def interrupt_the_fifth(request: dict[str, Any]) -> str | None:
         if len(proxy.requests) != 4:
             return None
+        interrupted.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
         return "hang"
 
     proxy.fault = interrupt_the_fifth
     task = HarnessCard(task="locum_answers", include=str(FOLDER))
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         evaluate_version(laboratory.settings, "legal@2", task=task, limit=4, concurrency=1)
-    assert time.monotonic() - began < 6  # the server hangs so long
+    assert time.monotonic() - interrupted[0] < 5  # the server hangs for six
     assert len(proxy.requests) == 5
     proxy.forget()
     evaluate_version(laboratory.settings, "legal@2", task=task, limit=4)
@@ -281,10 +283,12 @@ def test_a_bar_tells_how_far_the_harness_is_and_its_own_bars_stay_away(
     laboratory.expect("legal")
     task = HarnessCard(task="locum_answers", include=str(FOLDER))
     console = Console(stderr=True, force_terminal=True, width=100)
-    evaluate_version(laboratory.settings, "legal@2", task=task, limit=4, console=console)
+    evaluate_version(laboratory.settings, "legal@2", task=task, concurrency=1, console=console)
     said = capfd.readouterr().err
     assert "legal · lm-eval-locum_answers" in said
-    assert "12/12" in said
+    answered = set(re.findall(r"(\d+)/36", said))
+    assert "36" in answered
+    assert len(answered) > 2
     assert "Requesting API" not in said
 
 
