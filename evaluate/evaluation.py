@@ -22,7 +22,8 @@ from locum.evaluate.cache import CACHE_FILE, AnswerCache
 from locum.evaluate.client import Patience
 from locum.evaluate.conclusion import Run, conclude
 from locum.evaluate.endpoint import Endpoint, read_endpoint
-from locum.evaluate.harness import HarnessSuite, ask_harness, load_harness_suite, suite_name
+from locum.evaluate.harness import HarnessSuite, load_harness_suite, suite_name
+from locum.evaluate.harness_asking import ask_harness
 from locum.evaluate.metrics.registry import Metric
 from locum.evaluate.report import write_report
 from locum.evaluate.result import EvaluationResult

@@ -1,41 +1,25 @@
-"""Tasks of lm-evaluation-harness as suites: the harness asks and scores; comparing, deciding and recording are ours.
-
-The harness runs unchanged against the live endpoint: tasks that generate through its `local-chat-completions` (or
-`local-completions` without the chat template), tasks by log-likelihood through its `local-completions`. What it logs of
-each sample becomes an `Answer` with the scores that the harness gave.
-"""
+"""Tasks of lm-evaluation-harness as suites: what they ask, how they score, and the digest of all that."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import logging
-import os
+import random
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import TypeAdapter
+import numpy
 
 from locum.adapters.conversations import Message
 from locum.adapters.suites import Generation, HarnessCard, SuiteCard
-from locum.errors import BadInputError, LocumError, NotFoundError, UnavailableError
-from locum.evaluate.answers import Answer, Contender, Likelihood
-from locum.evaluate.cache import AnswerCache, cache_key
+from locum.errors import BadInputError, NotFoundError
+from locum.evaluate.harness_package import open_harness, task_manager
 from locum.evaluate.metrics.registry import Metric, given_metric
-from locum.evaluate.runner import Asked, Asking
 from locum.evaluate.samples import Sample
 from locum.evaluate.suite import Suite, assemble
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_ATTEMPTS = 6
-_answers_of_a_run = TypeAdapter(list[Answer])
 
 
 @dataclass(frozen=True)
@@ -120,128 +104,6 @@ def harness_metrics(suite: HarnessSuite) -> list[Metric]:
     return [given_metric(name, higher_is_better=suite.higher_is_better[name]) for name in suite.metrics]
 
 
-def ask_harness(
-    suite: HarnessSuite,
-    contenders: Sequence[Contender],
-    asking: Asking,
-    cache: AnswerCache,
-    *,
-    base_fingerprint: str,
-    tokenizer: Path | None = None,
-    console: Console | None = None,
-) -> Asked:
-    """Let the harness run the suite's task with each contender, one after the other, and take over what it found.
-
-    A contender that has run the same task is not asked again.
-
-    Args:
-        tokenizer: folder of the base model, if it is here; without it the harness asks the server to tokenize.
-
-    Returns:
-        One answer for each sample and contender, in the order of the suite, scored by the harness.
-
-    Raises:
-        UnavailableError: the server did not answer, or a chat's likelihoods are asked and the tokenizer is not here.
-        BadInputError: the metric that decides is one of the whole task and not of single samples.
-    """
-    if suite.likelihoods and suite.task.chat and tokenizer is None:
-        raise UnavailableError(
-            f"suite {suite.name}: the harness needs the base model's tokenizer for the likelihoods of a chat",
-            hint="`locum base pull` brings it here, or lm_eval: {chat: false} asks without the chat template",
-        )
-    how = suite.task.model_dump(exclude={"include", "metric"})
-    chosen = [sample.id for sample in suite.samples]
-    answers: list[Answer] = []
-    reused = 0
-    for contender in contenders:
-        key = cache_key("lm-eval", contender.digest, base_fingerprint, suite.contents, how, chosen)
-        if kept := cache.get([key]):
-            found = _answers_of_a_run.validate_json(kept[key])
-            reused += len(found)
-        else:
-            if console:
-                console.print(f"lm-evaluation-harness asks {contender.name}", style="dim", highlight=False)
-            found = _run(suite, contender, asking, tokenizer)
-            cache.put(key, _answers_of_a_run.dump_json(found).decode())
-        _require_scores(suite, found)
-        answers += [answer.model_copy(update={"model": contender.name}) for answer in found]
-    order = {sample.id: place for place, sample in enumerate(suite.samples)}
-    return Asked(sorted(answers, key=lambda answer: order[answer.sample]), reused)
-
-
-def _run(suite: HarnessSuite, contender: Contender, asking: Asking, tokenizer: Path | None) -> list[Answer]:
-    """One contender through the harness."""
-    asked = suite.task
-    with _harness(suite.include) as lm_eval:
-        found = lm_eval.simple_evaluate(
-            model="local-completions" if suite.likelihoods or not asked.chat else "local-chat-completions",
-            model_args=_model_arguments(suite, contender, asking, tokenizer),
-            tasks=[asked.task],
-            task_manager=_task_manager(asked.task, suite.include),
-            num_fewshot=asked.num_fewshot,
-            samples=_chosen(suite) if len(suite.samples) < suite.documents else None,
-            apply_chat_template=asked.chat,
-            system_instruction=suite.system,
-            bootstrap_iters=0,
-        )
-    logged = {
-        _sample_id(task, entry["doc_id"]): entry
-        for task, entries in found["samples"].items()
-        for entry in entries
-        if entry["filter"] == (asked.filter or entries[0]["filter"])
-    }
-    if not logged:
-        raise BadInputError(f"task {asked.task} has no filter {asked.filter!r}")
-    return [_answer(sample, contender, logged[sample.id], suite) for sample in suite.samples]
-
-
-def _require_scores(suite: HarnessSuite, answers: Sequence[Answer]) -> None:
-    """Raises BadInputError unless the metric that decides scores every sample."""
-    if any(suite.primary not in answer.scores for answer in answers):
-        scored = ", ".join(answers[0].scores) or "none"
-        raise BadInputError(
-            f"task {suite.task.task}: {suite.primary} does not give each sample a number from 0 to 1, and so nothing "
-            f"can be compared sample by sample (metrics that do: {scored})",
-            hint="`metric` names another one",
-        )
-
-
-def _answer(sample: Sample, contender: Contender, entry: Mapping[str, Any], suite: HarnessSuite) -> Answer:
-    """What the harness logs of one sample, as an answer of ours."""
-    prompt, responses = entry["arguments"][0][0], entry["resps"]
-    likelihoods, answer = [], None
-    if isinstance(responses[0][0], str):
-        answer = str(entry["filtered_resps"][0])
-    elif sample.choices:
-        likelihoods = [
-            Likelihood(text=text, tokens=0, logprob=response[0][0])
-            for text, response in zip(sample.choices, responses, strict=False)
-        ]
-        answer = max(likelihoods, key=lambda each: each.logprob).text
-    return Answer(
-        sample=sample.id,
-        model=contender.name,
-        digest=contender.digest,
-        messages=_messages(prompt),
-        reference=sample.reference,
-        answer=answer,
-        likelihoods=likelihoods,
-        scores={name: float(entry[name]) for name in suite.metrics if _is_score(entry.get(name))},
-    )
-
-
-def _is_score(value: Any) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value <= 1
-
-
-def _messages(prompt: Any) -> list[Message]:
-    """The prompt as it was sent: the messages of a chat, or the text of a completion as the user's."""
-    text = prompt if isinstance(prompt, str) else prompt[0]
-    with contextlib.suppress(ValueError, TypeError):
-        return [Message(role=turn["role"], content=turn["content"]) for turn in json.loads(text)]
-    return [Message(role="user", content=str(text) or " ")]
-
-
 def _samples(task: Any, *, several: bool) -> list[Sample]:
     """The documents of a task. Of a group of tasks, each is a topic."""
     return [_sample(task, number, doc, several=several) for number, doc in enumerate(task.eval_docs)]
@@ -255,7 +117,7 @@ def _sample(task: Any, number: int, doc: Any, *, several: bool) -> Sample:
         if isinstance(target, str) and target in chosen:
             target = chosen.index(target)
     correct = target if chosen and isinstance(target, int) and 0 <= target < len(chosen) else None
-    identity = _sample_id(task.config.task, number)
+    identity = sample_id(task.config.task, number)
     return Sample(
         id=identity,
         messages=(Message(role="user", content=str(task.doc_to_text(doc)) or " "),),
@@ -268,17 +130,9 @@ def _sample(task: Any, number: int, doc: Any, *, several: bool) -> Sample:
     )
 
 
-def _sample_id(task: str, number: int) -> str:
+def sample_id(task: str, number: int) -> str:
+    """What the document with this number is called among the samples."""
     return f"{task}-{number}"
-
-
-def _chosen(suite: HarnessSuite) -> dict[str, list[int]]:
-    """The numbers of the suite's documents, by task."""
-    found: dict[str, list[int]] = {}
-    for sample in suite.samples:
-        task, _, number = sample.id.rpartition("-")
-        found.setdefault(task, []).append(int(number))
-    return found
 
 
 def _generation(tasks: Any) -> Generation:
@@ -305,82 +159,11 @@ def _contents(tasks: Mapping[str, Any], system: str | None) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _model_arguments(
-    suite: HarnessSuite, contender: Contender, asking: Asking, tokenizer: Path | None
-) -> dict[str, Any]:
-    path = "completions" if suite.likelihoods or not suite.task.chat else "chat/completions"
-    arguments: dict[str, Any] = {
-        "model": contender.name,
-        "base_url": f"{asking.url}/{path}",
-        "num_concurrent": asking.concurrency,
-        "timeout": max(1, round(asking.patience.timeout_s)),
-        "max_retries": _ATTEMPTS,
-    }
-    if asking.api_key:
-        arguments |= {"header": {"Authorization": f"Bearer {asking.api_key}"}, "auth_token": asking.api_key}
-    if path == "completions":
-        local = {"tokenizer": str(tokenizer), "tokenizer_backend": "huggingface"}
-        arguments |= local if tokenizer else {"tokenizer_backend": "remote"}
-    return arguments
-
-
 def _load_tasks(asked: HarnessCard, include: Path | None) -> dict[str, Any]:
     """The task, or the tasks of the group, by name. Those of a folder `include` come from there alone."""
-    with _harness(include):
-        loaded: dict[str, Any] = _task_manager(asked.task, include).load([asked.task])["tasks"]
+    with open_harness(include):
+        # As the harness seeds them before it asks, for tasks that shuffle their choices when they are loaded.
+        random.seed(0)
+        numpy.random.seed(1234)
+        loaded: dict[str, Any] = task_manager(asked.task, include).load([asked.task])["tasks"]
     return loaded
-
-
-def _task_manager(task: str, include: Path | None) -> Any:
-    from lm_eval.tasks import TaskManager
-
-    here = None if include is None else str(include)
-    manager = TaskManager(include_path=here, include_defaults=include is None)  # reading all its own takes seconds
-    if task not in manager.all_tasks:
-        where = f"in {here}" if here else "of its own"
-        raise NotFoundError(
-            f"lm-evaluation-harness has no task {task!r} {where}",
-            hint="`lm_eval ls tasks` lists its own; `include` names a folder with others",
-        )
-    return manager
-
-
-@contextlib.contextmanager
-def _harness(include: Path | None) -> Iterator[Any]:
-    """The harness, quiet, in the folder that the data files of its task are relative to.
-
-    Raises:
-        UnavailableError: it is not installed, or anything goes wrong within.
-    """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        import lm_eval
-        from datasets.utils.logging import disable_progress_bar
-    except ModuleNotFoundError as error:
-        raise UnavailableError(
-            f"lm-evaluation-harness is not whole: the package {error.name!r} is not installed",
-            hint="pip install 'locum[harness]'",
-        ) from None
-    disable_progress_bar()
-    logging.getLogger("lm_eval").setLevel(logging.CRITICAL)  # it logs what we raise, too
-    try:
-        with contextlib.chdir(include or Path.cwd()), _silence():
-            yield lm_eval
-    except LocumError:
-        raise
-    except Exception as error:
-        raise UnavailableError(f"lm-evaluation-harness stopped: {type(error).__name__}: {error}") from error
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Let neither the harness' bars reach the terminal nor what the commands say that it runs, such as git."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

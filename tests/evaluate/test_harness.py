@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
 from locum.adapters.registry import Registry
 from locum.adapters.suites import HarnessCard, SuiteCard
@@ -211,13 +216,93 @@ def test_likelihoods_of_a_chat_need_the_tokenizer_here(laboratory: Laboratory) -
         evaluate_version(laboratory.settings, "legal@2", task=task)
 
 
-def test_a_server_that_fails_is_the_environments_fault(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locum.evaluate.harness._ATTEMPTS", 1)
+@pytest.mark.parametrize("task", ["locum_answers", "locum_chapters"])
+def test_the_contenders_answer_each_question_in_turn(laboratory: Laboratory, task: str) -> None:
     laboratory.expect("legal")
-    laboratory.proxy.faults_in_turn(500)
+    laboratory.settings.home.mkdir()
+    laboratory.settings.bases.symlink_to(laboratory.server.settings.bases)
+    card = HarnessCard(task=task, include=str(FOLDER))
+    evaluate_version(laboratory.settings, "legal@2", task=card, limit=4, concurrency=1)
+    requests = laboratory.proxy.requests
+    contenders = ["legal@2", laboratory.server.base.name, "legal@1"]
+    assert len(requests) == (12 if task == "locum_answers" else 48)
+    assert [request["model"] for request in requests] == contenders * (len(requests) // 3)
+    asked = [{**request, "model": None} for request in requests]
+    assert asked[0::3] == asked[1::3] == asked[2::3]
+
+
+def test_so_many_requests_as_asked_for_are_on_their_way_and_no_more(laboratory: Laboratory) -> None:
+    laboratory.expect("legal")
     task = HarnessCard(task="locum_answers", include=str(FOLDER))
-    with pytest.raises(UnavailableError, match=r"lm-evaluation-harness stopped: .*500"):
-        evaluate_version(laboratory.settings, "legal@2", task=task)
+    evaluate_version(laboratory.settings, "legal@2", task=task, concurrency=4)
+    assert laboratory.proxy.most_in_flight == 4
+
+
+def test_a_server_that_fails_is_the_environments_fault_and_what_it_answered_is_kept(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("locum.evaluate.harness_turns.ATTEMPTS", 1)
+    laboratory.expect("legal")
+    proxy = laboratory.proxy
+    proxy.fault = lambda request: 500 if len(proxy.requests) >= 20 else None
+    task = HarnessCard(task="locum_answers", include=str(FOLDER))
+    with pytest.raises(UnavailableError, match=r"lm-evaluation-harness stopped at legal@1: .*500") as caught:
+        evaluate_version(laboratory.settings, "legal@2", task=task, concurrency=1)
+    assert "type the same command again" in str(caught.value.hint)
+    proxy.forget()
+    [result] = evaluate_version(laboratory.settings, "legal@2", task=task)
+    assert (result.samples, len(proxy.requests)) == (12, 36 - 20)
+
+
+def test_a_run_that_is_interrupted_stops_at_once_and_goes_on_from_there(laboratory: Laboratory) -> None:
+    laboratory.expect("legal")
+    proxy = laboratory.proxy
+    interrupted = []
+
+    def interrupt_the_fifth(request: dict[str, Any]) -> str | None:
+        if len(proxy.requests) != 4:
+            return None
+        interrupted.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+        return "hang"
+
+    proxy.fault = interrupt_the_fifth
+    task = HarnessCard(task="locum_answers", include=str(FOLDER))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_version(laboratory.settings, "legal@2", task=task, limit=4, concurrency=1)
+    assert time.monotonic() - interrupted[0] < 5  # the server hangs for six
+    assert len(proxy.requests) == 5
+    proxy.forget()
+    evaluate_version(laboratory.settings, "legal@2", task=task, limit=4)
+    assert len(proxy.requests) == 12 - 4
+
+
+def test_a_bar_tells_how_far_the_harness_is_and_its_own_bars_stay_away(
+    laboratory: Laboratory, capfd: pytest.CaptureFixture[str]
+) -> None:
+    laboratory.expect("legal")
+    task = HarnessCard(task="locum_answers", include=str(FOLDER))
+    console = Console(stderr=True, force_terminal=True, width=100)
+    evaluate_version(laboratory.settings, "legal@2", task=task, concurrency=1, console=console)
+    said = capfd.readouterr().err
+    assert "legal · lm-eval-locum_answers" in said
+    answered = set(re.findall(r"(\d+)/36", said))
+    assert "36" in answered
+    assert len(answered) > 2
+    assert "Requesting API" not in said
+
+
+def test_a_task_that_does_not_ask_all_contenders_the_same_is_refused(laboratory: Laboratory, tmp_path: Path) -> None:
+    laboratory.expect("legal")
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "chance"))
+    (folder / "chance.py").write_text(
+        "import uuid\n\n\ndef question(doc):\n    return f\"{doc['question']} {uuid.uuid4()}\"\n", encoding="utf-8"
+    )
+    yaml = folder / "answers.yaml"
+    yaml.write_text(yaml.read_text().replace('"{{question}}"', "!function chance.question"), encoding="utf-8")
+    task = HarnessCard(task="locum_answers", include=str(folder))
+    with pytest.raises(BadInputError, match="something else than legal@2"):
+        evaluate_version(laboratory.settings, "legal@2", task=task, limit=2)
 
 
 def test_a_tasks_documents_are_the_samples_and_its_metrics_the_suites() -> None:
@@ -247,6 +332,17 @@ def test_a_suites_digest_is_of_what_the_task_asks_and_not_of_where_it_lies(tmp_p
     yaml = elsewhere / "answers.yaml"
     yaml.write_text(yaml.read_text().replace("max_gen_toks: 8", "max_gen_toks: 9"))
     assert load("locum_answers", elsewhere).digest not in {first.digest, changed}
+
+
+def test_a_task_that_shuffles_its_documents_has_one_digest(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "shuffled"))
+    (folder / "shuffled.py").write_text(
+        "import random\n\n\ndef documents(data):\n    return data.select(random.sample(range(len(data)), len(data)))\n",
+        encoding="utf-8",
+    )
+    with (folder / "answers.yaml").open("a", encoding="utf-8") as yaml:
+        yaml.write("process_docs: !function shuffled.documents\n")
+    assert load("locum_answers", folder).digest == load("locum_answers", folder).digest
 
 
 @pytest.mark.parametrize(
