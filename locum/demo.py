@@ -62,14 +62,14 @@ def run(settings: Settings, *, fresh: bool = False) -> int:
     settings = load_settings(port=free_port(settings.port))
     server = start_server(settings, base, versions)
     try:
-        results = [evaluate(settings, version) for version in versions]
-        released = [domain for domain, result in zip(domains, results, strict=True) if release(settings, result)]
+        evaluations = [evaluate(settings, version) for version in versions]
+        released = [domain for domain, results in zip(domains, evaluations, strict=True) if release(settings, results)]
         asked = [ask_both(settings, domain, base) for domain in released]
     finally:
         stop_server(server)
-    report = write_report(settings, results, asked)
-    show(results, report, minutes=(time.monotonic() - started) / 60)
-    return 0 if all(result.passed for result in results) else 1
+    report = write_report(settings, [result for results in evaluations for result in results], asked)
+    show(evaluations, report, minutes=(time.monotonic() - started) / 60)
+    return 0 if len(released) == len(domains) else 1
 
 
 def put_aside(home: Path) -> None:
@@ -146,22 +146,25 @@ def stop_server(server: Server) -> None:
         launcher.stop(server)
 
 
-def evaluate(settings: Settings, version: Manifest) -> EvaluationResult:
-    """The version's first suite against the live endpoint."""
+def evaluate(settings: Settings, version: Manifest) -> list[EvaluationResult]:
+    """The version on its domain's suites against the live endpoint."""
     from locum.evaluate.evaluation import evaluate_version
 
     out.rule(f"[bold]Evaluating {version.name}", align="left")
-    result = evaluate_version(settings, version.name, console=err)[0]
-    show_checks(result.checks)
-    return result
+    results = evaluate_version(settings, version.name, console=err)
+    for result in results:
+        out.print(f"[bold]{result.suite}[/]", highlight=False)
+        show_checks(result.checks)
+    return results
 
 
-def release(settings: Settings, result: EvaluationResult) -> bool:
+def release(settings: Settings, results: list[EvaluationResult]) -> bool:
     """Release a version that passed, if it is not in production already; says whether it is now."""
     from locum.adapters.registry import Registry
 
-    if not result.passed:
+    if not all(result.passed for result in results):
         return False
+    result = results[0]
     registry = Registry.open(settings)
     if registry.snapshot().aliases.get(result.domain) == result.version:
         out.print(f"{result.version} is in production already.", highlight=False)
@@ -230,24 +233,25 @@ def write_report(settings: Settings, results: list[EvaluationResult], asked: lis
     return report
 
 
-def show(results: list[EvaluationResult], report: Path, *, minutes: float) -> None:
+def show(evaluations: list[list[EvaluationResult]], report: Path, *, minutes: float) -> None:
     """The table that says it all."""
     from locum.evaluate.figures import Figures
 
     out.rule("[bold]Result", align="left")
     rows = [
         (
-            result.domain,
             result.version,
+            result.suite,
             result.samples,
             f"{result.base_score.mean:.3f}",
             f"{result.score.mean:.3f}",
             Figures(result.metrics[result.metric]).difference(result.gain),
             result.status,
         )
+        for results in evaluations
         for result in results
     ]
-    columns = ["domain", "version", "n", "base", "adapter", "difference, 95 % CI", "gate"]
+    columns = ["version", "suite", "n", "base", "adapter", "difference, 95 % CI", "gate"]
     out.print(table(None, columns, rows))
     out.print(f"Report: {report}", highlight=False, soft_wrap=True)
     example = '.venv/bin/locum chat medical "Pre-eclampsia"'
