@@ -24,9 +24,10 @@ def evidence_of(suite: Suite, metrics: Sequence[Metric], models: Sequence[Scored
     baseline = production or (base if suite.guard else None)
     failed = {answer.sample for model in models for answer in model.answers if answer.error is not None}
     compared = [version, *([production] if production else []), *([base] if _base_counts(suite) else [])]
-    spoken_of = [set(model.scores[primary.name]) for model in compared]
-    failed |= set.union(*spoken_of) - set.intersection(*spoken_of)  # a judge may fail just on the bad answers
-    scored = set.intersection(*spoken_of) - failed
+    spoken_of = [model.scores[primary.name].keys() for model in compared]
+    of_all = {sample for sample in spoken_of[0] if all(sample in each for each in spoken_of)}
+    failed |= {sample for each in spoken_of for sample in each} - of_all  # a judge may fail just on the bad answers
+    scored = of_all - failed
     return Evidence(
         samples=len(scored),
         groups=len({sample.group for sample in suite.samples if sample.id in scored}),

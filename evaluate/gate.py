@@ -308,8 +308,8 @@ def _slices_kept(thresholds: Thresholds, evidence: Evidence) -> list[Check]:
         worst = min((each for each in found if each.status != "too small"), key=lambda each: each.change.mean)
         reason = (
             f"None of {_judged(found)} slices has a significant loss that is larger than {margin:.3f}. With "
-            f"{_percent(thresholds.confidence)} confidence for each by itself, so large a loss is ruled out on {shown}. "
-            f"The lowest is {worst.name} with {worst.change.mean:+.3f}.{aside if small else ''}"
+            f"{_percent(thresholds.confidence)} confidence for each by itself, so large a loss is ruled out on {shown}."
+            f" The lowest is {worst.name} with {worst.change.mean:+.3f}.{aside if small else ''}"
         )
     return [Check(kind="slice", status="met", reason=reason)]
 

@@ -1,9 +1,10 @@
 """How sure a mean score is, and a difference of two: the bootstrap.
 
 The interval is the percentile interval of Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13,
-expanded as Hesterberg, "What Teachers Should Know About the Bootstrap" (2015), says for few groups. Whole groups of samples are drawn, not single samples, because the samples of one group (the wordings of one code) are
-not independent: the clusters of Miller, "Adding Error Bars to Evals" (2024, arXiv:2411.00640), section 2.2. Without
-groups every sample is its own, and this is the ordinary bootstrap.
+expanded as Hesterberg, "What Teachers Should Know About the Bootstrap" (2015), says for few groups. Whole groups of
+samples are drawn, not single samples, because the samples of one group (the wordings of one code) are not independent:
+the clusters of Miller, "Adding Error Bars to Evals" (2024, arXiv:2411.00640), section 2.2. Without groups every sample
+is its own, and this is the ordinary bootstrap.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def mean_estimate(
 
     Returns:
         The mean of all scores, each weighing the same. Too few groups say nothing about spread (`enough_groups`): the
-        interval is then `bounds`, the range of the scores. If all scores are equal the interval has no width, since a resample can be
-        nothing else.
+        interval is then `bounds`, the range of the scores. If all scores are equal the interval has no width, since a
+        resample can be nothing else.
 
     Raises:
         BadInputError: there is no score.
@@ -123,9 +124,9 @@ def enough_groups(groups: int, confidence: float) -> bool:
 
 
 def _expanded_tail(groups: int, confidence: float) -> float:
-    """What to cut off at each end: a little less than half of 1 - confidence, as resamples of few groups vary too little.
+    """What to cut off at each end: a little less than (1 - confidence) / 2, as resamples of few groups vary too little.
 
-    Hesterberg (2015), section 4.5.3: Φ(-√(n / (n - 1)) × Student's quantile with n - 1 degrees of freedom).
+    Hesterberg (2015), the expanded percentile interval: Φ(-√(n / (n - 1)) × Student's quantile with n - 1 degrees of freedom).
     """
     from scipy.special import ndtr, stdtrit
 

@@ -217,8 +217,8 @@ def test_a_few_failed_samples_are_told_and_many_leave_the_verdict_open() -> None
     assert few.met
     assert many.status == "unclear"
     assert many.reason == (
-        "11 of 1001 samples are without an answer or a score (1.099 %) and in no comparison: more than 1 % could hide a loss. "
-        "The same command asks them again."
+        "11 of 1001 samples are without an answer or a score (1.099 %) and in no comparison: more than 1 % could "
+        "hide a loss. The same command asks them again."
     )
 
 
@@ -250,9 +250,9 @@ def test_where_no_slice_has_lost_one_sentence_says_what_was_shown() -> None:
         **{f"topic {name}": part(0.0, -0.4, p=1.0, samples=5) for name in "abcdefg"},
     }
     assert only(judge(slices=slices), "slice").reason == (
-        "None of 2 slices has a significant loss that is larger than 0.150. With 95 % confidence for each by itself, so "
-        "large a loss is ruled out on 1. The lowest is language zh with -0.100. Too small to judge, with fewer than 20 "
-        "samples: topic a, topic b, topic c, topic d, topic e and 2 more."
+        "None of 2 slices has a significant loss that is larger than 0.150. With 95 % confidence for each by itself, "
+        "so large a loss is ruled out on 1. The lowest is language zh with -0.100. Too small to judge, with fewer than "
+        "20 samples: topic a, topic b, topic c, topic d, topic e and 2 more."
     )
 
 
