@@ -126,7 +126,7 @@ def enough_groups(groups: int, confidence: float) -> bool:
 def _expanded_tail(groups: int, confidence: float) -> float:
     """What to cut off at each end: a little less than (1 - confidence) / 2, as resamples of few groups vary too little.
 
-    Hesterberg (2015), the expanded percentile interval: Φ(-√(n / (n - 1)) × Student's quantile with n - 1 degrees of freedom).
+    Hesterberg's (2015) expanded percentile: Φ(-√(n / (n - 1)) × Student's quantile with n - 1 degrees of freedom).
     """
     from scipy.special import ndtr, stdtrit
 
