@@ -10,13 +10,17 @@ correlate by 0.5. Scores are 0 or 1 and differ on some share of the samples, or 
 Slices: one of several slices has lost something, or none. `failed` is the gate's rule; `uncorrected` is how many would
 fail without Holm's correction; `each shown` is how many would pass if every slice had to show non-inferiority.
 
+Whole: a candidate over several suites, each in five slices: as good as production on all, or worse by the margin on
+one of them.
+
 Gain: how often a true gain over the base model is found, and one that is not there. 30 % of the samples differ.
 
-Bars for --check, each with room for three standard errors of the simulation: a candidate that is worse by the margin
-or more passes in at most 1 - confidence, and half as often again (the approximation with few differing samples); one
-that is as good fails in no more than 0.5 %; with independent samples it passes as often as power says, to 7 points; no
-slice is wrongly lost in more than 1 - confidence of releases; a gain that is not there is found in no more than
-(1 - confidence) / 2, and half as often again.
+Bars for --check, each with room for three standard errors of the simulation: a candidate that is worse by the margin or
+more passes in at most 1 - confidence, and half as often again (the approximation with few differing samples); one that
+is as good fails in no more than 0.5 %; with independent samples it passes as often as power says, to 7 points; no slice
+is wrongly lost in more than 1 - confidence of releases; over several suites, one that is worse by the margin on one
+passes no more often than over one, and one that is as good fails in no more than 1 - confidence a suite; a gain that is
+not there is found in no more than (1 - confidence) / 2, and half as often again.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from releases import World, gains, shares, sliced
+from releases import World, gains, shares, sliced, whole
 from report import machine
 from rich.console import Console
 
@@ -49,6 +53,8 @@ SUITES = [
 ]
 DIFFERENCES = {"better": 0.5, "as good": 0.0, "half as bad": -0.5, "worse by the margin": -1.0, "twice as bad": -2.0}
 SLICES = [(slices, size, loss) for slices in (5, 20) for size in (20, 40, 80) for loss in (0.0, 0.15, 0.3, 0.45)]
+SLICES_OF_WHOLE = 5
+WHOLE = [(world, suites) for world in (SUITES[2], SUITES[4], World(400, margin=0.1)) for suites in (1, 3, 5)]
 DISCORDANCE_IN_SLICES = 0.2  # a slice that has lost more differs on as many samples as it has lost
 
 
@@ -77,6 +83,18 @@ class SliceRow:
     each_shown: float
 
 
+@dataclass(frozen=True)
+class WholeRow:
+    """A candidate over so many suites: shares of the releases. `worse` is the share that passes in spite of it."""
+
+    world: World
+    suites: int
+    passed: float
+    unclear: float
+    failed: float
+    worse: float
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
@@ -93,13 +111,16 @@ def main() -> int:
     slice_rows = [in_slices(*each, count=count // 4) for each in SLICES]
     heads = ["slices", "size", "loss in one", "failed", "wrongly", "uncorrected", "each shown"]
     console.print(table("Slices, margin 0.150", heads, [slice_cells(row) for row in slice_rows]), soft_wrap=True)
+    whole_rows = [over_suites(world, suites, count // 4) for world, suites in WHOLE]
+    heads = ["each suite", "suites", "as good: passed", "unclear", "failed", "worse on one: passed"]
+    console.print(table("Whole releases", heads, [whole_cells(row) for row in whole_rows]), soft_wrap=True)
     found = {gain: gains(World(200, difference=gain, discordance=0.3), count // 4) for gain in (0.0, 0.05, 0.1, 0.15)}
     heads = ["true gain", "found"]
     cells_of_gain = [(f"{gain:.2f}", percent(share)) for gain, share in found.items()]
     console.print(table("Gain, 200 samples", heads, cells_of_gain), soft_wrap=True)
     ran_on = f"{machine(1)}; {count} releases a row, {time.monotonic() - started:.0f} s"
     console.print(ran_on, highlight=False, soft_wrap=True)
-    short = list(shortfalls(rows, slice_rows, found[0.0], count))
+    short = list(shortfalls(rows, slice_rows, whole_rows, found[0.0], count))
     for line in short:
         console.print(f"short  {line}", highlight=False, soft_wrap=True)
     if options.json:
@@ -107,6 +128,7 @@ def main() -> int:
             "machine": ran_on,
             "non_inferiority": [asdict(row) for row in rows],
             "slices": [asdict(row) for row in slice_rows],
+            "whole": [asdict(row) for row in whole_rows],
             "gain": found,
         }
         options.json.write_text(json.dumps(content, indent=2) + "\n")
@@ -146,6 +168,13 @@ def in_slices(slices: int, size: int, loss: float, *, count: int) -> SliceRow:
     )
 
 
+def over_suites(world: World, suites: int, count: int) -> WholeRow:
+    found = whole(world, suites, SLICES_OF_WHOLE, count=count)
+    worse = whole(world, suites, SLICES_OF_WHOLE, worse_on=1, count=count, seed=1)
+    shares_of = (found.count(status) / count for status in ("passed", "not enough evidence", "failed"))
+    return WholeRow(world, suites, *shares_of, worse=worse.count("passed") / count)
+
+
 HEADS = ["the candidate is", "passed", "power", "unclear", "failed", "ignored"]
 
 
@@ -171,11 +200,18 @@ def slice_cells(row: SliceRow) -> tuple[str, ...]:
     return (str(row.slices), str(row.size), f"{row.loss:.2f}", *map(percent, shown))
 
 
+def whole_cells(row: WholeRow) -> tuple[str, ...]:
+    shown = (row.passed, row.unclear, row.failed, row.worse)
+    return (described(row.world), str(row.suites), *map(percent, shown))
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def shortfalls(rows: list[Row], slice_rows: list[SliceRow], no_gain: float, count: int) -> Iterator[str]:
+def shortfalls(
+    rows: list[Row], slice_rows: list[SliceRow], whole_rows: list[WholeRow], no_gain: float, count: int
+) -> Iterator[str]:
     """What falls short of its bar."""
 
     def room(share: float, draws: int) -> float:
@@ -192,6 +228,12 @@ def shortfalls(rows: list[Row], slice_rows: list[SliceRow], no_gain: float, coun
     for each in slice_rows:
         if each.wrongly > 0.05 + room(0.05, count // 4):
             yield f"{each.slices} slices of {each.size}: {percent(each.wrongly)} wrongly lost"
+    for whole_row in whole_rows:
+        named, level = f"{whole_row.suites} suites of {described(whole_row.world)}", 1 - whole_row.world.confidence
+        if whole_row.worse > 1.5 * level + room(level, count // 4):
+            yield f"{named}: {percent(whole_row.worse)} pass that are worse on one"
+        if whole_row.failed > min(1.0, whole_row.suites * level):
+            yield f"{named}: {percent(whole_row.failed)} fail that are as good"
     if no_gain > 1.5 * 0.025 + room(0.025, count // 4):
         yield f"a gain that is not there is found in {percent(no_gain)}"
 

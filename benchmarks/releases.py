@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from locum.adapters.suites import Thresholds
-from locum.evaluate.gate import Evidence, Finding, Slice, SliceFinding, decide, judge_slices
+from locum.evaluate.gate import Evidence, Finding, Slice, SliceFinding, Status, decide, judge_slices
 from locum.evaluate.noninferiority import Change, change_from
 from locum.evaluate.power import Spread, design_effect, power_for_margin
 from locum.evaluate.significance import test_difference
@@ -95,14 +95,21 @@ def sliced(world: World, slices: int, *, lost: int, loss: float, count: int, see
     found = []
     for _ in range(count):
         drawn = {f"slice {index}": _release(each, random) for index, each in enumerate(worlds)}
-        evidence = {
-            name: Slice(
-                _change(world, release, release.groups),
-                test_difference(release.ours, release.theirs, groups=release.groups, side="worse"),
-            )
-            for name, release in drawn.items()
-        }
-        found.append(judge_slices(world.thresholds, evidence))
+        found.append(judge_slices(world.thresholds, {name: _slice(world, release) for name, release in drawn.items()}))
+    return found
+
+
+def whole(world: World, suites: int, slices: int, *, worse_on: int = 0, count: int, seed: int = 0) -> list[Status]:
+    """What the gate says of candidates over so many suites, each of the world's size and in slices of equal size.
+
+    The candidate is as good as production, but worse by the margin on `worse_on` of the suites.
+    """
+    random = np.random.default_rng(seed)
+    worlds = [replace(world, difference=-world.margin if index < worse_on else 0.0) for index in range(suites)]
+    found: list[Status] = []
+    for _ in range(count):
+        said = {decide(each.thresholds, _evidence(each, _release(each, random), slices)).status for each in worlds}
+        found.append(max(said, key=("passed", "not enough evidence", "failed").index))
     return found
 
 
@@ -113,6 +120,27 @@ def gains(world: World, count: int, *, seed: int = 0) -> float:
         gain = difference_estimate(release.ours, release.theirs, groups=release.groups, confidence=world.confidence)
         found += gain.low > 0
     return found / count
+
+
+def _evidence(world: World, release: Release, slices: int) -> Evidence:
+    """All that the gate looks at, the samples dealt out to slices in turn."""
+    parts = [
+        Release(release.ours[part::slices], release.theirs[part::slices], release.groups[part::slices])
+        for part in range(slices)
+    ]
+    return Evidence(
+        samples=world.samples,
+        score=Estimate(0.0, 0.0, 0.0),
+        change=_change(world, release, release.groups),
+        slices={f"slice {number}": _slice(world, part) for number, part in enumerate(parts)},
+    )
+
+
+def _slice(world: World, release: Release) -> Slice:
+    return Slice(
+        _change(world, release, release.groups),
+        test_difference(release.ours, release.theirs, groups=release.groups, side="worse"),
+    )
 
 
 def _change(world: World, release: Release, groups: list[str] | None) -> Change:

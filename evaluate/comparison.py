@@ -20,7 +20,7 @@ _EQUAL = 1e-9
 class Scored:
     """One model's score on each sample by each metric, the mean over repeats; and its answers.
 
-    A sample whose answer failed is missing, and so is one that a metric says nothing about.
+    A sample of which an answer failed is missing, and so is one that a metric says nothing about.
     """
 
     contender: Contender
@@ -126,9 +126,10 @@ def paired(
 
 
 def _sample_scores(answers: Sequence[Answer], metric: str) -> dict[str, float]:
+    failed = {answer.sample for answer in answers if answer.error is not None}  # a repeat that did is not made up for
     found: dict[str, list[float]] = {}
     for answer in answers:
-        if metric in answer.scores:
+        if metric in answer.scores and answer.sample not in failed:
             found.setdefault(answer.sample, []).append(answer.scores[metric])
     return {sample: sum(values) / len(values) for sample, values in found.items()}
 

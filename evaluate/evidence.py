@@ -23,8 +23,14 @@ def evidence_of(suite: Suite, metrics: Sequence[Metric], models: Sequence[Scored
     production = next((model for model in others if model.contender.role == "production"), None)
     baseline = production or (base if suite.guard else None)
     failed = {answer.sample for model in models for answer in model.answers if answer.error is not None}
+    compared = [version, *([production] if production else []), *([base] if _base_counts(suite) else [])]
+    spoken_of = [model.scores[primary.name].keys() for model in compared]
+    of_all = {sample for sample in spoken_of[0] if all(sample in each for each in spoken_of)}
+    failed |= {sample for each in spoken_of for sample in each} - of_all  # a judge may fail just on the bad answers
+    scored = of_all - failed
     return Evidence(
-        samples=len(version.scores[primary.name].keys() - failed),
+        samples=len(scored),
+        groups=len({sample.group for sample in suite.samples if sample.id in scored}),
         score=_score(version, suite, primary),
         failed=len(failed),
         gain=_gain(version, base, suite, primary),
@@ -34,6 +40,10 @@ def evidence_of(suite: Suite, metrics: Sequence[Metric], models: Sequence[Scored
         higher_is_better=primary.higher_is_better,
         guard=suite.guard,
     )
+
+
+def _base_counts(suite: Suite) -> bool:
+    return suite.guard or suite.thresholds.min_gain is not None
 
 
 def _score(version: Scored, suite: Suite, primary: Metric) -> Estimate:

@@ -19,7 +19,7 @@ from locum.adapters.suites import Thresholds
 from locum.evaluate.noninferiority import Change
 from locum.evaluate.power import Spread, samples_for_margin, samples_needed
 from locum.evaluate.significance import Test, holm
-from locum.evaluate.statistics import Estimate
+from locum.evaluate.statistics import Estimate, enough_groups
 
 TOLERATED_FAILURES = 0.01  # at their worst they move a mean score by as much, a tenth of the usual margin
 _FIRST = 5  # so many names a reason gives; the report has all
@@ -58,9 +58,11 @@ class Evidence:
     Differences are turned so that positive is better.
 
     Args:
-        samples: how many all models have answered and the metric speaks of.
+        samples: how many all models that are compared have answered, and the metric speaks of for each of them.
+        groups: how many groups these belong to; 0 where each stands alone.
         score: the version's mean.
-        failed: samples that some model left without an answer; they are in no difference.
+        failed: samples that some model left without an answer, or on which the metric speaks of one compared model and
+            not of another; they are in no difference.
         gain: the version minus the base model, two-sided.
         change: the version minus its baseline, if it has one: the version in production; on a suite of elsewhere, the
             base model while nothing is in production.
@@ -72,6 +74,7 @@ class Evidence:
 
     samples: int
     score: Estimate
+    groups: int = 0
     failed: int = 0
     gain: Estimate | None = None
     change: Change | None = None
@@ -162,11 +165,12 @@ def _answered(evidence: Evidence) -> Check | None:
         return None
     total = evidence.samples + evidence.failed
     found = (
-        f"{evidence.failed} of {total} samples {'is' if evidence.failed == 1 else 'are'} without an answer "
+        f"{evidence.failed} of {total} samples {'is' if evidence.failed == 1 else 'are'} without an answer or a score "
         f"({_percent(evidence.failed / total)}) and in no comparison"
     )
     if evidence.failed <= TOLERATED_FAILURES * total:
-        return Check(kind="answered", status="met", reason=f"{found}: few enough to hide no loss that matters.")
+        reason = f"{found}: no more than the {_percent(TOLERATED_FAILURES)} that may be missing."
+        return Check(kind="answered", status="met", reason=reason)
     return Check(
         kind="answered",
         status="unclear",
@@ -202,7 +206,11 @@ def _better_than_base(thresholds: Thresholds, evidence: Evidence) -> Check | Non
     if gain is None:
         reason = "The gain over the base model is unknown: the base model answered nothing to compare with."
         return Check(kind="gain", status="unclear", reason=reason)
-    found = f"The gain over the base model is {gain.mean:+.3f}, {interval(gain, thresholds.confidence)}"
+    found = f"The gain over the base model is {gain.mean:+.3f}"
+    if not enough_groups(groups := evidence.groups or evidence.samples, thresholds.confidence):
+        reason = f"{found}, and how much that may vary is unknown: {_listed_groups(groups)}."
+        return Check(kind="gain", status="unclear", reason=reason)
+    found = f"{found}, {interval(gain, thresholds.confidence)}"
     if gain.low > wanted:
         return Check(kind="gain", status="met", reason=f"{found}: its lower end exceeds {wanted:+.3f}.")
     if gain.high <= wanted:
@@ -211,11 +219,17 @@ def _better_than_base(thresholds: Thresholds, evidence: Evidence) -> Check | Non
     return Check(kind="gain", status="unclear", reason=reason.strip())
 
 
+def _listed_groups(groups: int) -> str:
+    return "all samples belong to one group" if groups == 1 else f"the samples belong to only {groups} groups"
+
+
 def _more_for_gain(gain: Estimate, thresholds: Thresholds, evidence: Evidence) -> str:
     above = gain.mean - (thresholds.min_gain or 0.0)
     if above <= 0:
         return "More samples will show it only if the true gain is larger than the one found."
     error = (gain.high - gain.low) / 2 / NormalDist().inv_cdf((1 + thresholds.confidence) / 2)
+    if not math.isfinite(error):  # squares of perplexities near 1e300 are too large for a float
+        return ""
     spread = Spread(error * math.sqrt(evidence.samples))
     needed = samples_needed(above, spread, confidence=thresholds.confidence)
     return (
@@ -253,7 +267,7 @@ def _no_worse(thresholds: Thresholds, evidence: Evidence) -> Check | None:
 
 
 def _more_for_margin(thresholds: Thresholds, change: Change) -> str:
-    if not thresholds.margin:
+    if not thresholds.margin or not math.isfinite(change.error):
         return ""
     spread = Spread(change.error * math.sqrt(change.samples))
     needed = samples_for_margin(thresholds.margin, spread, confidence=thresholds.confidence)
@@ -278,7 +292,7 @@ def _slices_kept(thresholds: Thresholds, evidence: Evidence) -> list[Check]:
             status="missed",
             reason=f"On {each.name} ({each.change.samples} samples) the difference to {each.change.name} is "
             f"{each.change.mean:+.3f} (p = {each.p_adjusted:.2g} after correction for {_judged(found)} slices): "
-            f"a significant loss of more than {margin:.3f}.",
+            f"a significant loss, and by the best estimate one of more than {margin:.3f}.",
         )
         for each in found
         if each.status == "missed"
@@ -293,8 +307,9 @@ def _slices_kept(thresholds: Thresholds, evidence: Evidence) -> list[Check]:
         shown = sum(each.status == "met" for each in found)
         worst = min((each for each in found if each.status != "too small"), key=lambda each: each.change.mean)
         reason = (
-            f"None of {_judged(found)} slices has a significant loss of more than {margin:.3f}, and of {shown} such a "
-            f"loss is ruled out. The lowest is {worst.name} with {worst.change.mean:+.3f}.{aside if small else ''}"
+            f"None of {_judged(found)} slices has a significant loss that is larger than {margin:.3f}. With "
+            f"{_percent(thresholds.confidence)} confidence for each by itself, so large a loss is ruled out on {shown}."
+            f" The lowest is {worst.name} with {worst.change.mean:+.3f}.{aside if small else ''}"
         )
     return [Check(kind="slice", status="met", reason=reason)]
 

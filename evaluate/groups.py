@@ -24,7 +24,12 @@ def variance_of_sum(values: NDArray[float64], labels: NDArray[intp]) -> float:
     Miller (2024, arXiv:2411.00640, section 2.2) with the usual correction for few groups (Cameron & Miller 2015). With
     each sample in its own group it is n times the sample variance. There must be two groups.
     """
+    return variance_around_zero(values - values.mean(), labels)
+
+
+def variance_around_zero(deviations: NDArray[float64], labels: NDArray[intp]) -> float:
+    """The same of deviations from a mean that is known already."""
     import numpy as np
 
     count = int(labels.max()) + 1
-    return float(np.sum(np.bincount(labels, weights=values - values.mean()) ** 2)) * count / (count - 1)
+    return float(np.sum(np.bincount(labels, weights=deviations) ** 2)) * count / (count - 1)

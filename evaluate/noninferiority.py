@@ -15,13 +15,14 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from locum.errors import BadInputError
-from locum.evaluate.groups import labels_of, variance_of_sum
+from locum.evaluate.groups import labels_of, variance_around_zero, variance_of_sum
 
 if TYPE_CHECKING:
     from numpy import float64, intp
     from numpy.typing import NDArray
 
 _IMAGINED_GROUPS = 0.125  # keeps the error rate with few groups; benchmarks/gate.py shows by how much
+_EQUAL = 1e-9  # differences smaller than this are rounding
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,13 @@ def change_from(
     proportions for the paired-sample design" (1998). It is made for this question, and does not take few or no
     differing samples for certainty. Where samples share groups, counts are divided by the design effect found (Rao &
     Scott, "A Simple Method for the Analysis of Clustered Binary Data", 1992) and the normal quantile becomes Student's.
+    Where no sample was won, the lower bound is at most the exact one for the share lost (Clopper & Pearson, "The Use of
+    Confidence or Fiducial Limits", 1934), and likewise the upper one: a score interval promises too much there.
 
     Anything else: mean ± t × standard error over groups (Miller 2024, arXiv:2411.00640, sections 2.2 and 4.2), wider on
     the side to which differences are skewed: many small gains and few large losses are typical, and Student's bound
-    is then too high. The correction is the first term of Hall, "Inverting an Edgeworth Expansion" (1983).
+    is then too high. The correction is the first term of Hall, "Inverting an Edgeworth Expansion" (1983). Where no
+    sample was won, the exact bound for the share lost holds here too, each counted as much as the worst of them.
 
     Student's t has one degree of freedom less than groups, as Cameron & Miller, "A Practitioner's Guide to
     Cluster-Robust Inference" (2015), advise where there are few.
@@ -83,30 +87,39 @@ def change_from(
     total, count, mean = len(differences), int(labels.max()) + 1, float(differences.mean())
     if count < 2:
         return Change(name, total, count, mean, -math.inf, math.inf, math.inf)
+    effect = _design_effect(differences, labels) if count < total else 1.0
+    won, lost = (float(np.sum(sign * differences > _EQUAL)) / effect for sign in (1, -1))
     if set(ours) | set(theirs) <= {0.0, 1.0}:
-        effect = _design_effect(differences, labels) if count < total else 1.0
         quantile = _student(confidence, count - 1) if count < total else NormalDist().inv_cdf(confidence)
-        won, lost = (float(np.sum(differences == sign)) / effect for sign in (1, -1))
         low, high = _tango_bounds(won, lost, total / effect, quantile)
     else:
         quantile = _student(confidence, count - 1)
         low, high = _skewed_bounds(differences, labels, quantile)
+    largest = float(np.abs(differences).max()) or 1.0
+    if not won:
+        low = min(low, -largest * _exact_share(lost, total / effect, confidence))
+    if not lost:
+        high = max(high, largest * _exact_share(won, total / effect, confidence))
     return Change(name, total, count, mean, low, high, (mean - low) / quantile)
 
 
 def _design_effect(differences: NDArray[float64], labels: NDArray[intp]) -> float:
     """By how much groups inflate the variance of the mean: at least 1, at most the size of a sample's group.
 
-    Where few samples differ, chance may put each into a group of its own and hide that groups differ as one. So a
-    small part of a group that differs as one is imagined to be there.
+    It is 1 + (size of a sample's group - 1) × correlation (Kish 1965). Only groups of two or more tell the correlation:
+    many samples that stand alone would hide that a few large groups differ as one. And where few samples differ, chance
+    may put each into a group of its own, so a small part of a group that differs as one is imagined to be there.
     """
     import numpy as np
 
-    total = len(differences)
-    largest = float(np.sum(np.bincount(labels) ** 2)) / total
-    over_groups, over_samples = (variance_of_sum(differences, each) for each in (labels, np.arange(total)))
-    found = (over_groups + _IMAGINED_GROUPS * largest**2) / (over_samples + _IMAGINED_GROUPS * largest)
-    return min(max(1.0, found), largest)
+    sizes = np.bincount(labels)
+    shared = sizes[labels] > 1
+    inside = float(np.sum(sizes[sizes > 1] ** 2) / np.sum(shared))
+    apart = np.where(shared, differences - differences.mean(), 0.0)
+    over_groups, over_samples = (variance_around_zero(apart, each) for each in (labels, np.arange(len(labels))))
+    found = (over_groups + _IMAGINED_GROUPS * inside**2) / (over_samples + _IMAGINED_GROUPS * inside)
+    correlation = min(max(0.0, (found - 1) / (inside - 1)), 1.0)
+    return 1 + (float(np.sum(sizes**2)) / len(labels) - 1) * correlation
 
 
 def _skewed_bounds(differences: NDArray[float64], labels: NDArray[intp], quantile: float) -> tuple[float, float]:
@@ -154,6 +167,13 @@ def _tango_score(won: float, lost: float, total: float, difference: float) -> fl
     if variance <= 0:
         return math.copysign(math.inf, distance) if distance else 0.0
     return distance / math.sqrt(variance)
+
+
+def _exact_share(count: float, total: float, confidence: float) -> float:
+    """The upper bound of Clopper & Pearson (1934) for a share of which `count` of `total` were found."""
+    from scipy.special import betaincinv
+
+    return float(betaincinv(count + 1, total - count, confidence)) if count < total else 1.0
 
 
 def _student(confidence: float, freedom: int) -> float:

@@ -102,7 +102,8 @@ def bradley_terry(
     Args:
         pairs: (winner, loser, weight).
         groups: for each pair what it belongs to (a question, a reviewer); whole groups are drawn. None draws pairs.
-        confidence: of the percentile intervals.
+        confidence: of the percentile intervals. Where a version won every vote they are far too narrow, as no resample
+            knows a loss.
         prior: so many wins each way are added between versions that met, so that one that won all its votes has a
             finite strength (as Haldane 1956 and Anscombe 1956 do for log-odds). Towards 0 is maximum likelihood.
 

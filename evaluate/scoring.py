@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from locum.errors import BadInputError
 from locum.evaluate.answers import Answer
 from locum.evaluate.harness import HarnessSuite, harness_metrics
 from locum.evaluate.metrics.registry import Metric, load_metric
@@ -32,6 +34,9 @@ def score_all(suite: Suite, metrics: Sequence[Metric], answers: Sequence[Answer]
     """The answers with their scores. One that failed has none, and neither has one that a metric does not speak about.
 
     A metric sees all of one model's answers at a time: some, such as `style`, compare them with each other.
+
+    Raises:
+        BadInputError: a score is not a finite number. It would fall through every comparison of the gate.
     """
     samples = {sample.id: sample for sample in suite.samples}
     scored: dict[tuple[str, str, int], dict[str, float]] = {}
@@ -41,6 +46,11 @@ def score_all(suite: Suite, metrics: Sequence[Metric], answers: Sequence[Answer]
         for metric in metrics:
             for answer, value in zip(said, metric.score(asked, said), strict=True):
                 if value is not None:
+                    if not math.isfinite(value):
+                        raise BadInputError(
+                            f"{metric.name} of {model} on sample {answer.sample} is {value}, expected a finite number",
+                            hint="see what the endpoint answered there, and what the metric makes of it",
+                        )
                     scored.setdefault((answer.sample, answer.model, answer.repeat), {})[metric.name] = value
     return [
         answer.model_copy(update={"scores": scored.get((answer.sample, answer.model, answer.repeat), {})})

@@ -1,13 +1,15 @@
 """How sure a mean score is, and a difference of two: the bootstrap.
 
-The interval is the percentile interval of Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
-Whole groups of samples are drawn, not single samples, because the samples of one group (the wordings of one code) are
-not independent: the clusters of Miller, "Adding Error Bars to Evals" (2024, arXiv:2411.00640), section 2.2. Without
-groups every sample is its own, and this is the ordinary bootstrap.
+The interval is the percentile interval of Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13,
+expanded as Hesterberg, "What Teachers Should Know About the Bootstrap" (2015), says for few groups. Whole groups of
+samples are drawn, not single samples, because the samples of one group (the wordings of one code) are not independent:
+the clusters of Miller, "Adding Error Bars to Evals" (2024, arXiv:2411.00640), section 2.2. Without groups every sample
+is its own, and this is the ordinary bootstrap.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -60,9 +62,9 @@ def mean_estimate(
         confidence: the share of intervals that shall hold the true mean, such as 0.95.
 
     Returns:
-        The mean of all scores, each weighing the same. A single group says nothing about spread: the interval is then
-        `bounds`, the range of the scores. If all scores are equal the interval has no width, since a resample can be
-        nothing else.
+        The mean of all scores, each weighing the same. Too few groups say nothing about spread (`enough_groups`): the
+        interval is then `bounds`, the range of the scores. If all scores are equal the interval has no width, since a
+        resample can be nothing else.
 
     Raises:
         BadInputError: there is no score.
@@ -105,12 +107,30 @@ def _bootstrap(
     mean = float(np.mean(values))
     labels = labels_of(groups, len(values))
     counts = np.bincount(labels)
-    if len(counts) < 2:
+    if not enough_groups(len(counts), confidence):
         return Estimate(mean, *bounds)
     means = _resampled_means(np.bincount(labels, weights=values).astype(np.float64), counts.astype(np.float64))
-    tail = (1 - confidence) / 2
+    tail = _expanded_tail(len(counts), confidence)
     low, high = np.quantile(means, [tail, 1 - tail])
     return Estimate(mean, float(low), float(high))
+
+
+def enough_groups(groups: int, confidence: float) -> bool:
+    """Whether so many groups can show anything: chance puts all on one side of the truth in 2 × 0.5^groups.
+
+    A resample never leaves the groups' range, so no bootstrap interval of fewer holds the truth as often as it says.
+    """
+    return groups > 1 and 2.0 ** (1 - groups) <= 1 - confidence + 1e-12
+
+
+def _expanded_tail(groups: int, confidence: float) -> float:
+    """What to cut off at each end: a little less than (1 - confidence) / 2, as resamples of few groups vary too little.
+
+    Hesterberg's (2015) expanded percentile: Φ(-√(n / (n - 1)) × Student's quantile with n - 1 degrees of freedom).
+    """
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(math.sqrt(groups / (groups - 1)) * stdtrit(groups - 1, (1 - confidence) / 2)))
 
 
 def _resampled_means(sums: NDArray[float64], counts: NDArray[float64]) -> NDArray[float64]:

@@ -11,7 +11,7 @@ import pytest
 from locum.adapters.conversations import Message
 from locum.adapters.suites import SuiteCard, Thresholds
 from locum.evaluate.answers import Answer, Contender, Role
-from locum.evaluate.comparison import Scored
+from locum.evaluate.comparison import Scored, by_model
 from locum.evaluate.evidence import evidence_of
 from locum.evaluate.gate import Evidence
 from locum.evaluate.metrics.registry import Metric
@@ -124,3 +124,19 @@ def test_differences_of_a_metric_that_should_be_low_are_turned_round() -> None:
     assert found.slices["topic a"].change.mean == pytest.approx(1 / 4)
     assert not found.higher_is_better
     assert math.isfinite(found.change.low)
+
+
+def test_a_sample_that_the_metric_speaks_of_for_one_model_only_is_counted_as_missing() -> None:
+    silent = replace(PRODUCTION, scores={"exact_match": dict(list(PRODUCTION.scores["exact_match"].items())[3:])})
+    found = evidence(OURS, BASE, silent)
+    assert (found.samples, found.failed) == (5, 3)
+    assert found.change is not None
+    assert found.change.samples == 5
+
+
+def test_a_sample_with_one_repeat_that_failed_is_in_no_comparison() -> None:
+    failed = Answer(sample="s0", model="medical@1", digest="d", messages=[], reference="", error="503", repeat=1)
+    first = failed.model_copy(update={"error": None, "repeat": 0, "scores": {"exact_match": 1.0}})
+    whole = first.model_copy(update={"sample": "s1"})
+    [found] = by_model([PRODUCTION.contender], [Metric("exact_match", Scale(True))], [first, failed, whole])
+    assert found.scores["exact_match"] == {"s1": 1.0}

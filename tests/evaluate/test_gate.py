@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from locum.adapters.suites import Thresholds
 from locum.evaluate.gate import Check, Evidence, Slice, Verdict, decide, judge_slices
-from locum.evaluate.noninferiority import Change
+from locum.evaluate.noninferiority import Change, change_from
 from locum.evaluate.significance import Test
 from locum.evaluate.statistics import Estimate
 
@@ -210,13 +211,14 @@ def test_a_metric_that_should_be_low_has_no_maximum_unless_one_is_given() -> Non
 def test_a_few_failed_samples_are_told_and_many_leave_the_verdict_open() -> None:
     few, many = (only(judge(samples=990, failed=failed), "answered") for failed in (10, 11))
     assert few.reason == (
-        "10 of 1000 samples are without an answer (1 %) and in no comparison: few enough to hide no loss that matters."
+        "10 of 1000 samples are without an answer or a score (1 %) and in no comparison: no more than the 1 % that "
+        "may be missing."
     )
     assert few.met
     assert many.status == "unclear"
     assert many.reason == (
-        "11 of 1001 samples are without an answer (1.099 %) and in no comparison: more than 1 % could hide a loss. "
-        "The same command asks them again."
+        "11 of 1001 samples are without an answer or a score (1.099 %) and in no comparison: more than 1 % could "
+        "hide a loss. The same command asks them again."
     )
 
 
@@ -237,7 +239,7 @@ def test_a_slice_that_has_lost_fails_the_gate_with_its_name_and_numbers() -> Non
     assert verdict.status == "failed"
     assert only(verdict, "slice").reason == (
         "On topic Injuries (30 samples) the difference to medical@1 in production is -0.400 (p = 0.002 after "
-        "correction for 2 slices): a significant loss of more than 0.150."
+        "correction for 2 slices): a significant loss, and by the best estimate one of more than 0.150."
     )
 
 
@@ -248,9 +250,9 @@ def test_where_no_slice_has_lost_one_sentence_says_what_was_shown() -> None:
         **{f"topic {name}": part(0.0, -0.4, p=1.0, samples=5) for name in "abcdefg"},
     }
     assert only(judge(slices=slices), "slice").reason == (
-        "None of 2 slices has a significant loss of more than 0.150, and of 1 such a loss is ruled out. The lowest is "
-        "language zh with -0.100. Too small to judge, with fewer than 20 samples: topic a, topic b, topic c, topic d, "
-        "topic e and 2 more."
+        "None of 2 slices has a significant loss that is larger than 0.150. With 95 % confidence for each by itself, "
+        "so large a loss is ruled out on 1. The lowest is language zh with -0.100. Too small to judge, with fewer than "
+        "20 samples: topic a, topic b, topic c, topic d, topic e and 2 more."
     )
 
 
@@ -350,3 +352,26 @@ def test_a_better_change_never_makes_the_verdict_worse(low: float, wide: float, 
         for start in (low, low + more)
     )
     assert order[better] >= order[worse]
+
+
+def test_a_gain_over_few_groups_is_not_shown_whatever_the_interval_says() -> None:
+    verdict = judge(groups=5)
+    assert only(verdict, "gain").status == "unclear"
+    assert only(verdict, "gain").reason == (
+        "The gain over the base model is +0.300, and how much that may vary is unknown: "
+        "the samples belong to only 5 groups."
+    )
+
+
+def test_a_gain_without_ends_is_unclear_and_no_number_of_samples_is_made_up() -> None:
+    endless = Estimate(0.3, float("-inf"), float("inf"))
+    check = only(judge(groups=1, gain=endless), "gain")
+    assert (check.status, "all samples belong to one group" in check.reason) == ("unclear", True)
+
+
+def test_where_scores_have_no_bound_an_endless_spread_is_unclear_and_raises_nothing() -> None:
+    """A perplexity of 1e304, whose square is too large for a float."""
+    found = change_from("m@1", [1e304, *[2.0] * 119], [3.0] * 120, confidence=0.95, higher_is_better=False)
+    endless = Estimate(0.2, -math.inf, math.inf)
+    verdict = judge(change=found, gain=endless)
+    assert [only(verdict, kind).status for kind in ("gain", "non-inferiority")] == ["unclear", "unclear"]

@@ -8,6 +8,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from locum.errors import BadInputError
 from locum.evaluate.noninferiority import change_from
@@ -36,9 +37,48 @@ def test_the_bounds_are_those_that_fagerland_published(
 
 
 def test_no_differing_sample_is_not_taken_for_certainty() -> None:
-    """z² / (n + z²) with z = 1.645: near the rule of three, which says 3 / n."""
-    found = change_from("m@1", [1.0] * 20, [1.0] * 20, confidence=0.95)
-    assert [found.mean, found.low, found.high] == pytest.approx([0, -0.1192, 0.1192], abs=0.0001)
+    """1 - 0.05^(1/20), near the rule of three, which says 3 / n. So it is for graded scores."""
+    for score in (1.0, 0.5):
+        found = change_from("m@1", [score] * 20, [score] * 20, confidence=0.95)
+        assert [found.mean, found.low, found.high] == pytest.approx([0, -0.1391, 0.1391], abs=0.0001)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.975])
+@pytest.mark.parametrize(("samples", "margin"), [(32, 0.05), (52, 0.05), (25, 0.1), (87, 0.02)])
+def test_where_differences_are_rare_a_version_worse_by_the_margin_seldom_passes(
+    samples: int, margin: float, confidence: float
+) -> None:
+    """It only loses, and on a share of the samples that is the margin: all outcomes, with their chances."""
+    passed = sum(
+        binom.pmf(lost, samples, margin)
+        for lost in range(samples)
+        if change_from("m@1", *pairs(0, lost, samples - lost), confidence=confidence).low > -margin
+    )
+    assert passed <= 1 - confidence + 1e-9
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+@pytest.mark.parametrize(("samples", "margin"), [(30, 0.05), (100, 0.02), (200, 0.02)])
+def test_rare_total_losses_of_a_graded_score_seldom_pass(samples: int, margin: float, confidence: float) -> None:
+    passed = 0.0
+    for lost in range(samples):
+        theirs = [1.0] * (samples - 1) + [0.5]  # one score between 0 and 1 makes it graded
+        ours = [0.0] * lost + theirs[lost:]
+        passed += binom.pmf(lost, samples, margin) * (
+            change_from("m@1", ours, theirs, confidence=confidence).low > -margin
+        )
+    assert passed <= 1 - confidence + 1e-9
+
+
+@pytest.mark.parametrize("sizes", [[10] * 5 + [1] * 50, [10] * 10 + [1] * 100], ids=["5 large", "10 large"])
+def test_large_groups_among_single_samples_do_not_let_through_what_is_worse_by_the_margin(sizes: list[int]) -> None:
+    """A group loses as a whole or not at all; single samples do not show that."""
+    chance, margin, passed = random.Random(1), 0.1, 0
+    groups = [str(group) for group, size in enumerate(sizes) for _ in range(size)]
+    for _ in range(400):
+        lost = [score for size in sizes for score in [float(chance.random() >= margin)] * size]
+        passed += change_from("m@1", lost, [1.0] * len(lost), groups=groups, confidence=0.95).low > -margin
+    assert passed / 400 <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
 
 
 @pytest.mark.parametrize(("won", "lost"), [(20, 0), (0, 20)])
