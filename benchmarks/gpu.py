@@ -55,6 +55,7 @@ RANK, SLOTS, ADAPTERS = 16, 8, 32
 DECODE, PREFILL = 128, 2048
 DOMAIN = "medical"
 RELEASES = 20
+PROBED = 2  # so many adapters have known answers
 BAR_STOCK, BAR_OWN, BAR_SWAP = 0.95, 0.7, 1.0
 # Each server's share of the card.
 ARGUMENTS = ("--gpu-memory-utilization", "0.42", "--no-enable-prefix-caching", "--max-model-len", "4096")
@@ -144,8 +145,9 @@ def main() -> int:
         prompt = [[Message(role="user", content=prompt_of(20))]]
         probes = {
             name: make_probes(base.path, path, prompt)
-            for name, path in track(list(adapters.items())[:SLOTS], "known answers", console=console, transient=True)
+            for name, path in track(list(adapters.items())[:PROBED], "known answers", console=console, transient=True)
         }
+        torch.cuda.empty_cache()  # the servers need the room
         registry = Registry.open(settings)
         for name, path in adapters.items():
             register(registry, base, DOMAIN, path, probes.get(name, []))
@@ -293,7 +295,7 @@ def swap(
             swaps = []
             for number in track(range(2 * RELEASES), "releases", console=console, transient=True):
                 await asyncio.sleep(0.5)
-                name = f"a{number % SLOTS}"
+                name = f"a{number % PROBED}"
                 new = (adapters[name], probes[name]) if number >= RELEASES else None
                 version = None if new else f"{DOMAIN}@{2 - number % 2}"
                 found = await asyncio.to_thread(release, settings, base, version, new)
