@@ -100,6 +100,7 @@ class EvaluationResult(_Record):
     guard: bool = Field(description="the suite is of elsewhere, and asked to show that the version does no harm there")
     metric: str = Field(description="the suite's primary metric, by which the gate decides")
     metrics: dict[str, MetricScale]
+    options: dict[str, dict[str, Any]] = Field({}, description="settings of metrics, by name, where any are set")
     samples: int
     groups: int = Field(description="independent groups among the samples; the bootstrap draws these")
     confidence: float
