@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from locum.adapters.card import CARD_FILE
 from locum.adapters.conversations import Message
 from locum.adapters.domains import Domain, load_domain
+from locum.adapters.manifest import Part
 from locum.adapters.suites import (
     SUITE_FILE,
     SUITES_FOLDER,
@@ -23,19 +23,16 @@ from locum.adapters.suites import (
 )
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.samples import Sample, read_samples
+from locum.evaluate.suite_digest import digest, parts_of
 
 TEST_FILE = "test.jsonl"
-# What of a card says nothing about the verdict: words about the suite, and how the judge is reached.
-_NOT_OF_THE_VERDICT: Any = {
-    **dict.fromkeys(("description", "version", "limit", "samples"), True),
-    "judge": {"endpoint", "api_key_env", "max_concurrency", "timeout_s"},
-}
 GENERAL = "general"  # the suite of general ability that Locum brings
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite as it is asked. Two suites with the same digest give verdicts that can be compared.
+    """A suite as it is asked. Two suites with the same digest give verdicts that can be compared; `parts` are the
+    digests that it is made of.
 
     `guard` marks a suite of somewhere else, which a version is asked to show that it does no harm there: it need not
     gain anything, and is held against the base model while there is no version in production.
@@ -47,6 +44,7 @@ class Suite:
     samples: tuple[Sample, ...]
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     guard: bool = False
+    parts: Mapping[Part, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -70,8 +68,7 @@ class Suite:
 
     def limited(self, count: int) -> Suite:
         """The first `count` samples, for a quick look. The digest differs, so this is never evidence for a release."""
-        digest = hashlib.sha256(f"{self.digest}:{count}".encode()).hexdigest()
-        return replace(self, samples=self.samples[:count], digest=digest)
+        return replace(self, samples=self.samples[:count], digest=digest([self.digest, count]))
 
 
 def load_suites(domain: Domain, data_path: Path) -> list[Suite]:
@@ -191,14 +188,8 @@ def assemble(
         for name in card.metrics
         if name in {*(options or {}), *card.options}
     }
-    content = {
-        "options": in_force,
-        "samples": [[sample.id, sample.group, sample.digest] for sample in samples],
-        "card": card.model_dump(exclude=_NOT_OF_THE_VERDICT),
-        "guard": guard,
-    }
-    digest = hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
-    return Suite(domain, card, digest, tuple(samples), in_force, guard)
+    parts = parts_of(card, samples, in_force, guard=guard)
+    return Suite(domain, card, digest(parts), tuple(samples), in_force, guard, parts)
 
 
 def _ordered(samples: Iterable[Sample]) -> list[Sample]:

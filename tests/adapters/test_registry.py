@@ -102,8 +102,8 @@ def test_release_without_evaluation_is_refused_and_says_what_is_missing(
     [
         ({"version_digest": "other"}, "evaluated was digest other"),
         ({"base_fingerprint": "other"}, "evaluated was on base other"),
-        ({"suite_digest": "s0"}, "the evaluation is of suite digest s0, the suite is now s1"),
-        ({"passed": False, "reasons": ["too low."]}, "the gate failed: too low."),
+        ({"suite_digest": "s0"}, "is of suite digest s0, the suite is now s1"),
+        ({"passed": False, "reasons": ["too low."]}, "the gate failed:\n  too low."),
     ],
 )
 def test_evidence_for_something_else_does_not_count(

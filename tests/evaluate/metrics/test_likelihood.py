@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from locum.evaluate.answers import Answer
 from locum.evaluate.metrics.calibration import calibration_bins, softmax
 from locum.evaluate.metrics.choice import Normalisation, normalise_logprobs
-from locum.evaluate.samples import Sample
 
 Score = Callable[..., float | None]
 Make = Callable[..., Answer]
