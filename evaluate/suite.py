@@ -71,8 +71,8 @@ class Suite:
         return replace(self, samples=self.samples[:count], digest=digest([self.digest, count]))
 
 
-def load_suites(domain: Domain, data_path: Path) -> list[Suite]:
-    """The suites of a domain, by name, with their samples.
+def load_suites(domain: Domain, data_path: Path, name: str | None = None) -> list[Suite]:
+    """The suites of a domain, by name, with their samples; or the one called `name`, whatever is wrong with others.
 
     Samples are ordered by the hash of their content, so that the order of rows in the file does not matter, and
     `limit` takes the first of that order, so that a growing file changes the choice little. Of identical rows one
@@ -82,15 +82,16 @@ def load_suites(domain: Domain, data_path: Path) -> list[Suite]:
         data_path: the folder of the domain's splits, `Settings.data_path(domain.name)`.
 
     Raises:
-        NotFoundError: the domain has no suite, or a suite's samples are not there.
-        BadInputError: a row is malformed, two samples have one id, a suite holds no sample or names no metric of ours.
+        NotFoundError: the domain has no suite, none of that name, or a suite's samples are not there.
+        BadInputError: a card is wrong, a row is malformed, two samples have one id, or a suite holds no sample.
     """
-    if not domain.suites:
+    if not domain.suite_names:
         raise NotFoundError(
             f"{domain.name} has no suite: there is no {domain.folder / SUITES_FOLDER}/NAME/{SUITE_FILE}",
             hint=f"locum suite new {domain.name} NAME writes one",
         )
-    return [load_suite(domain, card, data_path) for card in domain.suites]
+    names = domain.suite_names if name is None else [name]
+    return [load_suite(domain, domain.suite(each), data_path) for each in names]
 
 
 def load_guards(domain: Domain, domains: Path, data: Path) -> list[Suite]:
@@ -211,11 +212,10 @@ def _load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:
         )
     else:
         other = load_domain(domains, other_name)
-        cards = [card for card in other.suites if card.name == suite_name]
-        if not cards:
-            known = ", ".join(card.name for card in other.suites) or "none"
-            raise NotFoundError(f"{domain.name}'s card asks {name!r}, and {other_name} has no such suite ({known})")
-        loaded = load_suite(other, cards[0], data / other_name)
+        try:
+            [loaded] = load_suites(other, data / other_name, suite_name)
+        except BadInputError as error:
+            raise type(error)(f"{domain.name}'s card asks {name!r}: {error}", hint=error.hint) from None
     chosen = list(loaded.samples)[: elsewhere.limit]
     thresholds = Thresholds(
         min_samples=min(len(chosen), loaded.thresholds.min_samples),
