@@ -142,11 +142,6 @@ class Registry:
         with self.reading() as db:
             return _resolve(db, ref).manifest
 
-    def entry_id(self, manifest: Manifest) -> int:
-        """The row id of a version: vLLM's integer id of the adapter."""
-        with self.reading() as db:
-            return _resolve(db, manifest.name).id
-
     def revision(self) -> int:
         """Changes with every change that a server must hear of."""
         with self.reading() as db:

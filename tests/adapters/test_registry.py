@@ -72,7 +72,8 @@ def test_versions_are_numbered_from_one_and_the_newest_is_the_candidate(
     first, second = register(), register(seed=1)
     assert (first.name, second.name) == ("legal@1", "legal@2")
     assert registry.resolve("legal@candidate") == second
-    assert registry.entry_id(second) > registry.entry_id(first)
+    versions = registry.snapshot().versions
+    assert versions[second.name].id > versions[first.name].id
 
 
 def test_an_unknown_name_lists_what_there_is(registry: Registry, register: Callable[..., Manifest]) -> None:
