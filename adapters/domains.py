@@ -19,8 +19,8 @@ FIRST_SUITE = "held-out"  # the one that a new domain begins with
 class Domain:
     """A card, the folder it lies in, and its suites; paths inside the card are relative to that folder.
 
-    A suite whose card is wrong hides neither the domain nor its other suites: `wrong_suites` says by name what is wrong.
-    Whoever needs that suite, or all of them, is told.
+    A suite whose card is wrong hides neither the domain nor its other suites: `wrong_suites` says what is wrong, by
+    name, and whoever needs that suite, or all of them, is told.
     """
 
     card: DomainCard

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from locum.adapters.evidence import evidence_for, missing_evidence, what_to_do
 from locum.adapters.manifest import EvaluationRecord, Manifest, Part
+from tests.records import evaluation_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MANIFEST = Manifest(
@@ -33,24 +34,7 @@ REQUIRED = {"held-out": "suite-now", "spelling": "spelling-now"}
 
 
 def evaluation(**changes: Any) -> EvaluationRecord:
-    exact: dict[str, Any] = {
-        "domain": "legal",
-        "number": 3,
-        "version_digest": "version-now",
-        "base_fingerprint": "base-now",
-        "suite": "held-out",
-        "suite_digest": "suite-now",
-        "passed": True,
-        "reasons": ["0.9 is at least 0.5."],
-        "samples": 100,
-        "metric": "exact_match",
-        "score": 0.9,
-        "endpoint": "http://127.0.0.1:8000/v1",
-        "result_path": "somewhere",
-        "created_at": NOW,
-        "created_by": "tester",
-    }
-    return EvaluationRecord.model_validate(exact | changes)
+    return evaluation_of(MANIFEST, **{"suite_digest": "suite-now", **changes})
 
 
 SPELLING = evaluation(suite="spelling", suite_digest="spelling-now")

@@ -13,32 +13,11 @@ from locum.adapters.registry import Registry
 from locum.evaluate.suite import Suite, load_suites
 from locum.settings import Settings
 from tests.commands.conftest import Ran
+from tests.records import evaluation_of
 
 
 def passing(manifest: Manifest, suite: Suite) -> EvaluationRecord:
-    return EvaluationRecord.model_validate(
-        {
-            "domain": manifest.domain,
-            "number": manifest.number,
-            "version_digest": manifest.digest,
-            "base_fingerprint": manifest.base_fingerprint,
-            "suite": "held-out",
-            "suite_digest": suite.digest,
-            "suite_parts": suite.parts,
-            "passed": True,
-            "reasons": ["all is well."],
-            "samples": 8,
-            "metric": "exact_match",
-            "score": 0.9,
-            "base_score": 0.1,
-            "gain": 0.8,
-            "gain_interval": (0.7, 0.9),
-            "endpoint": "http://127.0.0.1:8000/v1",
-            "result_path": "somewhere",
-            "created_at": "2026-01-01T00:00:00Z",
-            "created_by": "tester",
-        }
-    )
+    return evaluation_of(manifest, suite_digest=suite.digest, suite_parts=suite.parts)
 
 
 def suite(settings: Settings) -> Suite:
