@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from locum.adapters.card import CARD_FILE, DomainCard, load_card
@@ -16,15 +17,40 @@ FIRST_SUITE = "held-out"  # the one that a new domain begins with
 
 @dataclass(frozen=True)
 class Domain:
-    """A card, the folder it lies in, and its suites; paths inside the card are relative to that folder."""
+    """A card, the folder it lies in, and its suites; paths inside the card are relative to that folder.
+
+    A suite whose card is wrong hides neither the domain nor its other suites: `wrong_suites` says what is wrong, by
+    name, and whoever needs that suite, or all of them, is told.
+    """
 
     card: DomainCard
     folder: Path
     suites: tuple[SuiteCard, ...] = ()
+    wrong_suites: Mapping[str, BadInputError] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.card.name
+
+    @property
+    def suite_names(self) -> list[str]:
+        """Those of all suites, of the wrong ones too."""
+        return sorted([*(card.name for card in self.suites), *self.wrong_suites])
+
+    def suite(self, name: str) -> SuiteCard:
+        """The card of the suite of that name.
+
+        Raises:
+            NotFoundError: there is none; the message lists those there are.
+            BadInputError: it is wrong.
+        """
+        if name in self.wrong_suites:
+            raise self.wrong_suites[name]
+        for card in self.suites:
+            if card.name == name:
+                return card
+        known = ", ".join(self.suite_names) or "none"
+        raise NotFoundError(f"there is no suite {name!r} of {self.name} (there are: {known})")
 
 
 def load_domain(domains: Path, name: str) -> Domain:
@@ -32,7 +58,7 @@ def load_domain(domains: Path, name: str) -> Domain:
 
     Raises:
         NotFoundError: there is no such domain; the message lists those there are.
-        BadInputError: its card or that of a suite is wrong, or names another domain or suite than its folder.
+        BadInputError: its card is wrong, or names another domain than its folder.
     """
     folder = domains / name
     if not (folder / CARD_FILE).is_file():
@@ -45,7 +71,8 @@ def load_domain(domains: Path, name: str) -> Domain:
         raise BadInputError(
             f"{folder / CARD_FILE}: name: expected {name!r}, as the folder is called (found {card.name!r})"
         )
-    return Domain(card, folder, tuple(load_suite_cards(folder)))
+    suites, wrong = load_suite_cards(folder)
+    return Domain(card, folder, tuple(suites), wrong)
 
 
 def domain_names(domains: Path) -> list[str]:

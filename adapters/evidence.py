@@ -1,52 +1,117 @@
-"""Which evidence a release needs and lacks: a function of its arguments."""
+"""Which evidence a release needs and lacks: functions of their arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from locum.adapters.manifest import EvaluationRecord, Manifest
+from locum.adapters.manifest import EvaluationRecord, Manifest, Part
 from locum.adapters.records import Evidence
+
+_NAMED: dict[Part, str] = {
+    "samples": "what is asked (its samples or the system prompt)",
+    "card": "its suite.yaml",
+    "judge": "the judge or its rubric",
+    "compliance": "the compliance rules",
+}
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What keeps a version from being released, as far as one suite goes, and what would change that."""
+
+    sentence: str
+    remedy: Literal["evaluate", "samples", "train"]
 
 
 def missing_evidence(
-    manifest: Manifest, required: Mapping[str, str], evaluations: Sequence[EvaluationRecord]
-) -> list[str]:
-    """What keeps a version from being released, one sentence each; nothing when the evidence is whole.
+    manifest: Manifest,
+    required: Mapping[str, str],
+    evaluations: Sequence[EvaluationRecord],
+    *,
+    parts: Mapping[str, Mapping[Part, str]] | None = None,
+) -> list[Lack]:
+    """What keeps a version from being released, suite by suite; nothing when the evidence is whole.
 
     Args:
         required: digest of each suite that the domain asks for, by suite name.
         evaluations: the version's evaluations, newest first; the newest for exactly this digest, base fingerprint
             and suite digest counts.
+        parts: what the digests of the required suites are made of, as far as that is known: to say what has changed.
     """
     if not required:
-        return [f"there is no evaluation of {manifest.name}, and no suite is known for {manifest.domain}"]
+        sentence = f"there is no evaluation of {manifest.name}, and no suite is known for {manifest.domain}"
+        return [Lack(sentence, "evaluate")]
     return [
-        complaint
+        lack
         for suite, digest in sorted(required.items())
-        if (complaint := _missing(manifest, suite, digest, [e for e in evaluations if e.suite == suite]))
+        if (lack := _missing(manifest, suite, digest, [e for e in evaluations if e.suite == suite], parts or {}))
     ]
 
 
-def _missing(manifest: Manifest, suite: str, digest: str, found: list[EvaluationRecord]) -> str | None:
+def what_to_do(manifest: Manifest, lacks: Sequence[Lack]) -> str:
+    """What helps against all that is lacking, in a sentence."""
+    again = f"locum eval {manifest.domain} --model {manifest.name}"
+    said = {
+        "evaluate": f"`{again}` evaluates it",
+        "samples": f"what is unclear takes more samples (`locum suite power {manifest.domain}` says how many) and "
+        f"another `{again}`",
+        "train": f"what was missed takes another version, from more data or another training (`locum train "
+        f"{manifest.domain}`)",
+    }
+    found = {lack.remedy for lack in lacks}
+    steps = [step for remedy, step in said.items() if remedy in found]
+    return "; ".join([*steps, '`--force --reason "…"` releases it all the same, and is recorded'])
+
+
+def _missing(
+    manifest: Manifest,
+    suite: str,
+    digest: str,
+    found: list[EvaluationRecord],
+    parts: Mapping[str, Mapping[Part, str]],
+) -> Lack | None:
     if not found:
-        return f"suite {suite}: there is no evaluation of {manifest.name}"
+        return Lack(f"suite {suite}: there is no evaluation of {manifest.name}", "evaluate")
     same_version = [e for e in found if e.version_digest == manifest.digest]
     if not same_version:
-        return f"suite {suite}: evaluated was digest {found[0].version_digest[:12]}, this is {manifest.digest[:12]}"
+        tested = found[0].version_digest[:12]
+        return Lack(f"suite {suite}: evaluated was digest {tested}, this is {manifest.digest[:12]}", "evaluate")
     same_base = [e for e in same_version if e.base_fingerprint == manifest.base_fingerprint]
     if not same_base:
         tested = same_version[0].base_fingerprint[:12]
-        return f"suite {suite}: evaluated was on base {tested}, this needs {manifest.base_fingerprint[:12]}"
+        return Lack(
+            f"suite {suite}: evaluated was on base {tested}, this needs {manifest.base_fingerprint[:12]}", "evaluate"
+        )
     exact = [e for e in same_base if e.suite_digest == digest]
     if not exact:
-        return (
-            f"suite {suite}: the evaluation is of suite digest {same_base[0].suite_digest[:12]}, "
-            f"the suite is now {digest[:12]}"
+        before = same_base[0]
+        changed = _changed(before.suite_parts, parts.get(suite, {}))
+        return Lack(
+            f"suite {suite}: {changed} changed since the evaluation "
+            f"(which is of suite digest {before.suite_digest[:12]}, the suite is now {digest[:12]})",
+            "evaluate",
         )
-    if not exact[0].passed:
-        verdict = "not enough evidence" if exact[0].status == "not enough evidence" else "the gate failed"
-        return f"suite {suite}: {verdict}: {' '.join(exact[0].reasons)}"
-    return None
+    return None if exact[0].passed else _not_passed(suite, exact[0])
+
+
+def _changed(before: Mapping[Part, str], now: Mapping[Part, str]) -> str:
+    """The parts of a suite that are not what they were; where they are not known, all that it may be."""
+    different = [name for part, name in _NAMED.items() if before.get(part) != now.get(part)]
+    if not before or not now or not different:
+        return "the suite, or what it is scored by,"
+    return " and ".join(filter(None, [", ".join(different[:-1]), different[-1]]))
+
+
+def _not_passed(suite: str, evaluation: EvaluationRecord) -> Lack:
+    """What the gate missed, and what it could not see. An evaluation of before says only all that it looked at."""
+    failed = evaluation.status != "not enough evidence"
+    verdict = "the gate failed" if failed else "not enough evidence"
+    told = [f"missed: {reason}" for reason in evaluation.missed]
+    told += [f"unclear: {reason}" for reason in evaluation.unclear]
+    reasons = "".join(f"\n  {line}" for line in told or evaluation.reasons)
+    return Lack(f"suite {suite}: {verdict}{':' if reasons else ''}{reasons}", "train" if failed else "samples")
 
 
 def evidence_for(

@@ -85,10 +85,15 @@ class Manifest(_Record):
         return f"{self.domain}@{self.number}"
 
 
+Part = Literal["samples", "card", "judge", "compliance"]
+"""What a suite's digest is made of: what is asked, its own card, judge and rubric, the domain's compliance rules."""
+
+
 class EvaluationRecord(_Record):
     """The result of one suite on one version against one live endpoint, as the registry keeps it.
 
-    `version_digest`, `base_fingerprint` and `suite_digest` say for exactly what the evidence holds.
+    `version_digest`, `base_fingerprint` and `suite_digest` say for exactly what the evidence holds. Records of before
+    have neither `suite_parts` nor `missed` and `unclear`.
     """
 
     domain: str
@@ -97,10 +102,13 @@ class EvaluationRecord(_Record):
     base_fingerprint: str
     suite: str
     suite_digest: str
+    suite_parts: dict[Part, str] = Field({}, description="the digests that the suite's is made of")
     suite_version: int | None = None
     passed: bool
     status: str | None = Field(None, description="passed, failed or not enough evidence")
     reasons: list[str] = Field(description="the gate's reasons in plain sentences")
+    missed: list[str] = Field([], description="those of them that say what does not hold")
+    unclear: list[str] = Field([], description="those of them that say what the samples cannot show")
     samples: int
     metric: str
     score: float

@@ -12,7 +12,7 @@ CANDIDATE = "candidate"
 PREVIOUS = "previous"
 ALIASES = (PRODUCTION, CANDIDATE, PREVIOUS)
 
-_REF = re.compile(r"(?P<domain>[a-z][a-z0-9_-]{0,62})(?:@(?P<at>[1-9][0-9]{0,8}|candidate|previous|production))?")
+_REF = re.compile(rf"(?P<domain>[a-z][a-z0-9_-]{{0,62}})(?:@(?P<at>[1-9][0-9]{{0,8}}|{'|'.join(ALIASES)}))?")
 
 
 @dataclass(frozen=True)

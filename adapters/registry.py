@@ -7,7 +7,7 @@ lock first (`BEGIN IMMEDIATE`, or an advisory lock in PostgreSQL): two processes
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +20,8 @@ from locum import __version__
 from locum.adapters import schema
 from locum.adapters.database import BUSY_SECONDS, create_database, make_engine
 from locum.adapters.domains import check_name
-from locum.adapters.evidence import evidence_for, missing_evidence
-from locum.adapters.manifest import DataRecord, EvaluationRecord, Manifest, Origin, Probe
+from locum.adapters.evidence import evidence_for, missing_evidence, what_to_do
+from locum.adapters.manifest import DataRecord, EvaluationRecord, Manifest, Origin, Part, Probe
 from locum.adapters.migrate import migrate
 from locum.adapters.records import Evidence, Release, Snapshot, VersionEntry
 from locum.adapters.refs import CANDIDATE, PREVIOUS, PRODUCTION, Ref, parse_ref
@@ -142,11 +142,6 @@ class Registry:
         with self.reading() as db:
             return _resolve(db, ref).manifest
 
-    def entry_id(self, manifest: Manifest) -> int:
-        """The row id of a version: vLLM's integer id of the adapter."""
-        with self.reading() as db:
-            return _resolve(db, manifest.name).id
-
     def revision(self) -> int:
         """Changes with every change that a server must hear of."""
         with self.reading() as db:
@@ -214,8 +209,20 @@ class Registry:
         with self.reading() as db:
             return _required(db, domain)
 
-    def release(self, ref: Ref | str, *, by: str, reason: str | None = None, force: bool = False) -> Release:
+    def release(
+        self,
+        ref: Ref | str,
+        *,
+        by: str,
+        reason: str | None = None,
+        force: bool = False,
+        parts: Mapping[str, Mapping[Part, str]] | None = None,
+    ) -> Release:
         """Put a version into production, on the evidence for exactly this digest, base model and suites.
+
+        Args:
+            parts: what the digests of the required suites are made of, where that is known: a refusal then says what
+                has changed since the evaluation.
 
         Raises:
             BadInputError: `force` without a reason.
@@ -231,13 +238,10 @@ class Registry:
                 raise ConflictError(f"{manifest.name} is in production already")
             required = _required(db, manifest.domain)
             evaluations = _evaluations(db, entry.id)
-            missing = missing_evidence(manifest, required, [record for _, record in evaluations])
+            missing = missing_evidence(manifest, required, [record for _, record in evaluations], parts=parts)
             if missing and not force:
-                raise GateError(
-                    f"{manifest.name} is not released. " + "; ".join(missing),
-                    hint=f"locum eval {manifest.domain} --model {manifest.name} evaluates it; if that has failed, "
-                    "it needs more data or another training, or --force with a --reason",
-                )
+                lines = [f"{manifest.name} is not released", *(lack.sentence for lack in missing)]
+                raise GateError("\n".join(lines), hint=what_to_do(manifest, missing))
             return self._move(
                 db,
                 entry,

@@ -213,7 +213,12 @@ def load_suite_card(folder: Path) -> SuiteCard:
     return card
 
 
-def load_suite_cards(domain_folder: Path) -> list[SuiteCard]:
-    """The cards of all suites of a domain, by name; none where it has no suite yet."""
-    paths = sorted((domain_folder / SUITES_FOLDER).glob(f"*/{SUITE_FILE}"))
-    return [load_suite_card(path.parent) for path in paths]
+def load_suite_cards(domain_folder: Path) -> tuple[list[SuiteCard], dict[str, BadInputError]]:
+    """The cards of all suites of a domain, by name, and what is wrong with those that cannot be read, by folder."""
+    cards, wrong = [], {}
+    for path in sorted((domain_folder / SUITES_FOLDER).glob(f"*/{SUITE_FILE}")):
+        try:
+            cards.append(load_suite_card(path.parent))
+        except BadInputError as error:
+            wrong[path.parent.name] = error
+    return cards, wrong

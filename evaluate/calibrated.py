@@ -35,18 +35,26 @@ class Calibrated:
 
 
 def calibrations(result: EvaluationResult, answers: Sequence[Answer]) -> list[Calibrated]:
-    """The calibration of each model; nothing where the suite has no multiple choice."""
+    """The calibration of each model; nothing where the suite has no multiple choice.
+
+    The confidence is the probability of the choice that the metric `choice` takes as made (where the suite does not
+    have it, `brier`): the log-likelihoods are normalised as its options say.
+    """
     chosen = [answer for answer in answers if _OF_CHOICES & answer.scores.keys()]
     if not chosen:
         return []
     from locum.evaluate.metrics.calibration import calibration_bins, softmax
+    from locum.evaluate.metrics.choice import normalise_logprobs
 
+    settings = result.options.get("choice" if "choice" in result.metrics else "brier", {})
+    normalised = settings.get("normalised", "none")
     found = []
     for model in result.models:
         sure, right = [], []
         for answer in chosen:
             if answer.model == model.name:
-                probabilities = softmax([each.logprob for each in answer.likelihoods])
+                logprobs, choices = zip(*((each.logprob, each.text) for each in answer.likelihoods), strict=True)
+                probabilities = softmax(normalise_logprobs(logprobs, choices, by=normalised))
                 likeliest = probabilities.index(max(probabilities))
                 sure.append(probabilities[likeliest])
                 right.append(answer.likelihoods[likeliest].text == answer.reference)

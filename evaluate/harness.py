@@ -14,12 +14,14 @@ from typing import Any
 import numpy
 
 from locum.adapters.conversations import Message
+from locum.adapters.manifest import Part
 from locum.adapters.suites import Generation, HarnessCard, SuiteCard
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.harness_package import open_harness, task_manager
 from locum.evaluate.metrics.registry import Metric, given_metric
 from locum.evaluate.samples import Sample
 from locum.evaluate.suite import Suite, assemble
+from locum.evaluate.suite_digest import digest
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,13 @@ def load_harness_suite(domain: str, card: SuiteCard, *, folder: Path, system: st
     somewhere = filled.model_copy(update={"lm_eval": asked.model_copy(update={"include": None})})
     made = assemble(domain, somewhere, samples[: card.limit])
     contents = _contents(tasks, system if asked.chat else None)
+    parts: dict[Part, str] = {**made.parts, "samples": digest([made.parts["samples"], contents])}
     return HarnessSuite(
         domain,
         filled,
-        hashlib.sha256(f"{made.digest}:{contents}".encode()).hexdigest(),
+        digest(parts),
         made.samples,
+        parts=parts,
         include=include,
         system=system if asked.chat else None,
         likelihoods=any(task.OUTPUT_TYPE != "generate_until" for task in tasks.values()),

@@ -61,19 +61,6 @@ def win_rate(wins: float, ties: float, losses: float, confidence: float) -> Esti
     return Estimate(rate, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def win_rate_of(votes: Sequence[Vote], version: str, other: str, confidence: float) -> Estimate:
-    """`win_rate` of one version against one other, over the votes that met the two, on whichever side.
-
-    Raises:
-        BadInputError: no vote met the two.
-    """
-    met = [vote for vote in votes if {vote.left, vote.right} == {version, other}]
-    if not met:
-        raise BadInputError(f"there is no vote between {version} and {other}")
-    winners = [_winner(vote) for vote in met]
-    return win_rate(winners.count(version), winners.count(None), winners.count(other), confidence)
-
-
 def pairs_of(votes: Sequence[Vote]) -> list[tuple[str, str, float]]:
     """(winner, loser, weight) of each vote, for `bradley_terry`. A tie is half a win each way: two pairs."""
     return [pair for vote in votes for pair in _pairs(vote)]
@@ -130,10 +117,6 @@ def bradley_terry(
     low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
     found = {name: Estimate(*map(float, ends)) for name, *ends in zip(names, strengths, low, high, strict=True)}
     return dict(sorted(found.items(), key=lambda item: -item[1].mean))
-
-
-def _winner(vote: Vote) -> str | None:
-    return {"left": vote.left, "right": vote.right, "tie": None}[vote.outcome]
 
 
 def _pairs(vote: Vote) -> list[tuple[str, str, float]]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from locum.adapters.manifest import EvaluationRecord
+from locum.adapters.manifest import EvaluationRecord, Part
 from locum.adapters.suites import Generation, Thresholds
 from locum.evaluate.answers import Role
 from locum.evaluate.gate import Check, Status
@@ -97,9 +97,11 @@ class EvaluationResult(_Record):
     suite: str
     suite_version: int
     suite_digest: str
+    suite_parts: dict[Part, str] = Field({}, description="the digests that the suite's is made of")
     guard: bool = Field(description="the suite is of elsewhere, and asked to show that the version does no harm there")
     metric: str = Field(description="the suite's primary metric, by which the gate decides")
     metrics: dict[str, MetricScale]
+    options: dict[str, dict[str, Any]] = Field({}, description="settings of metrics, by name, where any are set")
     samples: int
     groups: int = Field(description="independent groups among the samples; the bootstrap draws these")
     confidence: float
@@ -165,10 +167,13 @@ class EvaluationResult(_Record):
             base_fingerprint=self.base_fingerprint,
             suite=self.suite,
             suite_digest=self.suite_digest,
+            suite_parts=self.suite_parts,
             suite_version=self.suite_version,
             passed=self.passed,
             status=self.status,
             reasons=self.reasons,
+            missed=[check.reason for check in self.checks if check.status == "missed"],
+            unclear=[check.reason for check in self.checks if check.status == "unclear"],
             samples=self.samples,
             metric=self.metric,
             score=self.score.mean,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from locum.adapters.card import CARD_FILE
 from locum.adapters.conversations import Message
 from locum.adapters.domains import Domain, load_domain
+from locum.adapters.manifest import Part
 from locum.adapters.suites import (
     SUITE_FILE,
     SUITES_FOLDER,
@@ -23,19 +23,16 @@ from locum.adapters.suites import (
 )
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.samples import Sample, read_samples
+from locum.evaluate.suite_digest import digest, parts_of
 
 TEST_FILE = "test.jsonl"
-# What of a card says nothing about the verdict: words about the suite, and how the judge is reached.
-_NOT_OF_THE_VERDICT: Any = {
-    **dict.fromkeys(("description", "version", "limit", "samples"), True),
-    "judge": {"endpoint", "api_key_env", "max_concurrency", "timeout_s"},
-}
 GENERAL = "general"  # the suite of general ability that Locum brings
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite as it is asked. Two suites with the same digest give verdicts that can be compared.
+    """A suite as it is asked. Two suites with the same digest give verdicts that can be compared; `parts` are the
+    digests that it is made of.
 
     `guard` marks a suite of somewhere else, which a version is asked to show that it does no harm there: it need not
     gain anything, and is held against the base model while there is no version in production.
@@ -47,6 +44,7 @@ class Suite:
     samples: tuple[Sample, ...]
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     guard: bool = False
+    parts: Mapping[Part, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -70,12 +68,11 @@ class Suite:
 
     def limited(self, count: int) -> Suite:
         """The first `count` samples, for a quick look. The digest differs, so this is never evidence for a release."""
-        digest = hashlib.sha256(f"{self.digest}:{count}".encode()).hexdigest()
-        return replace(self, samples=self.samples[:count], digest=digest)
+        return replace(self, samples=self.samples[:count], digest=digest([self.digest, count]))
 
 
-def load_suites(domain: Domain, data_path: Path) -> list[Suite]:
-    """The suites of a domain, by name, with their samples.
+def load_suites(domain: Domain, data_path: Path, name: str | None = None) -> list[Suite]:
+    """The suites of a domain, by name, with their samples; or the one called `name`, whatever is wrong with others.
 
     Samples are ordered by the hash of their content, so that the order of rows in the file does not matter, and
     `limit` takes the first of that order, so that a growing file changes the choice little. Of identical rows one
@@ -85,15 +82,16 @@ def load_suites(domain: Domain, data_path: Path) -> list[Suite]:
         data_path: the folder of the domain's splits, `Settings.data_path(domain.name)`.
 
     Raises:
-        NotFoundError: the domain has no suite, or a suite's samples are not there.
-        BadInputError: a row is malformed, two samples have one id, a suite holds no sample or names no metric of ours.
+        NotFoundError: the domain has no suite, none of that name, or a suite's samples are not there.
+        BadInputError: a card is wrong, a row is malformed, two samples have one id, or a suite holds no sample.
     """
-    if not domain.suites:
+    if not domain.suite_names:
         raise NotFoundError(
             f"{domain.name} has no suite: there is no {domain.folder / SUITES_FOLDER}/NAME/{SUITE_FILE}",
             hint=f"locum suite new {domain.name} NAME writes one",
         )
-    return [load_suite(domain, card, data_path) for card in domain.suites]
+    names = domain.suite_names if name is None else [name]
+    return [load_suite(domain, domain.suite(each), data_path) for each in names]
 
 
 def load_guards(domain: Domain, domains: Path, data: Path) -> list[Suite]:
@@ -191,14 +189,8 @@ def assemble(
         for name in card.metrics
         if name in {*(options or {}), *card.options}
     }
-    content = {
-        "options": in_force,
-        "samples": [[sample.id, sample.group, sample.digest] for sample in samples],
-        "card": card.model_dump(exclude=_NOT_OF_THE_VERDICT),
-        "guard": guard,
-    }
-    digest = hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
-    return Suite(domain, card, digest, tuple(samples), in_force, guard)
+    parts = parts_of(card, samples, in_force, guard=guard)
+    return Suite(domain, card, digest(parts), tuple(samples), in_force, guard, parts)
 
 
 def _ordered(samples: Iterable[Sample]) -> list[Sample]:
@@ -220,11 +212,10 @@ def _load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:
         )
     else:
         other = load_domain(domains, other_name)
-        cards = [card for card in other.suites if card.name == suite_name]
-        if not cards:
-            known = ", ".join(card.name for card in other.suites) or "none"
-            raise NotFoundError(f"{domain.name}'s card asks {name!r}, and {other_name} has no such suite ({known})")
-        loaded = load_suite(other, cards[0], data / other_name)
+        try:
+            [loaded] = load_suites(other, data / other_name, suite_name)
+        except BadInputError as error:
+            raise type(error)(f"{domain.name}'s card asks {name!r}: {error}", hint=error.hint) from None
     chosen = list(loaded.samples)[: elsewhere.limit]
     thresholds = Thresholds(
         min_samples=min(len(chosen), loaded.thresholds.min_samples),

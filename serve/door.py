@@ -125,10 +125,15 @@ async def read_body(receive: Receive, *, limit: int) -> bytes:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
-            raise TooLargeError(f"the request has more than {limit // 2**10:,} KiB")
+            raise TooLargeError(f"the request has more than {_size(limit)}")
         if not message.get("more_body", False):
             break
     return b"".join(parts)
+
+
+def _size(limit: int) -> str:
+    """A limit as people say it: `64 MiB`, `256 KiB`."""
+    return f"{limit // 2**20:,} MiB" if limit % 2**20 == 0 else f"{limit // 2**10:,} KiB"
 
 
 class TooLargeError(LocumError):

@@ -9,23 +9,20 @@ from locum.adapters.conversations import Message
 from locum.adapters.registry import Registry
 from locum.adapters.votes import Arena, ArenaQuestion, Preferred, Rating, Vote, open_arena, record_vote
 from locum.evaluate.arena.matches import Match
+from tests.records import arena_of
 
 MODEL, AGAINST = "cardiology@7", "llama-base-of-the-tests"
 NAMES = (MODEL, AGAINST, "cardiology@", "digest-of-model", "digest-of-against", "fingerprint", "held-out", "sample-")
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 PREFERRED: dict[str, Preferred] = {"+": "model", "=": "tie", "-": "against"}
-ARENA = Arena(
+ARENA = arena_of(
     domain="cardiology",
-    suite="held-out",
     suite_digest="suite-digest",
     model=MODEL,
     model_digest="digest-of-model",
     against=AGAINST,
     against_digest="digest-of-against",
     base_fingerprint="fingerprint",
-    seed="seed",
-    created_at=AT,
-    created_by="ada",
 )
 
 

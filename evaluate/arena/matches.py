@@ -21,7 +21,7 @@ from locum.evaluate.endpoint import Endpoint, read_endpoint
 from locum.evaluate.evaluation import BASE
 from locum.evaluate.runner import Asking, ask_all
 from locum.evaluate.samples import GENERATED
-from locum.evaluate.suite import Suite, choose_suites, load_suites
+from locum.evaluate.suite import Suite, load_suites
 from locum.settings import Settings
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def prepare_match(
     if opponent.name == model.name:
         raise BadInputError(f"{model.name} cannot be compared with itself", hint="--against takes `base` or a version")
     domain = load_domain(settings.domains, manifest.domain)
-    chosen = _for_people(load_suites(domain, settings.data_path(domain.name)), suite, count)
+    chosen = _for_people(load_suites(domain, settings.data_path(domain.name), suite), count)
     with closing(AnswerCache(settings.evaluations / CACHE_FILE)) as cache:
         answers = ask_all(
             chosen,
@@ -120,13 +120,11 @@ def _opponent(registry: Registry, endpoint: Endpoint, against: str) -> Contender
     return Contender(manifest.name, "against", manifest.digest)
 
 
-def _for_people(suites: list[Suite], name: str | None, count: int) -> Suite:
+def _for_people(suites: list[Suite], count: int) -> Suite:
     """The suite that is meant, with at most `count` of those samples that are answered in text, once each."""
     readable = [suite for suite in suites if any(sample.kind in GENERATED for sample in suite.samples)]
-    if name is not None:
-        [chosen] = choose_suites(suites, name)
-    elif len(readable) == 1:
-        [chosen] = readable
+    if len(suites) == 1 or len(readable) == 1:
+        [chosen] = readable or suites
     else:
         known = ", ".join(suite.name for suite in readable) or "none"
         raise BadInputError(

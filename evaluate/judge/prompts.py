@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from locum.adapters.conversations import Message
-from locum.adapters.judge import Dimension
-from locum.evaluate.judge.rubric import HIGHEST, LOWEST, Language, load_rubric
+from locum.adapters.judge import Dimension, JudgeCard
+from locum.evaluate.judge.rubric import HIGHEST, LANGUAGES, LOWEST, Language, load_rubric
 
 Expected = Literal["answer", "decline", "unknowable"]
 
@@ -77,6 +77,15 @@ def comparison_instructions(language: Language) -> str:
     return "\n\n".join(
         [text["comparison"], text["fences"], questions, text["order"], text["fairness"], text["comparison_form"], form]
     )
+
+
+def judge_digest(card: JudgeCard) -> str:
+    """`rubric_digest` over the instructions that a suite's judge may be given: for grades, for pairs, or for both."""
+    told = []
+    for language in LANGUAGES if card.language == "sample" else (card.language,):
+        told += [rating_instructions(card.dimensions, language)] if card.dimensions else []
+        told += [comparison_instructions(language)] if card.pairwise else []
+    return rubric_digest("\n".join(told))
 
 
 def rubric_digest(instructions: str) -> str:

@@ -21,13 +21,12 @@ from locum.evaluate.judge.judge import Heard, Question, hear
 from locum.evaluate.judge.prompts import (
     Case,
     Prompt,
-    comparison_instructions,
     comparison_prompt,
-    rating_instructions,
+    judge_digest,
     rating_prompt,
     rubric_digest,
 )
-from locum.evaluate.judge.rubric import LANGUAGES, Language
+from locum.evaluate.judge.rubric import Language
 from locum.evaluate.judge.summary import JudgeFailure, JudgeSummary, PairSummary
 from locum.evaluate.judge.verdicts import PREFERENCE, settled
 from locum.evaluate.samples import GENERATED, Sample
@@ -212,17 +211,12 @@ def _require_most(card: JudgeCard, heard: Heard, asked: int) -> None:
 def _summary(card: JudgeCard, heard: Heard, work: Sequence[_Rating | _Pair]) -> JudgeSummary:
     pairs = [each for each in work if isinstance(each, _Pair)]
     new = [verdict for key, verdict in heard.verdicts.items() if key not in heard.known]
-    told = [
-        text
-        for language in LANGUAGES
-        for text in (rating_instructions(card.dimensions, language), comparison_instructions(language))
-    ]
     met = dict.fromkeys((pair.ours.model, pair.theirs.model) for pair in pairs)
     return JudgeSummary(
         model=card.model,
         endpoint=card.endpoint,
         answered_by=sorted({verdict.answered_by for verdict in heard.verdicts.values()}),
-        rubric=rubric_digest("\n".join(told)),
+        rubric=judge_digest(card),
         dimensions=list(card.dimensions),
         verdicts=len(heard.verdicts),
         reused=len(heard.known),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from locum.adapters.judge import Dimension
+from locum.adapters.replies import objects_in
 from locum.evaluate.judge.rubric import HIGHEST, LOWEST
 
 Place = Literal["first", "second", "tie"]
 
 PREFERENCE = "preference"  # the key in an answer's `ratings` under which comparisons stand
 
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _OF_FIVE = re.compile(rf"\s*(\d+)(?:\.0+)?\s*(?:/\s*{HIGHEST}|分)?\s*")
 _PLACES: dict[str, Place] = {
     "a": "first",
@@ -76,7 +76,7 @@ def read_rating(text: str, dimensions: Sequence[Dimension]) -> Rating:
     """
     problem = ""
     found: list[tuple[object, Rating]] = []
-    for value in _objects_with(text, dimensions):
+    for value in objects_in(text, dimensions):
         grades = {name: _grade(value.get(name)) for name in dimensions}
         wrong = [name for name, grade in grades.items() if grade is None]
         if wrong:
@@ -95,7 +95,7 @@ def read_comparison(text: str) -> Comparison:
     """
     problem = ""
     found: list[tuple[object, Comparison]] = []
-    for value in _objects_with(text, ["winner"]):
+    for value in objects_in(text, ["winner"]):
         place = _PLACES.get(str(value["winner"]).strip().lower())
         if place is None:
             problem = f"winner: expected A, B or tie, found {_short(value, 'winner')}"
@@ -132,31 +132,6 @@ def _grade(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         return None
     return int(value) if LOWEST <= value <= HIGHEST else None
-
-
-def _objects_with(text: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The outermost JSON objects that have any of the fields, at whatever depth; thoughts of the judge left out."""
-    decoder, text, at = json.JSONDecoder(), _THOUGHT.sub("", text), 0
-    while (start := text.find("{", at)) >= 0:
-        try:
-            value, at = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            at = start + 1
-        else:
-            yield from _with(value, names)
-
-
-def _with(value: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        lowered = {str(name).lower(): each for name, each in value.items()}
-        if any(name in lowered for name in names):
-            yield lowered
-        else:
-            for each in value.values():
-                yield from _with(each, names)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _with(each, names)
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from locum.evaluate.metrics.choice import ChoiceMetric, Normalisation, choice_logprobs, normalise_logprobs
-
-if TYPE_CHECKING:
-    from locum.evaluate.answers import Answer
-    from locum.evaluate.samples import Sample
+from locum.evaluate.metrics.choice import ChoiceMetric
 
 
 class Brier(ChoiceMetric):
@@ -92,23 +87,3 @@ def calibration_bins(confidences: Sequence[float], correct: Sequence[bool], bins
         if each.accuracy is not None and each.confidence is not None
     )
     return Calibration(found, error)
-
-
-def calibration_of(
-    samples: Sequence[Sample], answers: Sequence[Answer], *, normalised: Normalisation = "none", bins: int = 10
-) -> Calibration | None:
-    """The calibration of one model over the choices that it was asked about; none where there are none.
-
-    The confidence is the probability of the most likely choice, as for `Brier`.
-
-    Args:
-        normalised: what the log-likelihoods are divided by, as the option of `choice` and `brier` says.
-    """
-    confidences, correct = [], []
-    for sample, answer in zip(samples, answers, strict=True):
-        logprobs = choice_logprobs(sample, answer)
-        if logprobs is not None:
-            probabilities = softmax(normalise_logprobs(logprobs, list(sample.choices or ()), by=normalised))
-            confidences.append(max(probabilities))
-            correct.append(probabilities.index(max(probabilities)) == sample.correct)
-    return calibration_bins(confidences, correct, bins) if confidences else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import datasets
@@ -38,28 +39,21 @@ class ChoiceMetric(PairMetric):
 
     def columns(self, sample: Sample, answer: Answer) -> dict[str, Any] | None:
         """The log-likelihood of each choice; none where the sample has no choices or one of them is not known."""
-        logprobs = choice_logprobs(sample, answer)
-        if logprobs is None:
+        known = {likelihood.text: likelihood.logprob for likelihood in answer.likelihoods}
+        if not sample.choices or sample.correct is None or any(choice not in known for choice in sample.choices):
             return None
-        return {"logprobs": logprobs, "choices": list(sample.choices or ()), "correct": sample.correct}
+        logprobs = [known[choice] for choice in sample.choices]
+        return {"logprobs": logprobs, "choices": list(sample.choices), "correct": sample.correct}
 
     def weights(self, logprobs: list[float], choices: list[str]) -> list[float]:
         """The choices' log-likelihoods, normalised as the options say."""
         return normalise_logprobs(logprobs, choices, by=self.options.normalised)
 
 
-def choice_logprobs(sample: Sample, answer: Answer) -> list[float] | None:
-    """The log-likelihoods of a sample's choices in their order; none where it has none or one of them is not known."""
-    known = {likelihood.text: likelihood.logprob for likelihood in answer.likelihoods}
-    if not sample.choices or sample.correct is None or any(choice not in known for choice in sample.choices):
-        return None
-    return [known[choice] for choice in sample.choices]
-
-
-def normalise_logprobs(logprobs: list[float], choices: list[str], *, by: Normalisation) -> list[float]:
+def normalise_logprobs(logprobs: Sequence[float], choices: Sequence[str], *, by: Normalisation) -> list[float]:
     """Each log-likelihood over its choice's length in `bytes` or `characters`, or as it is with `none`."""
     if by == "none":
-        return logprobs
+        return list(logprobs)
     lengths = [len(choice.encode() if by == "bytes" else choice) for choice in choices]
     return [logprob / length for logprob, length in zip(logprobs, lengths, strict=True)]
 

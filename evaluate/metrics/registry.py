@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from locum.evaluate.metrics.base import Scale
     from locum.evaluate.samples import Sample
 
-# name: (module in this folder, class)
-_METRICS = {
+# name: (module in this folder, class), in the order of the documentation
+METRICS = {
     "exact_match": ("exact_match", "ExactMatch"),
     "token_f1": ("token_f1", "TokenF1"),
     "rouge_1": ("rouge", "Rouge1"),
@@ -107,11 +107,6 @@ class Metric:
         return scale
 
 
-def metric_names() -> list[str]:
-    """The names of all metrics, in the order of the documentation. Loads none of them."""
-    return list(_METRICS)
-
-
 def load_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:
     """The metric called `name`, with a suite's options for it.
 
@@ -122,9 +117,9 @@ def load_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:
         BadInputError: it has no such option, or the option cannot be what it is set to.
         UnavailableError: a package that metrics need is not installed.
     """
-    if name not in _METRICS:
-        raise NotFoundError(f"there is no metric {name!r} (there are: {', '.join(_METRICS)})")
-    found = _load(*_METRICS[name], wanted_by=name)
+    if name not in METRICS:
+        raise NotFoundError(f"there is no metric {name!r} (there are: {', '.join(METRICS)})")
+    found = _load(*METRICS[name], wanted_by=name)
     module = _made(found)
     module.options = _checked(name, found.options_type, options or {})
     return Metric(name, module)

@@ -13,6 +13,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from locum.errors import LocumError
     from locum.settings import Settings
 
 out = Console()
@@ -34,6 +35,15 @@ def settings(**overrides: Any) -> Settings:
 def print_json(data: Any) -> None:
     """One JSON document on standard output, and nothing else there."""
     sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def tell_wrong(errors: Iterable[LocumError]) -> None:
+    """Tell what is wrong beside what could be shown, and exit as for wrong use; nothing happens where nothing is."""
+    found = list(errors)
+    for error in found:
+        err.print(f"Error: {error}", markup=False, highlight=False, soft_wrap=True)
+    if found:
+        raise typer.Exit(2)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

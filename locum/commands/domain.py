@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, err, out, print_json, settings, table
+from locum.commands.common import JsonOption, out, print_json, settings, table, tell_wrong
+
+if TYPE_CHECKING:
+    from locum.adapters.domains import Domain
 
 app = typer.Typer(help="Domains and their cards.", no_args_is_help=True)
 
@@ -24,31 +27,28 @@ def list_domains(as_json: JsonOption = False) -> None:
     in_force = settings()
     aliases = Registry.open(in_force).snapshot().aliases
     rows, told = [], []
-    wrong = False
+    wrong: list[BadInputError] = []
     for name in domain_names(in_force.domains):
         suites: list[str] = []
         try:
             loaded = load_domain(in_force.domains, name)
             description = loaded.card.description
-            suites = [suite.name for suite in loaded.suites]
+            suites = loaded.suite_names
+            wrong += loaded.wrong_suites.values()
         except BadInputError as error:
-            wrong = True
-            description = "its card or that of a suite is wrong"
-            err.print(f"Error: {error}", markup=False, highlight=False, soft_wrap=True)
+            description = "its card is wrong"
+            wrong.append(error)
         production, candidate = aliases.get(name), aliases.get(f"{name}@candidate")
         row = {"name": name, "production": production, "candidate": candidate, "suites": suites}
         rows.append({**row, "description": description})
         told.append((name, production, candidate, ", ".join(suites), description))
     if as_json:
         print_json(rows)
-        raise typer.Exit(2 if wrong else 0)
-    if not rows:
+    elif not rows:
         out.print(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME", markup=False)
-        return
-    columns = ["domain", "in production", "candidate", "suites", "what it is for"]
-    out.print(table(None, columns, told))
-    if wrong:
-        raise typer.Exit(2)
+    else:
+        out.print(table(None, ["domain", "in production", "candidate", "suites", "what it is for"], told))
+    tell_wrong(wrong)
 
 
 @app.command("show")
@@ -63,13 +63,20 @@ def show(name: Annotated[str, typer.Argument(help="The domain's name.")], as_jso
     if as_json:
         suites = [suite.model_dump(mode="json") for suite in domain.suites]
         print_json({"card": domain.card.model_dump(mode="json"), "suites": suites})
-        return
+    else:
+        _show_card(domain)
+    tell_wrong(domain.wrong_suites.values())
+
+
+def _show_card(domain: Domain) -> None:
     import yaml
     from rich.syntax import Syntax
 
     text = yaml.safe_dump(domain.card.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
-    told = [f"{suite.name}, version {suite.version}: {suite.description}" for suite in domain.suites] or ["none"]
-    text += "".join(f"# {line}\n" for line in (f"Suites (locum suite show {name}):", *(f"- {each}" for each in told)))
+    told = [f"{suite.name}, version {suite.version}: {suite.description}" for suite in domain.suites]
+    told += [f"{name}: its card is wrong" for name in domain.wrong_suites]
+    heading = f"Suites (locum suite show {domain.name}):"
+    text += "".join(f"# {line}\n" for line in (heading, *(f"- {each}" for each in told or ["none"])))
     out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
 
 

@@ -11,6 +11,7 @@ from locum.commands.common import JsonOption, out, print_json, settings, table
 if TYPE_CHECKING:
     from locum.adapters.records import Release
     from locum.adapters.registry import Registry
+    from locum.evaluate.suite import Suite
     from locum.settings import Settings
 
 
@@ -37,8 +38,9 @@ def release(
     in_force = settings()
     registry = Registry.open(in_force)
     manifest = registry.resolve(version)
-    refresh_required_suites(in_force, registry, manifest.domain)
-    released = registry.release(manifest.name, by=in_force.user, reason=reason, force=force)
+    suites = refresh_required_suites(in_force, registry, manifest.domain)
+    parts = {suite.name: suite.parts for suite in suites}
+    released = registry.release(manifest.name, by=in_force.user, reason=reason, force=force, parts=parts)
     _tell(released, as_json)
 
 
@@ -96,8 +98,8 @@ def history(
     out.print(table(domain, ["when (UTC)", "what", "version", "replaced", "by", "evidence", "reason"], rows))
 
 
-def refresh_required_suites(in_force: Settings, registry: Registry, domain: str) -> None:
-    """Tell the registry which suites the card asks for now, where card and data are at hand.
+def refresh_required_suites(in_force: Settings, registry: Registry, domain: str) -> list[Suite]:
+    """Tell the registry which suites the card asks for now, where card and data are at hand; returns these.
 
     A machine without the domain's folder decides by what the last evaluation recorded.
     """
@@ -106,12 +108,13 @@ def refresh_required_suites(in_force: Settings, registry: Registry, domain: str)
     from locum.evaluate.evaluation import all_suites
 
     if domain not in domain_names(in_force.domains):
-        return
+        return []
     try:
         suites = all_suites(in_force, domain)
     except NotFoundError:
-        return
+        return []
     registry.require_suites(domain, {suite.name: suite.digest for suite in suites})
+    return suites
 
 
 def _tell(released: Release, as_json: bool) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, err, out, print_json, settings, table
+from locum.commands.common import JsonOption, err, out, print_json, settings, table, tell_wrong
 
 if TYPE_CHECKING:
-    from locum.adapters.domains import Domain
+    from locum.errors import BadInputError
     from locum.evaluate.findings import Finding
     from locum.evaluate.suite import Suite
     from locum.evaluate.suite_check import SuiteReport
@@ -98,32 +98,18 @@ def show(
     """
     from locum.evaluate.suite_picture import picture
 
-    suites = _load(settings(), domain, name)
+    suites, wrong = _load(settings(), domain, name)
     if sample is not None:
         _show_sample(suites, sample, as_json=as_json)
         return
     pictures = [picture(suite) for suite in suites]
     if as_json:
         print_json([each.model_dump(mode="json") for each in pictures])
-        return
-    columns = ["suite", "version", "samples", "groups", "scored by (the first decides)", "asks", "digest"]
-    rows = [
-        (
-            each.name,
-            each.version,
-            ", ".join(f"{count:,} {kind}" for kind, count in each.kinds.items()),
-            each.groups,
-            ", ".join(dict.fromkeys([each.primary, *each.metrics])),
-            _thresholds(each),
-            each.digest[:12],
-        )
-        for each in pictures
-    ]
-    if name is None:
-        out.print(table(domain, columns, rows))
-        out.print(f"One of them: locum suite show {domain} {pictures[0].name}", style="dim", highlight=False)
-        return
-    _show_one(pictures[0], suites[0])
+    elif name is None:
+        _show_all(domain, pictures)
+    else:
+        _show_one(pictures[0], suites[0])
+    tell_wrong(wrong)
 
 
 @app.command("split")
@@ -146,8 +132,8 @@ def split(
     if len(names) != 2:
         raise BadInputError(f"--into {into}: expected two names, such as dev,holdout")
     in_force = settings()
-    loaded = _only(load_domain(in_force.domains, domain), name)
-    [card] = loaded.suites
+    loaded = load_domain(in_force.domains, domain)
+    card = loaded.suite(name)
     parts = split_suite(loaded, card, in_force.data_path(domain), into=(names[0], names[1]), share=share)
     if as_json:
         print_json(
@@ -190,36 +176,40 @@ def power(
     from locum.evaluate.suite_power import last_evaluation, power_of
 
     in_force = settings()
-    suites = _load(in_force, domain, name)
+    suites, wrong = _load(in_force, domain, name)
     registry = Registry.open(in_force)
     found = [power_of(suite, last_evaluation(registry, suite), power=power, difference=difference) for suite in suites]
     if as_json:
         print_json([each.model_dump(mode="json") for each in found])
-        return
-    for each in found:
-        _tell_power(each)
+    else:
+        for each in found:
+            _tell_power(each)
+    tell_wrong(wrong)
 
 
-def _load(in_force: Settings, domain: str, name: str | None) -> list[Suite]:
-    """The suites of a domain, or the one of that name: then what is wrong with the others does not matter."""
+def _load(in_force: Settings, domain: str, name: str | None) -> tuple[list[Suite], list[BadInputError]]:
+    """The suite of that name, or all of a domain that can be loaded and what is wrong with the others.
+
+    Raises:
+        BadInputError: there is none that can be loaded.
+    """
     from locum.adapters.domains import load_domain
+    from locum.errors import BadInputError
     from locum.evaluate.suite import load_suites
 
-    loaded = load_domain(in_force.domains, domain)
-    return load_suites(loaded if name is None else _only(loaded, name), in_force.data_path(domain))
-
-
-def _only(domain: Domain, name: str) -> Domain:
-    """The domain with this suite alone."""
-    from dataclasses import replace
-
-    from locum.errors import NotFoundError
-
-    cards = tuple(card for card in domain.suites if card.name == name)
-    if not cards:
-        known = ", ".join(card.name for card in domain.suites) or "none"
-        raise NotFoundError(f"there is no suite {name!r} of {domain.name} (there are: {known})")
-    return replace(domain, suites=cards)
+    loaded, data_path = load_domain(in_force.domains, domain), in_force.data_path(domain)
+    if name is not None or len(loaded.suite_names) < 2:
+        return load_suites(loaded, data_path, name), []
+    suites: list[Suite] = []
+    wrong: list[BadInputError] = []
+    for each in loaded.suite_names:
+        try:
+            suites += load_suites(loaded, data_path, each)
+        except BadInputError as error:
+            wrong.append(error)
+    if not suites:
+        raise wrong[0]
+    return suites, wrong
 
 
 def _tell_report(report: SuiteReport) -> None:
@@ -256,6 +246,24 @@ def _thresholds(suite: SuitePicture) -> str:
     parts += [] if asked.min_gain is None else [f"gain > {asked.min_gain:g}"]
     parts += [f"margin {asked.margin:g}"]
     return ", ".join([*parts, *(f"{name} {lowest:g}" for name, lowest in asked.hard.items())])
+
+
+def _show_all(domain: str, pictures: list[SuitePicture]) -> None:
+    columns = ["suite", "version", "samples", "groups", "scored by (the first decides)", "asks", "digest"]
+    rows = [
+        (
+            each.name,
+            each.version,
+            ", ".join(f"{count:,} {kind}" for kind, count in each.kinds.items()),
+            each.groups,
+            ", ".join(dict.fromkeys([each.primary, *each.metrics])),
+            _thresholds(each),
+            each.digest[:12],
+        )
+        for each in pictures
+    ]
+    out.print(table(domain, columns, rows))
+    out.print(f"One of them: locum suite show {domain} {pictures[0].name}", style="dim", highlight=False)
 
 
 def _show_one(suite: SuitePicture, loaded: Suite) -> None:

@@ -23,28 +23,16 @@ from locum.adapters.conversations import Message
 from locum.adapters.feedback import Feedback, delete_feedback, feedback_on, record_feedback
 from locum.adapters.registry import Registry
 from locum.adapters.signing import signing_key
-from locum.adapters.votes import Arena, ArenaQuestion, Vote, delete_votes, open_arena, record_vote, undo_vote, votes
+from locum.adapters.votes import ArenaQuestion, Vote, delete_votes, open_arena, record_vote, undo_vote, votes
 from locum.errors import ConflictError, GateError, UnavailableError
 from locum.settings import Settings
+from tests.records import arena_of
 
 URL = os.environ.get("LOCUM_TEST_POSTGRESQL", "")
 pytestmark = pytest.mark.skipif(not URL, reason="LOCUM_TEST_POSTGRESQL names no database")
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 ASKS = Message(role="user", content="Is it?")
-ARENA = Arena(
-    domain="legal",
-    suite="held-out",
-    suite_digest="s1",
-    model="legal@1",
-    model_digest="d1",
-    against="tiny-llama",
-    against_digest="f1",
-    base_fingerprint="f1",
-    seed="seed",
-    created_at=NOW,
-    created_by="ada",
-)
 
 
 @pytest.fixture
@@ -137,8 +125,9 @@ def test_a_registry_that_somebody_else_holds_is_an_error_in_time(remote: Setting
 def test_votes_and_feedback_are_kept_and_taken_back(remote: Settings) -> None:
     registry = Registry.open(remote)
     asked = [ArenaQuestion(number=0, sample="s", messages=[ASKS], model_answer="yes", against_answer="no")]
-    arena, _ = open_arena(registry, "d", ARENA, asked)
-    assert open_arena(registry, "d", ARENA, asked) == (arena, ARENA)
+    described = arena_of(domain="legal")
+    arena, _ = open_arena(registry, "d", described, asked)
+    assert open_arena(registry, "d", described, asked) == (arena, described)
     vote = Vote(number=0, reviewer="ada", preferred="tie", left="model", at=NOW)
     record_vote(registry, arena, vote)
     with pytest.raises(ConflictError):

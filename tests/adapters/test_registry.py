@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from locum.adapters.base import Base
-from locum.adapters.manifest import EvaluationRecord, Manifest
+from locum.adapters.manifest import Manifest
 from locum.adapters.registry import Registry
 from locum.errors import BadInputError, CheckFailedError, ConflictError, GateError, NotFoundError
 from locum.settings import Settings
+from tests.records import evaluation_of
 
 
 @pytest.fixture
@@ -40,39 +41,14 @@ def register(registry: Registry, base_record: Base, tiny_adapter: Callable[..., 
     return call
 
 
-def evaluation(manifest: Manifest, **changes: object) -> EvaluationRecord:
-    """A passing evaluation of this version on suite `held-out` with digest `s1`."""
-    record = {
-        "domain": manifest.domain,
-        "number": manifest.number,
-        "version_digest": manifest.digest,
-        "base_fingerprint": manifest.base_fingerprint,
-        "suite": "held-out",
-        "suite_digest": "s1",
-        "passed": True,
-        "reasons": ["all is well."],
-        "samples": 100,
-        "metric": "exact_match",
-        "score": 0.9,
-        "base_score": 0.1,
-        "gain": 0.8,
-        "gain_interval": (0.7, 0.9),
-        "endpoint": "http://127.0.0.1:8000/v1",
-        "result_path": "somewhere",
-        "created_at": "2026-01-01T00:00:00Z",
-        "created_by": "tester",
-        **changes,
-    }
-    return EvaluationRecord.model_validate(record)
-
-
 def test_versions_are_numbered_from_one_and_the_newest_is_the_candidate(
     registry: Registry, register: Callable[..., Manifest]
 ) -> None:
     first, second = register(), register(seed=1)
     assert (first.name, second.name) == ("legal@1", "legal@2")
     assert registry.resolve("legal@candidate") == second
-    assert registry.entry_id(second) > registry.entry_id(first)
+    versions = registry.snapshot().versions
+    assert versions[second.name].id > versions[first.name].id
 
 
 def test_an_unknown_name_lists_what_there_is(registry: Registry, register: Callable[..., Manifest]) -> None:
@@ -91,7 +67,7 @@ def test_release_without_evaluation_is_refused_and_says_what_is_missing(
     with pytest.raises(GateError, match=r"suite held-out: there is no evaluation of legal@1") as caught:
         registry.release("legal@1", by="tester")
     assert caught.value.exit_code == 1
-    registry.record_evaluation(evaluation(manifest))
+    registry.record_evaluation(evaluation_of(manifest))
     release = registry.release("legal@1", by="tester")
     assert (release.action, release.evidence[0].score) == ("release", 0.9)
     assert registry.resolve("legal") == manifest
@@ -102,15 +78,15 @@ def test_release_without_evaluation_is_refused_and_says_what_is_missing(
     [
         ({"version_digest": "other"}, "evaluated was digest other"),
         ({"base_fingerprint": "other"}, "evaluated was on base other"),
-        ({"suite_digest": "s0"}, "the evaluation is of suite digest s0, the suite is now s1"),
-        ({"passed": False, "reasons": ["too low."]}, "the gate failed: too low."),
+        ({"suite_digest": "s0"}, "is of suite digest s0, the suite is now s1"),
+        ({"passed": False, "reasons": ["too low."]}, "the gate failed:\n  too low."),
     ],
 )
 def test_evidence_for_something_else_does_not_count(
     registry: Registry, register: Callable[..., Manifest], changes: dict[str, object], complaint: str
 ) -> None:
     registry.require_suites("legal", {"held-out": "s1"})
-    registry.record_evaluation(evaluation(register(), **changes))
+    registry.record_evaluation(evaluation_of(register(), **changes))
     with pytest.raises(GateError, match=complaint):
         registry.release("legal@1", by="tester")
 
@@ -118,8 +94,8 @@ def test_evidence_for_something_else_does_not_count(
 def test_the_newest_evaluation_counts(registry: Registry, register: Callable[..., Manifest]) -> None:
     manifest = register()
     registry.require_suites("legal", {"held-out": "s1"})
-    registry.record_evaluation(evaluation(manifest))
-    registry.record_evaluation(evaluation(manifest, passed=False, reasons=["it got worse."]))
+    registry.record_evaluation(evaluation_of(manifest))
+    registry.record_evaluation(evaluation_of(manifest, passed=False, reasons=["it got worse."]))
     with pytest.raises(GateError, match="it got worse"):
         registry.release("legal@1", by="tester")
 

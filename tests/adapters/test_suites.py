@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from locum.adapters.domains import load_domain, new_domain
 from locum.adapters.suites import Outline, SuiteCard, files_of, load_suite_card, load_suite_cards, suite_yaml
 from locum.adapters.yamlfile import changed, line_of
-from locum.errors import BadInputError
+from locum.errors import BadInputError, NotFoundError
 
 
 def write(folder: Path, text: str) -> Path:
@@ -71,8 +71,21 @@ def test_the_suites_of_a_domain_come_by_name(tmp_path: Path) -> None:
     for name in ("b", "a"):
         write(tmp_path / "suites" / name, f"name: {name}\n")
     (tmp_path / "suites" / "notes").mkdir()
-    assert [card.name for card in load_suite_cards(tmp_path)] == ["a", "b"]
-    assert load_suite_cards(tmp_path / "nowhere") == []
+    cards, wrong = load_suite_cards(tmp_path)
+    assert ([card.name for card in cards], wrong) == (["a", "b"], {})
+    assert load_suite_cards(tmp_path / "nowhere") == ([], {})
+
+
+def test_a_suite_whose_card_is_wrong_hides_neither_its_domain_nor_the_other_suites(tmp_path: Path) -> None:
+    folder = new_domain(tmp_path, "cardiology").parent
+    write(folder / "suites" / "triage", "name: triage\ncolour: red\n")
+    domain = load_domain(tmp_path, "cardiology")
+    assert domain.suite_names == ["held-out", "triage"]
+    assert domain.suite("held-out").name == "held-out"
+    with pytest.raises(BadInputError, match=r"triage/suite\.yaml:2: colour: Extra inputs"):
+        domain.suite("triage")
+    with pytest.raises(NotFoundError, match=r"no suite 'nope' of cardiology \(there are: held-out, triage\)"):
+        domain.suite("nope")
 
 
 def test_a_new_domain_has_a_suite_that_names_it_in_its_comments(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 from locum.adapters.conversations import Message
 from locum.adapters.registry import Registry
 from locum.adapters.votes import (
-    Arena,
     ArenaQuestion,
     Vote,
     arenas,
@@ -22,21 +21,10 @@ from locum.adapters.votes import (
 )
 from locum.errors import ConflictError, NotFoundError
 from locum.settings import Settings
+from tests.records import arena_of
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
-ARENA = Arena(
-    domain="medical",
-    suite="held-out",
-    suite_digest="s1",
-    model="medical@2",
-    model_digest="d2",
-    against="medical@1",
-    against_digest="d1",
-    base_fingerprint="f1",
-    seed="seed",
-    created_at=NOW,
-    created_by="ada",
-)
+ARENA = arena_of()
 QUESTIONS = [
     ArenaQuestion(
         number=number,

@@ -20,10 +20,10 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from locum.adapters.base import load_base
-from locum.adapters.manifest import EvaluationRecord
 from locum.adapters.registry import Registry
 from locum.errors import LocumError
 from locum.settings import Settings
+from tests.records import evaluation_of
 
 TOUCHES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "shutil.copyfile", "shutil.rmtree"}
 SUITE = "held-out"
@@ -153,27 +153,6 @@ def _do(registry: Registry, place: Place, order: Order) -> str:
         return order.domain
     manifest = registry.resolve(order.version)
     registry.record_evaluation(
-        EvaluationRecord.model_validate(
-            {
-                "domain": manifest.domain,
-                "number": manifest.number,
-                "version_digest": manifest.digest,
-                "base_fingerprint": manifest.base_fingerprint,
-                "suite": SUITE,
-                "suite_digest": order.suite_digest,
-                "passed": order.passed,
-                "reasons": ["so it is."],
-                "samples": 100,
-                "metric": "exact_match",
-                "score": 0.9,
-                "base_score": 0.1,
-                "gain": 0.8,
-                "gain_interval": (0.7, 0.9),
-                "endpoint": "http://127.0.0.1:8000/v1",
-                "result_path": "somewhere",
-                "created_at": "2026-01-01T00:00:00Z",
-                "created_by": "t",
-            }
-        )
+        evaluation_of(manifest, suite=SUITE, suite_digest=order.suite_digest, passed=order.passed)
     )
     return manifest.name

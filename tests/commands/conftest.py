@@ -46,8 +46,7 @@ def workplace(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     return tmp_path
 
 
-@pytest.fixture
-def locum(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Runs a command in this process, through the same `main` as the console script: a new process is slow."""
 
     def run(*arguments: str, typed: str = "") -> Ran:
@@ -61,6 +60,12 @@ def locum(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return Ran(int(caught.value.code or 0), said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def locum(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Runs a command at the workplace."""
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from locum import cli
+from tests.commands.conftest import Ran, runner
 
 if TYPE_CHECKING:
     from tests.conftest import LiveServer
@@ -20,33 +18,16 @@ if TYPE_CHECKING:
 NOWHERE = "http://127.0.0.1:1/v1"
 
 
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def locum(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Ran]:
-    """Runs a command in this process, with the server's settings: starting a new one costs ten seconds each."""
+    """Runs a command with the server's settings."""
     for name, value in server.environment.items():
         if name.startswith("LOCUM_") or name not in os.environ:
             monkeypatch.setenv(name, value)
     monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["locum", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-            raise SystemExit(0)
-        said = capsys.readouterr()
-        return Ran(int(caught.value.code or 0), said.out, said.err)
-
-    return run
+    return runner(monkeypatch, capsys)
 
 
 def test_a_failed_gate_exits_1_with_table_reasons_and_report(locum: Callable[..., Ran], tmp_path: Path) -> None:

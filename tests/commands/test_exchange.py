@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from locum.adapters.registry import Registry
 from locum.settings import Settings
 from tests.commands.conftest import Ran
 from tests.hub import TOKEN, Hub
+from tests.records import evaluation_of
 
 QUICK = ["--set", "max_steps=2", "--set", "evaluations=1", "--set", "rank=4"]
 SAID = ["--licence", "mit", "--trained-on", "Forty questions of the tests."]
@@ -76,27 +76,8 @@ def change(folder: Path, **changes: object) -> None:
 
 
 def evaluation(manifest: Manifest, **changes: Any) -> EvaluationRecord:
-    given = {
-        "domain": manifest.domain,
-        "number": manifest.number,
-        "version_digest": manifest.digest,
-        "base_fingerprint": manifest.base_fingerprint,
-        "suite": "held-out",
-        "suite_digest": "5" * 64,
-        "passed": True,
-        "reasons": [],
-        "samples": 120,
-        "metric": "exact_match",
-        "score": 0.725,
-        "base_score": 0.25,
-        "gain": 0.475,
-        "gain_interval": (0.4, 0.55),
-        "endpoint": "http://127.0.0.1:1/v1",
-        "result_path": "/nowhere",
-        "created_at": datetime.now(UTC),
-        "created_by": "tester",
-    }
-    return EvaluationRecord.model_validate({**given, **changes})
+    given = {"suite_digest": "5" * 64, "samples": 120, "score": 0.725, "base_score": 0.25}
+    return evaluation_of(manifest, **{**given, "gain": 0.475, "gain_interval": (0.4, 0.55), **changes})
 
 
 def test_a_trained_version_goes_out_and_into_another_registry_with_the_same_digest(

@@ -10,39 +10,19 @@ import pytest
 from locum.adapters.domains import load_domain
 from locum.adapters.manifest import EvaluationRecord, Manifest
 from locum.adapters.registry import Registry
-from locum.evaluate.suite import load_suites
+from locum.evaluate.suite import Suite, load_suites
 from locum.settings import Settings
 from tests.commands.conftest import Ran
+from tests.records import evaluation_of
 
 
-def passing(manifest: Manifest, suite_digest: str) -> EvaluationRecord:
-    return EvaluationRecord.model_validate(
-        {
-            "domain": manifest.domain,
-            "number": manifest.number,
-            "version_digest": manifest.digest,
-            "base_fingerprint": manifest.base_fingerprint,
-            "suite": "held-out",
-            "suite_digest": suite_digest,
-            "passed": True,
-            "reasons": ["all is well."],
-            "samples": 8,
-            "metric": "exact_match",
-            "score": 0.9,
-            "base_score": 0.1,
-            "gain": 0.8,
-            "gain_interval": (0.7, 0.9),
-            "endpoint": "http://127.0.0.1:8000/v1",
-            "result_path": "somewhere",
-            "created_at": "2026-01-01T00:00:00Z",
-            "created_by": "tester",
-        }
-    )
+def passing(manifest: Manifest, suite: Suite) -> EvaluationRecord:
+    return evaluation_of(manifest, suite_digest=suite.digest, suite_parts=suite.parts)
 
 
-def suite_digest(settings: Settings) -> str:
-    [suite] = load_suites(load_domain(settings.domains, "legal"), settings.data_path("legal"))
-    return suite.digest
+def suite(settings: Settings) -> Suite:
+    [held_out] = load_suites(load_domain(settings.domains, "legal"), settings.data_path("legal"))
+    return held_out
 
 
 def test_release_without_evidence_exits_1_and_says_what_is_missing(
@@ -64,7 +44,7 @@ def test_release_on_evidence_is_recorded_with_it(
     registry: Registry,
     register: Callable[[], Manifest],
 ) -> None:
-    registry.record_evaluation(passing(register(), suite_digest(settings)))
+    registry.record_evaluation(passing(register(), suite(settings)))
     ran = locum("release", "legal@candidate")
     assert ran.code == 0, ran.err
     assert ran.out == "legal@1 is in production (release by tester).\n"
@@ -84,13 +64,58 @@ def test_a_changed_suite_makes_old_evidence_worthless(
     registry: Registry,
     register: Callable[[], Manifest],
 ) -> None:
-    old = suite_digest(settings)
-    registry.record_evaluation(passing(register(), old))
-    suite = domain_folder / "suites" / "held-out" / "samples.jsonl"
-    suite.write_text("".join(suite.read_text().splitlines(keepends=True)[:-1]))
+    before = suite(settings)
+    registry.record_evaluation(passing(register(), before))
+    samples = domain_folder / "suites" / "held-out" / "samples.jsonl"
+    samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:-1]))
     ran = locum("release", "legal@1")
     assert ran.code == 1
-    assert f"the evaluation is of suite digest {old[:12]}, the suite is now {suite_digest(settings)[:12]}" in ran.err
+    assert "suite held-out: what is asked (its samples or the system prompt) changed since the evaluation" in ran.err
+    assert f"is of suite digest {before.digest[:12]}, the suite is now {suite(settings).digest[:12]}" in ran.err
+    assert "`locum eval legal --model legal@1` evaluates it" in ran.err
+
+
+def test_evidence_gathered_under_other_compliance_rules_is_refused_and_the_rules_named(
+    locum: Callable[..., Ran],
+    domain_folder: Path,
+    settings: Settings,
+    registry: Registry,
+    register: Callable[[], Manifest],
+) -> None:
+    card, held_out = domain_folder / "card.yaml", domain_folder / "suites" / "held-out" / "suite.yaml"
+    held_out.write_text(held_out.read_text() + "metrics: [exact_match, forbidden]\n")
+    text = card.read_text()
+    card.write_text(text + "compliance: {forbidden: [guaranteed]}\n")
+    registry.record_evaluation(passing(register(), suite(settings)))
+    card.write_text(text + "compliance: {forbidden: [guaranteed, without risk]}\n")
+    ran = locum("release", "legal@1")
+    assert ran.code == 1
+    assert "suite held-out: the compliance rules changed since the evaluation" in ran.err
+    card.write_text(text + "compliance: {forbidden: [guaranteed], referral: true}\n")  # which this suite does not ask
+    assert locum("release", "legal@1").code == 0
+
+
+def test_a_failed_gate_is_told_by_what_it_missed_and_by_that_alone(
+    locum: Callable[..., Ran],
+    domain_folder: Path,
+    settings: Settings,
+    registry: Registry,
+    register: Callable[[], Manifest],
+) -> None:
+    failed = passing(register(), suite(settings)).model_copy(
+        update={
+            "passed": False,
+            "status": "failed",
+            "reasons": ["8 samples are enough.", "The score 0.1 falls short."],
+            "missed": ["The score 0.1 falls short."],
+        }
+    )
+    registry.record_evaluation(failed)
+    ran = locum("release", "legal@1")
+    assert ran.code == 1
+    assert "legal@1 is not released\nsuite held-out: the gate failed:\n  missed: The score 0.1 falls short." in ran.err
+    assert "8 samples are enough." not in ran.err
+    assert "`locum train legal`" in ran.err
 
 
 def test_a_forced_release_needs_a_reason_and_shows_it_as_it_was_given(

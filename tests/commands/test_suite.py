@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
+from locum.adapters.manifest import Manifest
 from tests.commands.conftest import Ran
 
 Locum = Callable[..., Ran]
@@ -108,12 +110,53 @@ def test_what_a_suite_can_show_is_told_with_a_picture(locum: Locum, domain_folde
     assert (found["power"], found["reaches"][0]["needed"]) == (0.9, 257)
 
 
-def test_a_suite_that_is_wrong_hides_no_other(locum: Locum, domain_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        ("samples.jsonl", "{}\n", "triage/samples.jsonl:1: messages: Field required"),
+        ("suite.yaml", "name: triage\ncolour: red\n", "triage/suite.yaml:2: colour: Extra inputs are not permitted"),
+    ],
+)
+def test_a_suite_that_is_wrong_hides_no_other_and_is_named(
+    locum: Locum, domain_folder: Path, file: str, text: str, problem: str
+) -> None:
     locum("suite", "new", "legal", "triage")
-    (domain_folder / "suites" / "triage" / "samples.jsonl").write_text("{}\n")
+    (domain_folder / "suites" / "triage" / file).write_text(text)
     for command in ("show", "power"):
         assert locum("suite", command, "legal", "held-out").code == 0
-        assert locum("suite", command, "legal").code == 2
+        wrong = locum("suite", command, "legal", "triage")
+        assert (wrong.code, problem in wrong.err) == (2, True)
+        every = locum("suite", command, "legal", "--json")
+        assert every.code == 2
+        assert [each.get("name", each.get("suite")) for each in every.json] == ["held-out"]
+        assert problem in every.err
+    assert "held-out" in locum("suite", "show", "legal").out
+    assert locum("suite", "split", "legal", "held-out", "--into", "dev,holdout").code == 0
+
+
+def test_a_domain_of_which_a_suite_is_wrong_is_shown_and_the_suite_named(locum: Locum, domain_folder: Path) -> None:
+    locum("suite", "new", "legal", "triage")
+    (domain_folder / "suites" / "triage" / "suite.yaml").write_text("name: triage\ncolour: red\n")
+    problem = "triage/suite.yaml:2: colour: Extra inputs are not permitted"
+    listed = locum("domain", "list", "--json")
+    assert (listed.code, problem in listed.err) == (2, True)
+    [row] = listed.json
+    assert (row["description"], row["suites"]) == ("A domain of the tests.", ["held-out", "triage"])
+    shown = locum("domain", "show", "legal")
+    assert (shown.code, problem in shown.err) == (2, True)
+    assert "# - triage: its card is wrong" in shown.out
+    assert locum("data", "build", "legal").code == 0  # which needs no suite
+
+
+def test_a_release_needs_all_suites_and_names_the_one_that_is_wrong(
+    locum: Locum, domain_folder: Path, register: Callable[[], Manifest]
+) -> None:
+    register()
+    locum("suite", "new", "legal", "triage")
+    (domain_folder / "suites" / "triage" / "suite.yaml").write_text("name: triage\ncolour: red\n")
+    ran = locum("release", "legal@1")
+    assert ran.code == 2
+    assert "triage/suite.yaml:2: colour: Extra inputs are not permitted" in ran.err
 
 
 def test_rows_of_a_file_become_a_suite(locum: Locum, domain_folder: Path) -> None:

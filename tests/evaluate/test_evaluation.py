@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from locum.adapters.registry import Registry
-from locum.adapters.votes import Arena, ArenaQuestion, Vote, open_arena, record_vote
+from locum.adapters.votes import ArenaQuestion, Vote, open_arena, record_vote
 from locum.errors import BadInputError, CheckFailedError, ConflictError, GateError, NotFoundError, UnavailableError
 from locum.evaluate.answers import SAMPLES_FILE, Answer, read_answers
 from locum.evaluate.client import Patience
@@ -17,6 +17,7 @@ from locum.evaluate.evaluation import default_ref, evaluate_version
 from locum.evaluate.report import read_result
 from locum.settings import Settings
 from tests.judge import MODEL, judging
+from tests.records import arena_of
 
 if TYPE_CHECKING:
     from tests.evaluate.conftest import Laboratory
@@ -218,19 +219,7 @@ def test_a_judge_rates_the_answers_and_is_held_against_people_who_voted_on_the_s
 def vote_for(registry: Registry, version: str, *, against: str, samples: list[Answer]) -> None:
     """One reviewer prefers the version on these samples."""
     now = datetime.now(UTC)
-    arena = Arena(
-        domain="legal",
-        suite="held-out",
-        suite_digest="0",
-        model=version,
-        model_digest="1",
-        against=against,
-        against_digest="2",
-        base_fingerprint="3",
-        seed="4",
-        created_at=now,
-        created_by="ada",
-    )
+    arena = arena_of(domain="legal", model=version, against=against)
     asked = [
         ArenaQuestion(number=number, sample=each.sample, messages=each.messages, model_answer="a", against_answer="b")
         for number, each in enumerate(samples)

@@ -9,7 +9,7 @@ from itertools import combinations
 import pytest
 
 from locum.errors import BadInputError
-from locum.evaluate.preference import Outcome, Vote, bradley_terry, groups_of, pairs_of, win_rate, win_rate_of
+from locum.evaluate.preference import Outcome, Vote, bradley_terry, groups_of, pairs_of, win_rate
 
 # Wins of the American League's East in 1987, row over column, and the fitted strengths over Baltimore's:
 # Agresti, "Categorical Data Analysis" (2nd ed., 2002), section 10.6.
@@ -60,18 +60,6 @@ def test_a_version_that_won_every_vote_is_not_taken_for_invincible() -> None:
 def test_a_win_rate_needs_votes(counts: tuple[int, int, int]) -> None:
     with pytest.raises(BadInputError, match="needs votes"):
         win_rate(*counts, 0.95)
-
-
-def test_a_vote_counts_for_the_version_wherever_it_stood() -> None:
-    votes = [
-        vote("m@2", "m@1", "left"),
-        vote("m@1", "m@2", "right"),
-        vote("m@1", "m@2", "tie"),
-        vote("m@3", "m@1", "left"),
-    ]
-    assert win_rate_of(votes, "m@2", "m@1", 0.95) == win_rate(2, 1, 0, 0.95)
-    with pytest.raises(BadInputError, match="no vote between m@3 and m@2"):
-        win_rate_of(votes, "m@3", "m@2", 0.95)
 
 
 def test_strengths_are_those_that_agresti_published_for_baseball() -> None:

@@ -96,7 +96,21 @@ def test_the_record_says_for_exactly_what_the_evidence_holds(made: Made) -> None
     assert record.score_interval == (result.score.low, result.score.high)
     assert record.score_range == (0.0, 1.0)
     assert record.reasons == result.reasons
-    assert (record.passed, record.status) == (True, "passed")
+    assert record.suite_parts == result.suite_parts
+    assert record.suite_parts.keys() == {"samples", "card"}
+    assert (record.passed, record.status, record.missed, record.unclear) == (True, "passed", [], [])
+
+
+def test_the_record_tells_what_the_gate_missed_and_what_is_unclear_apart(made: Made) -> None:
+    worse = made({"version": 0.1, "base": 0.5, "production": 0.15})[0]
+    record = worse.record()
+    assert not record.passed
+    told = {"missed": record.missed, "unclear": record.unclear}
+    assert told == {
+        status: [check.reason for check in worse.checks if check.status == status] for status in ("missed", "unclear")
+    }
+    assert record.missed
+    assert any(check.met and check.reason not in record.missed + record.unclear for check in worse.checks)
 
 
 def test_what_continuous_integration_wants_is_written_where_it_wants_it(made: Made, tmp_path: Path) -> None:

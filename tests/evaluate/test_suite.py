@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from locum.adapters.compliance import ComplianceCard
 from locum.adapters.domains import Domain
 from locum.adapters.suites import SuiteCard
 from locum.errors import BadInputError, NotFoundError
+from locum.evaluate import suite_digest
+from locum.evaluate.judge import prompts
+from locum.evaluate.judge.rubric import load_rubric
 from locum.evaluate.suite import Suite, choose_suites, load_suites
 
 
@@ -100,6 +104,61 @@ def test_the_digest_depends_on_the_prompt_and_not_on_words_about_the_suite(domai
     changed = replace(domain, card=domain.card.model_copy(update={"system_prompt": "Be brief."}))
     assert load(changed, tmp_path).digest != before
     assert load(domain, tmp_path, description="In other words.").digest == before
+
+
+@pytest.mark.parametrize("metric", ["exact_match", "judge_accuracy"])
+def test_the_rubric_belongs_to_a_suite_whose_metrics_ask_the_judge_and_to_no_other(
+    domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    def loaded(**judge: Any) -> Suite:
+        card = {"model": "tiny", "endpoint": "http://127.0.0.1:1/v1", "dimensions": ["accuracy"], **judge}
+        return load(domain, tmp_path, metrics=["exact_match", metric], judge=card)
+
+    write(tmp_path / "test.jsonl", "one", "two", "three")
+    asks_the_judge = metric != "exact_match"
+    before = loaded()
+    assert loaded(endpoint="https://judge.example/v1", timeout_s=5).digest == before.digest
+    assert (loaded(model="large").digest != before.digest) == asks_the_judge
+
+    rubric = load_rubric()
+    for dimension, counts in (("safety", False), ("accuracy", asks_the_judge)):
+        scale = rubric.en[dimension].model_copy(update={"anchors": ["Worse.", *rubric.en[dimension].anchors[1:]]})
+        edited = rubric.model_copy(update={"en": {**rubric.en, dimension: scale}})
+        monkeypatch.setattr(prompts, "load_rubric", lambda edited=edited: edited)
+        after = loaded()
+        assert (after.digest != before.digest) == counts, dimension
+        assert {part for part in after.parts if after.parts[part] != before.parts[part]} <= {"judge"}
+
+
+def test_the_digest_depends_on_those_compliance_rules_that_the_suite_measures(domain: Domain, tmp_path: Path) -> None:
+    def loaded(**compliance: Any) -> Suite:
+        card = domain.card.model_copy(update={"compliance": ComplianceCard.model_validate(compliance)})
+        return load(replace(domain, card=card), tmp_path, metrics=["exact_match", "notice", "referral"])
+
+    write(tmp_path / "test.jsonl", "one", "two", "three")
+    before = loaded(notice=["Not medical advice."], referral=True)
+    for changes in ({"notice": ["No advice."]}, {"referral": ["ask your pharmacist"]}, {"referral": False}):
+        after = loaded(**{"notice": ["Not medical advice."], "referral": True, **changes})
+        assert [part for part in after.parts if after.parts[part] != before.parts[part]] == ["compliance"]
+        assert after.digest != before.digest
+    unasked = loaded(notice=["Not medical advice."], referral=True, forbidden=["guaranteed"])
+    assert unasked.digest == before.digest
+
+
+def test_what_counts_as_a_referral_by_locums_own_wordings_is_part_of_the_digest(
+    domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "test.jsonl", "one", "two", "three")
+    before = {metric: load(domain, tmp_path, metrics=["exact_match", metric]).digest for metric in ("referral", "bleu")}
+    monkeypatch.setattr(suite_digest, "REFERRALS", (r"\bask around\b",))
+    assert load(domain, tmp_path, metrics=["exact_match", "referral"]).digest != before["referral"]
+    assert load(domain, tmp_path, metrics=["exact_match", "bleu"]).digest == before["bleu"]
+
+
+def test_what_is_told_to_readers_of_answers_is_no_part_of_the_digest(domain: Domain, tmp_path: Path) -> None:
+    write(tmp_path / "test.jsonl", "one", "two", "three")
+    changed = replace(domain, card=domain.card.model_copy(update={"notices": ["Another notice."]}))
+    assert load(changed, tmp_path).digest == load(domain, tmp_path).digest
 
 
 def test_a_quick_look_is_another_suite(suite: Suite) -> None:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from locum.errors import UnauthorizedError
 from locum.serve.auth import require_token
+from locum.serve.door import MAX_BODY_BYTES, TooLargeError, read_body
+from locum.serve.feedback import MAX_BYTES
 
 
 @given(st.text())
@@ -26,3 +28,14 @@ def test_an_empty_accepted_token_does_not_open_for_an_empty_header() -> None:
         require_token("Bearer ", ["right"], what_for="this route")
     with pytest.raises(UnauthorizedError):
         require_token(None, ["right"], what_for="this route")
+
+
+@pytest.mark.parametrize(("limit", "said"), [(MAX_BODY_BYTES, "64 MiB"), (MAX_BYTES, "256 KiB")])
+async def test_a_body_that_is_too_large_is_told_the_limit_in_the_unit_that_it_is_given_in(
+    limit: int, said: str
+) -> None:
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": bytes(limit // 2), "more_body": True}
+
+    with pytest.raises(TooLargeError, match=f"^the request has more than {said}$"):
+        await read_body(receive, limit=limit)

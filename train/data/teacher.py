@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from locum.adapters.replies import objects_in
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
 from locum.settings import Settings
 
@@ -20,7 +20,6 @@ AT_ONCE = 4
 RETRIES = 3
 TIMEOUT_SECONDS = 180
 MOST_FAILURES = 8  # in a row; then it is not the request that is wrong
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 class Request(Protocol):
@@ -159,13 +158,12 @@ class Teacher:
 def read_reply(text: str, fields: Sequence[str], finish: str = "stop") -> Reply:
     """What a teacher said, as items: all JSON objects with these fields, in whatever they are wrapped."""
     items, wrong = [], 0
-    for value in _objects(_THOUGHT.sub("", text)):
-        for item in _items_in(value, fields):
-            texts = {name: tidy(item[name]) for name in fields if isinstance(item.get(name), str)}
-            if len(texts) == len(fields) and all(texts.values()):
-                items.append(texts)
-            else:
-                wrong += 1
+    for item in objects_in(text, fields):
+        texts = {name: tidy(item[name]) for name in fields if isinstance(item.get(name), str)}
+        if len(texts) == len(fields) and all(texts.values()):
+            items.append(texts)
+        else:
+            wrong += 1
     problems = []
     if finish == "length":
         problems.append("the answer is cut off for want of tokens")
@@ -183,31 +181,6 @@ def tidy(text: str) -> str:
     """Text with line feeds, and without what no file or terminal can hold: control characters and half surrogates."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "", text).strip()
-
-
-def _objects(text: str) -> Iterator[Any]:
-    """All JSON objects in a text that are whole, but those inside others."""
-    decoder, at = json.JSONDecoder(), 0
-    while (start := text.find("{", at)) >= 0:
-        try:
-            value, at = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            at = start + 1
-        else:
-            yield value
-
-
-def _items_in(value: Any, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The objects with any of the fields, wherever they are in a value; else nothing."""
-    if isinstance(value, dict):
-        if any(name in value for name in fields):
-            yield value
-        else:
-            for each in value.values():
-                yield from _items_in(each, fields)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _items_in(each, fields)
 
 
 def _format(fields: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from locum.adapters.conversations import Message
 from locum.errors import BadInputError
 from locum.evaluate.answers import Answer, Likelihood
-from locum.evaluate.metrics.registry import Metric, load_metric, metric_names
+from locum.evaluate.metrics.registry import METRICS, Metric, load_metric
 from locum.evaluate.samples import Sample
 
 Score = Callable[..., float | None]
@@ -58,7 +58,7 @@ def score() -> Score:
 
     All metrics are loaded first, before Hypothesis looks at the clock.
     """
-    for name in metric_names():
+    for name in METRICS:
         with suppress(BadInputError):  # it needs an option
             _metric(name)
 

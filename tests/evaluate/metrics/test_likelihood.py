@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locum.evaluate.answers import Answer
-from locum.evaluate.metrics.calibration import calibration_bins, calibration_of, softmax
+from locum.evaluate.metrics.calibration import calibration_bins, softmax
 from locum.evaluate.metrics.choice import Normalisation, normalise_logprobs
-from locum.evaluate.samples import Sample
 
 Score = Callable[..., float | None]
 Make = Callable[..., Answer]
@@ -135,21 +134,6 @@ def test_the_calibration_error_lies_between_zero_and_one_and_bins_hold_everybody
     found = calibration_bins([confidence for confidence, _ in pairs], [right for _, right in pairs])
     assert 0 <= found.error <= 1 + 1e-9
     assert sum(each.count for each in found.bins) == len(pairs)
-
-
-def test_confidence_is_the_probability_of_the_most_likely_choice(
-    make_sample: Callable[..., Sample], make_answer: Make
-) -> None:
-    """Four answers that are 60 % sure, three of them right, and a question without choices."""
-    samples = [make_sample(**CHOICE | {"choices": ("a", "b"), "correct": index}) for index in (0, 0, 1, 0)]
-    likelihoods = {"a": (math.log(0.6), 1), "b": (math.log(0.4), 1)}
-    answers = [make_answer(likelihoods=likelihoods)] * 4
-    found = calibration_of([*samples, make_sample()], [*answers, make_answer(answer="text")])
-    assert found is not None
-    [filled] = [each for each in found.bins if each.count]
-    assert (filled.low, filled.count, filled.accuracy) == (0.5, 4, 0.75)
-    assert found.error == pytest.approx(0.15)
-    assert calibration_of([make_sample()], [make_answer(answer="text")]) is None
 
 
 def test_probabilities_stand_huge_differences() -> None:
