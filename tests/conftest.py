@@ -65,15 +65,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByServer(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "server" if _uses_live_server(Path(config.rootpath, file)) else file
+            return "server" if _kind(Path(config.rootpath, file)) == _LIVE else file
 
+    config.option.loadscopereorder = False  # else the files with the most tests come first, and a long one last
     return ByServer(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In a worker, what takes long comes first, so that short files are left to fill the time at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _kind(item.path))
+
+
+_LIVE, _LONG, _SHORT = range(3)
+
+
 @cache
-def _uses_live_server(file: Path) -> bool:
+def _kind(file: Path) -> int:
+    """Of a file's tests: all that use the live server, then those that serve or train by themselves, then the rest."""
     text = file.read_text(encoding="utf-8")
-    return any(use in text for use in ("server: LiveServer", "laboratory: Laboratory"))
+    if any(use in text for use in ("server: LiveServer", "laboratory: Laboratory")):
+        return _LIVE
+    return _LONG if any(use in text for use in ("serving(", "fit_legal", "fit_in_process")) else _SHORT
 
 
 @pytest.fixture(scope="session")

@@ -49,9 +49,10 @@ def workplace(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Runs a command in this process, through the same `main` as the console script: a new process is slow."""
 
-    def run(*arguments: str, typed: str = "") -> Ran:
+    def run(*arguments: str, typed: str | None = None) -> Ran:
         monkeypatch.setattr(sys, "argv", ["locum", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        if typed is not None:
+            monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
             cli.main()

