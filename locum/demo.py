@@ -241,8 +241,7 @@ def show(evaluations: list[list[EvaluationResult]], report: Path, *, minutes: fl
     rows = [
         (
             result.version,
-            result.suite,
-            result.samples,
+            result.suite.removeprefix("elsewhere-"),
             f"{result.base_score.mean:.3f}",
             f"{result.score.mean:.3f}",
             Figures(result.metrics[result.metric]).difference(result.gain),
@@ -251,7 +250,7 @@ def show(evaluations: list[list[EvaluationResult]], report: Path, *, minutes: fl
         for results in evaluations
         for result in results
     ]
-    columns = ["version", "suite", "n", "base", "adapter", "difference, 95 % CI", "gate"]
+    columns = ["version", "suite", "base", "adapter", "difference, 95 % CI", "gate"]
     out.print(table(None, columns, rows))
     out.print(f"Report: {report}", highlight=False, soft_wrap=True)
     example = '.venv/bin/locum chat medical "Pre-eclampsia"'
