@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings, table
+from locum.commands.common import JsonOption, out, print_json, settings
 
 if TYPE_CHECKING:
     from locum.adapters.records import Release
@@ -83,19 +83,8 @@ def history(
             f"Next: locum train {domain}, locum eval {domain}, then locum release {domain}@candidate"
         )
         return
-    rows = [
-        (
-            f"{entry.at:%Y-%m-%d %H:%M}",
-            entry.action,
-            entry.version,
-            entry.replaced,
-            entry.by,
-            _evidence(entry),
-            entry.reason,
-        )
-        for entry in releases
-    ]
-    out.print(table(domain, ["when (UTC)", "what", "version", "replaced", "by", "evidence", "reason"], rows))
+    for entry in releases:
+        _tell_entry(entry)
 
 
 def refresh_required_suites(in_force: Settings, registry: Registry, domain: str) -> list[Suite]:
@@ -130,11 +119,18 @@ def _tell(released: Release, as_json: bool) -> None:
         out.print(f"To undo it: locum rollback {released.domain}")
 
 
-def _evidence(entry: Release) -> str:
-    parts = []
+def _tell_entry(entry: Release) -> None:
+    """One release: who, what and when; below it the evidence, a line for each suite, and the reason."""
+    from locum.evaluate.visible import visible
+
+    replaced = f" in place of {entry.replaced}" if entry.replaced else ""
+    lines = [f"{entry.at:%Y-%m-%d %H:%M} UTC  {entry.action}: {entry.version}{replaced}, by {entry.by}"]
     for item in entry.evidence:
         gain = ""
         if item.gain is not None and item.gain_interval is not None:
             gain = f", {item.gain:+.3f} over base [{item.gain_interval[0]:+.3f}, {item.gain_interval[1]:+.3f}]"
-        parts.append(f"{item.suite}: {item.metric} {item.score:.3f}{gain} ({'passed' if item.passed else 'failed'})")
-    return "; ".join(parts)
+        lines.append(f"  {item.suite}: {item.metric} {item.score:.3f}{gain} ({'passed' if item.passed else 'failed'})")
+    if entry.reason:
+        lines.append(f"  reason: {entry.reason}")
+    for line in lines:
+        out.print(visible(line), markup=False, highlight=False, soft_wrap=True)
