@@ -47,7 +47,7 @@ def read_yaml(path: Path, model: type[Model], *, what: str, hint: str) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         lines = [
-            f"{path}:{_line_of(node, problem['loc'])}: {_field(problem['loc'])}: {problem['msg']}{_found(problem)}"
+            f"{path}:{_line_of(node, problem['loc'])}: {_field(problem['loc'])}: {_said(problem)}{_found(problem)}"
             for problem in error.errors()
         ]
         raise BadInputError("\n".join(lines), hint=hint) from None
@@ -105,6 +105,10 @@ class _Loader(yaml.SafeLoader):
 
 def _field(loc: tuple[int | str, ...]) -> str:
     return re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in loc)) or "file"
+
+
+def _said(problem: Any) -> str:
+    return "there is no such field" if problem["type"] == "extra_forbidden" else problem["msg"]
 
 
 def _found(problem: Any) -> str:

@@ -229,6 +229,7 @@ def default_ref(settings: Settings, domain: str) -> str:
     for ref in (f"{domain}@{CANDIDATE}", domain):
         if _resolve_if_any(registry, ref):
             return ref
+    load_domain(settings.domains, domain)  # a name that nobody knows is refused
     raise NotFoundError(
         f"{domain} has neither a candidate nor a version in production", hint=f"locum train {domain} makes a candidate"
     )

@@ -241,7 +241,7 @@ def show(evaluations: list[list[EvaluationResult]], report: Path, *, minutes: fl
     rows = [
         (
             result.version,
-            result.suite.removeprefix("elsewhere-"),
+            result.suite,
             f"{result.base_score.mean:.3f}",
             f"{result.score.mean:.3f}",
             Figures(result.metrics[result.metric]).difference(result.gain),
@@ -250,7 +250,7 @@ def show(evaluations: list[list[EvaluationResult]], report: Path, *, minutes: fl
         for results in evaluations
         for result in results
     ]
-    columns = ["version", "suite", "base", "adapter", "difference, 95 % CI", "gate"]
+    columns = ["version", "suite", "base", "score", "difference, 95 % CI", "gate"]
     out.print(table(None, columns, rows))
     out.print(f"Report: {report}", highlight=False, soft_wrap=True)
     example = '.venv/bin/locum chat medical "Pre-eclampsia"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,7 +78,10 @@ def _show_card(domain: Domain) -> None:
     told += [f"{name}: its card is wrong" for name in domain.wrong_suites]
     heading = f"Suites (locum suite show {domain.name}):"
     text += "".join(f"# {line}\n" for line in (heading, *(f"- {each}" for each in told or ["none"])))
-    out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
+    if out.is_terminal:
+        out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
+    else:
+        sys.stdout.write(text)  # YAML for whoever reads it, whatever the width
 
 
 @app.command("new")

@@ -92,17 +92,21 @@ def evaluate(
     ref = model or default_ref(in_force, domain)
     if parse_ref(ref).domain != domain:
         raise BadInputError(f"--model: expected a version of {domain}, found {ref!r}")
-    results = evaluate_version(
-        in_force,
-        ref,
-        against=against,
-        suite=suite,
-        task=task,
-        limit=limit,
-        concurrency=concurrency,
-        patience=Patience(timeout_s=timeout),
-        console=None if as_json else err,
-    )
+    try:
+        results = evaluate_version(
+            in_force,
+            ref,
+            against=against,
+            suite=suite,
+            task=task,
+            limit=limit,
+            concurrency=concurrency,
+            patience=Patience(timeout_s=timeout),
+            console=None if as_json else err,
+        )
+    except KeyboardInterrupt:
+        err.print("Stopped. What was answered is kept: type the same command again to continue.")
+        raise
     write_for_others(results, junit=junit, markdown=markdown)
     if as_json:
         print_json([json.loads(result.model_dump_json()) for result in results])

@@ -68,6 +68,8 @@ def feedback(
     chosen = (answer, user, older_than) != (None, None, None)
     if delete and not chosen:
         raise BadInputError("--delete: expected what to delete, found nothing", hint="--answer, --user or --older-than")
+    if form != "ratings" and export is None:
+        raise BadInputError(f"--as {form}: expected --export FILE beside it")
     in_force = settings()
     registry = Registry.open(in_force)
     said = feedback_on(

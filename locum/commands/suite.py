@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Suites: what a version is asked before a release.", no_args_is_help=True)
 SHOWN = 10  # findings of one check of one suite
 SAMPLES = 3  # samples that are shown of a suite
+_COLUMNS = 6  # topics that a table of two parts shows
 
 DomainArgument = Annotated[str, typer.Argument(help="The domain's name.")]
 SuiteArgument = Annotated[str | None, typer.Argument(help="The suite's name; else all of the domain.")]
@@ -144,6 +145,7 @@ def split(
         )
         return
     topics = sorted({topic for part in parts for topic in part.topics})
+    topics = topics if len(topics) <= _COLUMNS else []  # more would fold to nothing that can be read
     rows = [(part.name, part.samples, part.groups, *(part.topics.get(topic, 0) for topic in topics)) for part in parts]
     out.print(table(None, ["suite", "samples", "groups", *topics], rows))
     for part in parts:

@@ -44,7 +44,7 @@ def test_a_good_card_loads_and_what_it_leaves_out_has_a_default(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("old", "new", "line", "field", "expectation"),
     [
-        ("  rank: 4", "  ranke: 4", 8, "recipe.ranke", "Extra inputs are not permitted"),
+        ("  rank: 4", "  ranke: 4", 8, "recipe.ranke", "there is no such field"),
         ("  rank: 4", "  rank: many", 8, "recipe.rank", r"should be a valid integer.*\(found 'many'\)"),
         ("  rank: 4", "  rank: 0", 8, "recipe.rank", r"greater than or equal to 1 \(found 0\)"),
         ("  rank: 4", "  schedule: sine", 8, "recipe.schedule", r"'cosine', 'linear' or 'constant' \(found 'sine'\)"),

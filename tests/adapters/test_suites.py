@@ -31,7 +31,7 @@ def test_what_a_card_leaves_out_has_a_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("colour: red", "colour: Extra inputs are not permitted"),
+        ("colour: red", "colour: there is no such field"),
         ("samples: /etc/a.jsonl", "samples: Value error, data files lie in the suite's folder, found '/etc/a.jsonl'"),
         ("samples: [../a.jsonl]", "samples: Value error, data files lie in the suite's folder, found '../a.jsonl'"),
         ("slices: [colour]", "slices[0]: Input should be 'topic', 'difficulty', 'language' or 'length'"),
@@ -82,7 +82,7 @@ def test_a_suite_whose_card_is_wrong_hides_neither_its_domain_nor_the_other_suit
     domain = load_domain(tmp_path, "cardiology")
     assert domain.suite_names == ["held-out", "triage"]
     assert domain.suite("held-out").name == "held-out"
-    with pytest.raises(BadInputError, match=r"triage/suite\.yaml:2: colour: Extra inputs"):
+    with pytest.raises(BadInputError, match=r"triage/suite\.yaml:2: colour: there is no such field"):
         domain.suite("triage")
     with pytest.raises(NotFoundError, match=r"no suite 'nope' of cardiology \(there are: held-out, triage\)"):
         domain.suite("nope")

@@ -65,7 +65,7 @@ def test_a_wrong_card_exits_2_with_file_line_and_field(locum: Callable[..., Ran]
     for arguments in (("show", "legal"), ("list",)):
         ran = locum("domain", *arguments)
         assert ran.code == 2
-        assert f"{card}:8: colour: Extra inputs are not permitted" in ran.err
+        assert f"{card}:8: colour: there is no such field" in ran.err
 
 
 def test_square_brackets_in_a_card_reach_the_reader(locum: Callable[..., Ran], domain_folder: Path) -> None:

@@ -114,7 +114,7 @@ def test_what_a_suite_can_show_is_told_with_a_picture(locum: Locum, domain_folde
     ("file", "text", "problem"),
     [
         ("samples.jsonl", "{}\n", "triage/samples.jsonl:1: messages: Field required"),
-        ("suite.yaml", "name: triage\ncolour: red\n", "triage/suite.yaml:2: colour: Extra inputs are not permitted"),
+        ("suite.yaml", "name: triage\ncolour: red\n", "triage/suite.yaml:2: colour: there is no such field"),
     ],
 )
 def test_a_suite_that_is_wrong_hides_no_other_and_is_named(
@@ -137,7 +137,7 @@ def test_a_suite_that_is_wrong_hides_no_other_and_is_named(
 def test_a_domain_of_which_a_suite_is_wrong_is_shown_and_the_suite_named(locum: Locum, domain_folder: Path) -> None:
     locum("suite", "new", "legal", "triage")
     (domain_folder / "suites" / "triage" / "suite.yaml").write_text("name: triage\ncolour: red\n")
-    problem = "triage/suite.yaml:2: colour: Extra inputs are not permitted"
+    problem = "triage/suite.yaml:2: colour: there is no such field"
     listed = locum("domain", "list", "--json")
     assert (listed.code, problem in listed.err) == (2, True)
     [row] = listed.json
@@ -156,7 +156,7 @@ def test_a_release_needs_all_suites_and_names_the_one_that_is_wrong(
     (domain_folder / "suites" / "triage" / "suite.yaml").write_text("name: triage\ncolour: red\n")
     ran = locum("release", "legal@1")
     assert ran.code == 2
-    assert "triage/suite.yaml:2: colour: Extra inputs are not permitted" in ran.err
+    assert "triage/suite.yaml:2: colour: there is no such field" in ran.err
 
 
 def test_rows_of_a_file_become_a_suite(locum: Locum, domain_folder: Path) -> None:

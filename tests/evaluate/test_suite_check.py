@@ -270,7 +270,7 @@ def test_a_suite_without_rows_files_or_card_is_told_and_hides_no_other(workshop:
     assert told == {
         "broken": [
             ("suite.yaml:4", "primary: Input should be a valid string (found 3)"),
-            ("suite.yaml:3", "colour: Extra inputs are not permitted"),
+            ("suite.yaml:3", "colour: there is no such field"),
         ],
         "empty": [("empty", "has no suite.yaml")],
         "gone": [("suite.yaml", f"there is no file {gone}/a.jsonl")],
