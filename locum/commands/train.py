@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,6 +70,10 @@ def train(
 
     Example: locum train medical --set method=dpo --set start=medical@3
     """
+    # Before torch is loaded. Its threads spin while they wait for one another: beside a server, which has a core too, a
+    # training would mostly spin (docs/performance.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
     from locum.adapters.base import load_base
     from locum.adapters.domains import load_domain
     from locum.errors import BadInputError
