@@ -13,11 +13,11 @@ def test_an_unknown_first_word_is_a_domain_and_options_may_come_before_it(locum:
     for arguments in (["insurance"], ["--limit", "3", "insurance"], ["run", "insurance"]):
         ran = locum("eval", *arguments)
         assert ran.code == 2
-        assert "insurance has neither a candidate nor a version in production" in ran.err
+        assert "there is no domain 'insurance'" in ran.err
 
 
 def test_a_domain_that_is_called_like_a_command_is_reached_by_run(locum: Callable[..., Ran]) -> None:
-    assert "schema has neither a candidate" in locum("eval", "run", "schema").err
+    assert "there is no domain 'schema'" in locum("eval", "run", "schema").err
     assert locum("eval", "schema").json["title"] == "EvaluationResult"
 
 

@@ -187,6 +187,8 @@ def test_the_candidate_is_evaluated_by_default_then_production(laboratory: Labor
     assert default_ref(laboratory.settings, "legal") == "legal@candidate"
     assert default_ref(laboratory.settings, "medical") == "medical"
     with pytest.raises(NotFoundError, match="neither a candidate nor a version in production"):
+        default_ref(laboratory.settings, "insurance")
+    with pytest.raises(NotFoundError, match="there is no domain 'legal'"):
         default_ref(settings, "legal")
 
 
