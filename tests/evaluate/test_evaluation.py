@@ -186,6 +186,7 @@ def test_without_a_server_it_is_the_environments_fault(laboratory: Laboratory) -
 def test_the_candidate_is_evaluated_by_default_then_production(laboratory: Laboratory, settings: Settings) -> None:
     assert default_ref(laboratory.settings, "legal") == "legal@candidate"
     assert default_ref(laboratory.settings, "medical") == "medical"
+    laboratory.expect("insurance")
     with pytest.raises(NotFoundError, match="neither a candidate nor a version in production"):
         default_ref(laboratory.settings, "insurance")
     with pytest.raises(NotFoundError, match="there is no domain 'legal'"):
