@@ -27,7 +27,7 @@ from tenacity import retry, stop_after_attempt, wait_exponential
 from locum.errors import BadInputError, UnavailableError
 from locum.evaluate.answers import Contender
 from locum.evaluate.cache import AnswerCache, cache_key
-from locum.evaluate.runner import Asking
+from locum.evaluate.runner import Asking, side_by_side
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -121,13 +121,7 @@ class Turns:
                     self.cache.put(key, json.dumps(await self._ask(client, limit, model, question)))
                     self.progress.advance(self.bar)
 
-            workers = [asyncio.create_task(work()) for _ in range(at_once)]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
+            await side_by_side(work, at_once)
 
     async def _ask(self, client: ClientSession, limit: asyncio.Semaphore, model: _InTurn, question: _Question) -> Any:
         """One answer, with the harness' own patience."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -167,15 +167,7 @@ class _Run:
             with progress_bar(console) as progress:
                 bar = progress.add_task(f"{self.suite.domain} · {self.suite.name}", total=total, errors="")
                 progress.update(bar, completed=total - len(self.missing))
-                workers = [
-                    asyncio.create_task(self._work(client, progress, bar)) for _ in range(self.asking.concurrency)
-                ]
-                try:
-                    await asyncio.gather(*workers)
-                finally:
-                    for worker in workers:
-                        worker.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
+                await side_by_side(lambda: self._work(client, progress, bar), self.asking.concurrency)
 
     async def _work(self, client: ClientSession, progress: Progress, bar: TaskID) -> None:
         def show_errors() -> None:
@@ -219,6 +211,17 @@ class _Run:
         said = {"`model` field": reply.answered_by, "header x-locum-adapter": reply.adapter or contender.name}
         _require_asked_model(contender, said)
         return _Kept(reply=reply)
+
+
+async def side_by_side(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
+    """Let so many workers run until all have ended. When one fails the others end too, and what it raised is raised."""
+    workers = [asyncio.create_task(work()) for _ in range(count)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
 
 def request_body(suite: Suite, sample: Sample, model: str, *, repeat: int = 0) -> dict[str, Any]:
