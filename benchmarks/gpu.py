@@ -40,7 +40,7 @@ from peers import Peer, locum, stock_vllm
 from report import machine, median_and_spread, percentile
 from rich.console import Console
 from rich.progress import track
-from tiny import make_home, prompt_of, register
+from tiny import make_home, prompt_of, register, write_adapter
 
 from locum.adapters.base import Base, pull
 from locum.adapters.conversations import Message
@@ -173,7 +173,7 @@ def main() -> int:
 
 def make_base(folder: Path, shape: Shape) -> tuple[Settings, Base]:
     """A random Llama of this size with the tiny one's tokenizer, in a home of its own."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
     settings, tiny, _ = make_home(folder)
     config = LlamaConfig(
@@ -190,26 +190,16 @@ def make_base(folder: Path, shape: Shape) -> tuple[Settings, Base]:
     )
     large = folder / "large"
     torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        with torch.device("cuda"):
-            model = LlamaForCausalLM(config)
-        model.save_pretrained(large)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    del model
+    with torch.device("cuda"):
+        AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(large)
     torch.cuda.empty_cache()
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        if (found := tiny.path / name).is_file():
-            (large / name).write_bytes(found.read_bytes())
+    AutoTokenizer.from_pretrained(tiny.path).save_pretrained(large)
     base = pull(str(large), settings.bases)
     return settings.model_copy(update={"base": base.name}), base
 
 
 def make_adapter(folder: Path, seed: int, shape: Shape) -> Path:
     """A PEFT adapter with random weights that changes every layer's output by about a tenth."""
-    from safetensors.torch import save_file
-
     generator = torch.Generator(device="cuda").manual_seed(seed)
 
     def random(rows: int, columns: int, scale: float) -> torch.Tensor:
@@ -222,18 +212,7 @@ def make_adapter(folder: Path, seed: int, shape: Shape) -> Path:
             name = f"base_model.model.model.layers.{layer}.{projection}"
             tensors[f"{name}.lora_A.weight"] = random(RANK, width_in, width_in**-0.5)
             tensors[f"{name}.lora_B.weight"] = random(width_out, RANK, 0.02)
-    folder.mkdir()
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "r": RANK,
-        "lora_alpha": 2 * RANK,
-        "target_modules": [projection.rsplit(".", 1)[1] for projection in shape.projections()],
-        "bias": "none",
-    }
-    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-    return folder
+    return write_adapter(folder, tensors, RANK, shape.projections())
 
 
 def distance(peer: Peer, version: str, probes: list[Probe], base: Base) -> tuple[float, float]:

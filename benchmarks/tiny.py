@@ -81,6 +81,11 @@ def make_adapter(folder: Path, seed: int, *, rank: int = 4) -> Path:
             name = f"base_model.model.model.layers.{layer}.{projection}"
             tensors[f"{name}.lora_A.weight"] = torch.randn(rank, width_in, generator=generator) / width_in**0.5
             tensors[f"{name}.lora_B.weight"] = torch.randn(width_out, rank, generator=generator) * 0.3
+    return write_adapter(folder, tensors, rank, PROJECTIONS)
+
+
+def write_adapter(folder: Path, tensors: dict[str, torch.Tensor], rank: int, projections: Iterable[str]) -> Path:
+    """An adapter as PEFT writes it."""
     folder.mkdir(parents=True)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = {
@@ -88,7 +93,7 @@ def make_adapter(folder: Path, seed: int, *, rank: int = 4) -> Path:
         "task_type": "CAUSAL_LM",
         "r": rank,
         "lora_alpha": 2 * rank,
-        "target_modules": [projection.rsplit(".", 1)[1] for projection in PROJECTIONS],
+        "target_modules": [projection.rsplit(".", 1)[1] for projection in projections],
         "bias": "none",
     }
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
