@@ -112,3 +112,9 @@ def test_nothing_is_deleted_that_was_not_chosen(
     assert refused.code == 2
     assert "expected what to delete" in refused.err
     assert feedback_on(registry, "medical") == given
+
+
+def test_a_form_without_a_file_to_write_is_refused(locum: Callable[..., Ran], given: list[Feedback]) -> None:
+    ran = locum("feedback", "medical", "--as", "preferences")
+    assert ran.code == 2
+    assert "--as preferences: expected --export FILE beside it" in ran.err
