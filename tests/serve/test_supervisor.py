@@ -75,7 +75,6 @@ def ask_a_stopped_engine(
 
     def stream() -> None:
         lines = []
-        # so many choices that even a busy machine suspends the engine before their end
         body = {**QUESTION, "model": "legal", "n": 64, "stream": True}
         with httpx.stream("POST", url, json=body, timeout=60) as answer:
             for line in answer.iter_lines():
@@ -104,8 +103,13 @@ def ask_a_stopped_engine(
         return thread
 
     threads = [noting("stream", stream), noting("stalled", stalled)]
-    assert began.wait(30)
+    deadline = time.monotonic() + 60
     engine.suspend()  # so that neither is answered before the engine is killed
+    while not began.wait(0.5):  # a step at a time: the engine must not reach the end before its first line comes here
+        assert time.monotonic() < deadline
+        engine.resume()
+        time.sleep(0.02)
+        engine.suspend()
     threads.append(noting("plain", plain))
     time.sleep(1)
     return threads
