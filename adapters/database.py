@@ -46,7 +46,7 @@ def make_engine(url: str, *, busy_seconds: float) -> Engine:
 def create_database(engine: Engine) -> None:
     """Make the file of a new SQLite database; nothing to do for any other."""
     if file := _file(engine):
-        file.touch()
+        file.touch(mode=0o660)  # it holds what ids and links are signed with; SQLite's side files take its mode
 
 
 def _connect_args(url: str, busy_seconds: float) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from locum.adapters.conversations import Message, read_conversations
 from locum.adapters.domains import Domain
 from locum.adapters.manifest import Probe
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.settings import NO_SUCH_PATH
 
 if TYPE_CHECKING:
     import torch
@@ -206,9 +207,9 @@ def _request(method: str, url: str, api_key: str, body: dict[str, Any] | None = 
     if answer.status_code == 200:
         return answer.json()
     kinds: dict[int, type[LocumError]] = {401: UnauthorizedError, 404: NotFoundError}
+    hints = {401: "set LOCUM_API_KEY", 404: None if "error" in answer.text else NO_SUCH_PATH}
     raise kinds.get(answer.status_code, UnavailableError)(
-        f"{url} says {answer.status_code}: {answer.text[:300]}",
-        hint="set LOCUM_API_KEY" if answer.status_code == 401 else None,
+        f"{url} says {answer.status_code}: {answer.text[:300]}", hint=hints.get(answer.status_code)
     )
 
 

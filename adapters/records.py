@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.manifest import Manifest
 
@@ -57,3 +57,4 @@ class Release(BaseModel):
     at: datetime
     reason: str | None
     evidence: list[Evidence]
+    missing: list[str] = Field([], description="what a forced release lacked, a sentence for each suite")

@@ -7,7 +7,7 @@ lock first (`BEGIN IMMEDIATE`, or an advisory lock in PostgreSQL): two processes
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -249,21 +249,22 @@ class Registry:
                 by=by,
                 reason=reason,
                 evidence=evidence_for(manifest, required, evaluations),
+                missing=[lack.sentence for lack in missing],
             )
 
-    def rollback(self, domain: str, *, by: str, reason: str | None = None) -> Release:
-        """Put the version back that was in production before.
+    def rollback(self, domain: str, *, by: str, to: Ref | str | None = None, reason: str | None = None) -> Release:
+        """Put a version back that was in production before: it needs no new evidence.
+
+        Args:
+            to: which one; else the one that was there before the present one.
 
         Raises:
-            ConflictError: there was none before.
+            NotFoundError: the domain, or the version, is not there.
+            ConflictError: there was none before, or that version never was in production or is there now.
         """
         with self.writing() as db:
-            previous = _alias(db, domain, PREVIOUS)
-            if previous is None:
-                raise ConflictError(
-                    f"{domain} has no previous version to go back to", hint=f"locum history {domain} shows its releases"
-                )
-            return self._move(db, _entry(db, previous), action="rollback", by=by, reason=reason, evidence=[])
+            entry = _previous(db, domain) if to is None else _released_before(db, domain, to)
+            return self._move(db, entry, action="rollback", by=by, reason=reason)
 
     def history(self, domain: str) -> list[Release]:
         """Who put what into production, when and on which evidence; newest first."""
@@ -318,7 +319,8 @@ class Registry:
         action: str,
         by: str,
         reason: str | None,
-        evidence: list[Evidence],
+        evidence: Sequence[Evidence] = (),
+        missing: Sequence[str] = (),
     ) -> Release:
         manifest = entry.manifest
         current = _alias(db, manifest.domain, PRODUCTION)
@@ -336,7 +338,8 @@ class Registry:
                 "by": by,
                 "at": datetime.now(UTC),
                 "reason": reason,
-                "evidence": evidence,
+                "evidence": list(evidence),
+                "missing": list(missing),
             }
         )
         row = {**release.model_dump(), "evidence": [item.model_dump(mode="json") for item in evidence]}
@@ -421,6 +424,36 @@ def _resolve(db: Connection, ref: Ref | str) -> VersionEntry:
     if found is None:
         raise NotFoundError(f"there is no {ref}; {_what_there_is(db, ref.domain)}", hint="locum adapters list")
     return _entry(db, found)
+
+
+def _previous(db: Connection, domain: str) -> VersionEntry:
+    found = _alias(db, domain, PREVIOUS)
+    if found is not None:
+        return _entry(db, found)
+    if _alias(db, domain, PRODUCTION) is None:
+        raise NotFoundError(
+            f"{domain} has nothing in production to go back from; {_what_there_is(db, domain)}",
+            hint="locum adapters list",
+        )
+    raise ConflictError(
+        f"{domain} has no previous version to go back to", hint=f"locum history {domain} shows its releases"
+    )
+
+
+def _released_before(db: Connection, domain: str, ref: Ref | str) -> VersionEntry:
+    entry = _resolve(db, ref)
+    name = entry.manifest.name
+    if entry.manifest.domain != domain:
+        raise BadInputError(f"--to {ref}: expected a version of {domain}")
+    if _alias(db, domain, PRODUCTION) == entry.id:
+        raise ConflictError(f"{name} is in production already")
+    table = schema.releases
+    if db.scalar(select(table.c.id).where(table.c.domain == domain, table.c.version == name).limit(1)) is None:
+        raise ConflictError(
+            f"{name} never was in production, so there is nothing to go back to",
+            hint=f"`locum release {name}` puts it there, on its evidence",
+        )
+    return entry
 
 
 def _what_there_is(db: Connection, domain: str) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 metadata = MetaData()
 
 # Row ids name adapters inside vLLM, so they are never used twice: AUTOINCREMENT in SQLite, a sequence in PostgreSQL.
@@ -66,6 +66,7 @@ releases = Table(
     Column("at", DateTime(timezone=True), nullable=False),
     Column("reason", Text),
     Column("evidence", JSON, nullable=False),
+    Column("missing", JSON, nullable=False, default=list),
 )
 # One row: changes with every change that a server must hear of.
 state = Table("state", metadata, Column("id", Integer, primary_key=True), Column("revision", Integer, nullable=False))

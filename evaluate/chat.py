@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from locum.adapters.card import DomainCard
 from locum.adapters.domains import domain_names, load_domain
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
-from locum.settings import Settings
+from locum.settings import NO_SUCH_PATH, Settings
 
 if TYPE_CHECKING:
     from openai import OpenAIError
@@ -75,7 +75,7 @@ def _explained(error: OpenAIError, url: str) -> LocumError:
     said = error.body.get("message") if isinstance(error, openai.APIError) and isinstance(error.body, dict) else None
     message = f"{url}: {said or error}"
     if isinstance(error, openai.NotFoundError):
-        return NotFoundError(message)
+        return NotFoundError(message, hint=None if said else NO_SUCH_PATH)
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
         return UnauthorizedError(message, hint="LOCUM_API_KEY holds the key that is sent")
     if isinstance(error, openai.APIStatusError) and error.status_code < 500 and error.status_code != 429:

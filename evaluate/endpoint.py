@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locum.adapters.manifest import Manifest
 from locum.errors import CheckFailedError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.settings import NO_SUCH_PATH
 
 _TIMEOUT_S = 30.0
 
@@ -101,7 +102,7 @@ def read_endpoint(url: str, *, api_key: str = "") -> Endpoint:
     if response.status_code == 404:
         raise UnavailableError(
             f"{url}/models does not exist: what answers there is no OpenAI-compatible server",
-            hint="the URL of an endpoint usually ends in /v1",
+            hint=NO_SUCH_PATH,
         )
     if response.status_code != 200:
         raise error_of(response.status_code, response.content, url)

@@ -105,7 +105,12 @@ def load_guards(domain: Domain, domains: Path, data: Path) -> list[Suite]:
         NotFoundError: there is no such suite or no data of it.
         BadInputError: a name is not `general` or DOMAIN/SUITE, or is one of the domain itself.
     """
-    return [_load_guard(domain, name, domains, data) for name in domain.card.elsewhere.suites]
+    return [load_guard(domain, name, domains, data) for name in domain.card.elsewhere.suites]
+
+
+def guard_name(name: str) -> str:
+    """What a suite of elsewhere is called where a version is asked it: `elsewhere-legal-licences`."""
+    return f"elsewhere-{name.replace('/', '-')}"[:63]
 
 
 def choose_suites(suites: list[Suite], name: str | None) -> list[Suite]:
@@ -197,7 +202,8 @@ def _ordered(samples: Iterable[Sample]) -> list[Sample]:
     return sorted(samples, key=lambda sample: hashlib.sha256(sample.id.encode()).digest())
 
 
-def _load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:
+def load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:
+    """One suite of elsewhere, by its name in the card; raises what `load_guards` raises."""
     elsewhere = domain.card.elsewhere
     other_name, _, suite_name = name.rpartition("/")
     if name == GENERAL:
@@ -224,9 +230,7 @@ def _load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:
         confidence=loaded.thresholds.confidence,
         slice_margin=1.0,
     )
-    card = loaded.card.model_copy(
-        update={"name": f"elsewhere-{name.replace('/', '-')}"[:63], "thresholds": thresholds, "slices": []}
-    )
+    card = loaded.card.model_copy(update={"name": guard_name(name), "thresholds": thresholds, "slices": []})
     return assemble(domain.name, card, chosen, options=loaded.options, guard=True)
 
 

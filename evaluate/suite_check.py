@@ -18,7 +18,7 @@ from locum.adapters.yamlfile import line_of
 from locum.errors import BadInputError, LocumError, NotFoundError
 from locum.evaluate.findings import Finding, Row, Watch, watching
 from locum.evaluate.overlap import TRAIN_FILE, Overlap, learned_from, look_for_overlap, overlap_findings, training_files
-from locum.evaluate.suite import asked_of, assemble, load_suite, suite_files
+from locum.evaluate.suite import asked_of, assemble, guard_name, load_suite, suite_files
 from locum.evaluate.suite_fit import check_fit, check_size
 from locum.evaluate.suite_rows import Ruler, check_rows, read_rows, ruler
 from locum.settings import Settings
@@ -37,6 +37,7 @@ class SuiteReport(BaseModel):
     domain: str
     suite: str
     samples: int = Field(description="rows that can be read")
+    asked: int = Field(description="different samples among them that are asked: no more than the card's `limit`")
     learned: str | None = Field(description="whose training split the samples were looked for in; none: they were not")
     findings: list[Finding]
 
@@ -79,7 +80,7 @@ def check_suites(
 
     Raises:
         NotFoundError: there is no such domain, suite or version, or a domain has no suite.
-        BadInputError: the domain's card is wrong, or `ref` is of another domain.
+        BadInputError: the domain's card is wrong, the suite is of elsewhere, or `ref` is of another domain.
     """
     if ref is not None:
         of = parse_ref(ref).domain
@@ -108,7 +109,7 @@ def _check_domain(
         place.name: _check_suite(settings, registry, domain, place, measure, watch)
         for place in _suite_folders(domain, suite)
     }
-    together = [row for rows, _ in checked.values() for row in rows]
+    together = [row for rows, _, _ in checked.values() for row in rows]
     threshold = domain.card.duplicates.threshold
     overlaps = [
         look_for_overlap(together, train, threshold=threshold, watch=watch)
@@ -120,26 +121,27 @@ def _check_domain(
             domain=name,
             suite=each,
             samples=len(rows),
+            asked=asked,
             learned=learner.name if overlaps else None,
             findings=_in_order([*found, *_against_training(rows, overlaps, learner, settings.data_path(name))]),
         )
-        for each, (rows, found) in checked.items()
+        for each, (rows, asked, found) in checked.items()
     ]
 
 
 def _check_suite(
     settings: Settings, registry: Registry, domain: Domain, folder: Path, measure: Ruler, watch: Watch
-) -> tuple[list[Row], list[Finding]]:
-    """The rows of one suite, and what there is to say of it by itself."""
+) -> tuple[list[Row], int, list[Finding]]:
+    """The rows of one suite, how many samples are asked, and what there is to say of it by itself."""
     card, found = _read_card(folder)
     if card is None:
-        return [], found
+        return [], 0, found
     if card.lm_eval is not None:
         return _check_task(domain, card, folder, registry, settings)
     try:
         rows, problems = read_rows(suite_files(domain, card, settings.data_path(domain.name)))
     except NotFoundError as error:
-        return [], [*found, _missing(domain, card, folder, error)]
+        return [], 0, [*found, _missing(domain, card, folder, error)]
     found += problems
     found += check_rows(rows, card.generation, measure, threshold=domain.card.duplicates.threshold, watch=watch)
     asked = asked_of((row.sample for row in rows), card.limit)
@@ -150,12 +152,12 @@ def _check_suite(
     elif not problems:
         sentence = "holds no sample"
         found.append(Finding(check="card", place=str(folder), sentence=sentence, advice="add rows: docs/suites.md"))
-    return rows, found
+    return rows, len(asked), found
 
 
 def _check_task(
     domain: Domain, card: SuiteCard, folder: Path, registry: Registry, settings: Settings
-) -> tuple[list[Row], list[Finding]]:
+) -> tuple[list[Row], int, list[Finding]]:
     """What a task of another tool asks, and whether slices and thresholds can be judged with so many samples."""
     path = folder / SUITE_FILE
     line = line_of(path, "lm_eval")
@@ -163,9 +165,9 @@ def _check_task(
         suite = load_suite(domain, card, settings.data_path(domain.name))
     except LocumError as error:
         advice = error.hint or "see lm_eval in the suite.yaml"
-        return [], [Finding(check="card", place=f"{path}:{line}", sentence=str(error), advice=advice)]
+        return [], 0, [Finding(check="card", place=f"{path}:{line}", sentence=str(error), advice=advice)]
     rows = [Row(path, line, sample, label=f"sample {sample.id} ") for sample in suite.samples]
-    return rows, [*check_fit(suite, rows, folder), *check_size(suite, folder, registry)]
+    return rows, len(rows), [*check_fit(suite, rows, folder), *check_size(suite, folder, registry)]
 
 
 def _suite_folders(domain: Domain, suite: str | None) -> list[Path]:
@@ -177,6 +179,14 @@ def _suite_folders(domain: Domain, suite: str | None) -> list[Path]:
             hint=f"locum suite new {domain.name} NAME writes one",
         )
     chosen = [path for path in there if suite in (None, path.name)]
+    for name in domain.card.elsewhere.suites:
+        if not chosen and suite in (name, guard_name(name)):
+            of, _, its = name.rpartition("/")
+            raise BadInputError(
+                f"{suite} is not a suite of {domain.name}, whose card names it under `elsewhere`: "
+                "what is checked is a domain's own",
+                hint=f"locum suite check {of} {its}" if of else f"`locum suite show {domain.name} {name}` shows it",
+            )
     if not chosen:
         known = ", ".join(path.name for path in there)
         raise NotFoundError(f"there is no suite {suite!r} of {domain.name} (there are: {known})")

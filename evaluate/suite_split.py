@@ -68,8 +68,9 @@ def split_suite(
     first, second = divide(samples, share)
     if not first or not second:
         groups = len({sample.group for sample in samples})
+        inside = f"{groups} group{'' if groups == 1 else 's'}"
         raise BadInputError(
-            f"suite {card.name!r} of {domain.name} cannot be divided so: {len(samples)} samples in {groups} groups "
+            f"suite {card.name!r} of {domain.name} cannot be divided so: {len(samples)} samples in {inside} "
             f"leave nothing for {into[1] if first else into[0]} at a share of {share:g}",
             hint="a group is never parted: choose another share, or give the samples smaller groups",
         )

@@ -65,8 +65,9 @@ def compare_versions(registry: Registry, ours: str, theirs: str, suite: str | No
         raise BadInputError(f"{ours} and {theirs} are both {first.name}; expected two versions")
     if first.domain != second.domain:
         raise BadInputError(
-            f"{first.name} and {second.name} are of two domains, and no suite asks both",
-            hint="a domain's card names suites of elsewhere, under `elsewhere`, to show that no harm is done there",
+            f"expected two versions of one domain, found {first.name} and {second.name}",
+            hint="to see whether one domain's versions do harm to another's, its card names the other's suites under "
+            "`elsewhere`",
         )
     known = _known(registry, first, second)
     found: dict[str, Versus] = {}

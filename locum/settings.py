@@ -18,6 +18,7 @@ from locum.errors import BadInputError
 
 CONFIG_FILE = "locum.toml"
 ENV_PREFIX = "LOCUM_"
+NO_SUCH_PATH = "the URL of an endpoint usually ends in /v1"  # the hint where a server knows no path of OpenAI's API
 
 
 class Settings(BaseSettings):

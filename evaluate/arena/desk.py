@@ -47,9 +47,11 @@ class Turn(_Shown):
 
 
 class Shown(_Shown):
-    """One question as it lies on the desk. `ballot` is what was said before it was taken back."""
+    """One question as it lies on the desk. `task` is the system prompt that both answers follow; `ballot` is what was
+    said before it was taken back."""
 
     place: int
+    task: str
     turns: list[Turn]
     a: str
     b: str
@@ -146,6 +148,7 @@ class Desk:
         again = _ballot(place, undone) if undone is not None and undone.number == question.number else None
         return Shown(
             place=place,
+            task="\n".join(message.content for message in question.messages if message.role == "system"),
             turns=[
                 Turn(role=message.role, text=message.content)
                 for message in question.messages

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, settings, table
+from locum.commands.common import (
+    EndpointOption,
+    JsonOption,
+    counted,
+    err,
+    out,
+    print_json,
+    require_known,
+    settings,
+    table,
+)
 
 if TYPE_CHECKING:
     from locum.adapters.registry import Registry
@@ -67,6 +77,7 @@ def arena(
     """
     from locum.adapters.refs import parse_ref
     from locum.adapters.registry import Registry
+    from locum.adapters.votes import arenas
     from locum.errors import BadInputError
     from locum.evaluate.arena.matches import prepare_match
     from locum.evaluate.arena.serving import reviewer_names
@@ -74,6 +85,8 @@ def arena(
 
     in_force = settings(endpoint=endpoint)
     registry = Registry.open(in_force)
+    if not arenas(registry, domain):
+        require_known(in_force, registry, domain)
     if forget is not None:
         forget_reviewer(registry, domain, forget, yes=yes, as_json=as_json)
         return
@@ -137,10 +150,14 @@ def serve_match(
 def tell_results(registry: Registry, domain: str, suite: str | None, export: Path | None, as_json: bool) -> None:
     """What the votes say, and the pairs that follow from them."""
     from locum.adapters.conversations import write_rows
+    from locum.errors import NotFoundError
     from locum.evaluate.arena.pairs import pairs_from
     from locum.evaluate.arena.results import arena_results, judged
 
     said = judged(registry, domain, suite=suite)
+    others = sorted({each.arena.suite for each in judged(registry, domain)}) if suite and not said else []
+    if others:
+        raise NotFoundError(f"nobody has voted on suite {suite!r} of {domain} (voted on: {', '.join(others)})")
     found = arena_results(domain, said)
     pairs = pairs_from(said) if export else []
     if export:
@@ -169,7 +186,7 @@ def forget_reviewer(registry: Registry, domain: str, reviewer: str, *, yes: bool
     if not count:
         known = ", ".join(sorted({each.vote.reviewer for each in said})) or "nobody"
         raise NotFoundError(f"no reviewer {reviewer!r} has voted on {domain}; who has: {known}")
-    votes = "1 vote" if count == 1 else f"{count:,} votes"
+    votes = counted(count, "vote")
     if not yes:
         question = f"Delete {votes} of {reviewer} on {domain}, with grades and comments, for good?"
         typer.confirm(question, abort=True, err=True)
@@ -203,7 +220,8 @@ def _show(found: ArenaResults) -> None:
         f"win rate [{percent}]",
         "by reviewer",
     ]
-    out.print(table(f"{found.domain}: {found.votes} votes of {len(found.reviewers)} reviewers", columns, rows))
+    title = f"{found.domain}: {counted(found.votes, 'vote')} of {counted(len(found.reviewers), 'reviewer')}"
+    out.print(table(title, columns, rows))
     for each in found.meetings:
         _print(_verdict(each.model, each.against, each.win_rate.low, each.win_rate.high))
     if len(found.strengths) > 2:

@@ -13,6 +13,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from locum.adapters.registry import Registry
     from locum.errors import LocumError
     from locum.settings import Settings
 
@@ -30,6 +31,23 @@ def settings(**overrides: Any) -> Settings:
     from locum.settings import load_settings
 
     return load_settings(**overrides)
+
+
+def require_known(in_force: Settings, registry: Registry, domain: str) -> None:
+    """Refuse the name of a domain that has neither a card here nor a version.
+
+    Raises:
+        NotFoundError: nobody knows it; says which domains there are.
+    """
+    from locum.adapters.domains import domain_names, load_domain
+
+    if domain not in domain_names(in_force.domains) and not registry.versions(domain):
+        load_domain(in_force.domains, domain)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: `1 sample`, `1,204 samples`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def print_json(data: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings, table
+from locum.commands.common import JsonOption, counted, out, print_json, settings, table
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -156,8 +156,8 @@ def _score(each: VersionFeedback) -> str:
 
 def _ratings(said: Sequence[Feedback]) -> str:
     users = len({each.user for each in said if each.user})
-    ratings = "1 rating" if len(said) == 1 else f"{len(said):,} ratings"
-    return ratings if not users else f"{ratings} of {'1 user' if users == 1 else f'{users:,} users'}"
+    ratings = counted(len(said), "rating")
+    return ratings if not users else f"{ratings} of {counted(users, 'user')}"
 
 
 def _print(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings, table
+from locum.commands.common import JsonOption, out, print_json, require_known, settings, table
 
 if TYPE_CHECKING:
     from locum.adapters.registry import Registry
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from locum.evaluate.trend import Trend
     from locum.evaluate.versus import Versus
 
-VersionArgument = Annotated[str, typer.Argument(metavar="{VERSION}", help="Such as medical@3, or medical@candidate.")]
+VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="Such as medical@3, or medical@candidate.")]
 SuiteOption = Annotated[str | None, typer.Option(help="One suite; else all of them.")]
 _PLOT = 44  # columns of an interval in the terminal, at most
 _BESIDE_PLOT = 46  # columns of what stands beside it
@@ -71,7 +71,7 @@ def show(
 
 def compare(
     version: VersionArgument,
-    against: Annotated[str, typer.Argument(metavar="{OTHER}", help="The version to compare it with.")],
+    against: Annotated[str, typer.Argument(metavar="OTHER", help="The version to compare it with.")],
     suite: SuiteOption = None,
     changed: Annotated[int, typer.Option(min=0, help="So many samples of those that differ most.")] = 10,
     as_json: JsonOption = False,
@@ -108,7 +108,9 @@ def trend(
     """
     from locum.evaluate.trend import trends, write_trend
 
-    found = trends(_registry(), domain, suite)
+    registry = _registry()
+    require_known(settings(), registry, domain)
+    found = trends(registry, domain, suite)
     if as_json:
         print_json([asdict(each) | {"scale": each.scale.model_dump()} for each in found])
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings
+from locum.commands.common import JsonOption, out, print_json, require_known, settings
 
 if TYPE_CHECKING:
     from locum.adapters.records import Release
@@ -46,17 +46,24 @@ def release(
 
 def rollback(
     domain: Annotated[str, typer.Argument(help="The domain to roll back.")],
+    to: Annotated[
+        str | None, typer.Option(help="An earlier version, such as medical@1, that was in production once.")
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put the version back into production that was there before.
+    """Put the version back into production that was there before, or an earlier one.
+
+    A second rollback takes the first one back; --to goes further back than that.
 
     Example: locum rollback medical --reason "answers too long"
     """
     from locum.adapters.registry import Registry
 
     in_force = settings()
-    _tell(Registry.open(in_force).rollback(domain, by=in_force.user, reason=reason), as_json)
+    registry = Registry.open(in_force)
+    require_known(in_force, registry, domain)
+    _tell(registry.rollback(domain, by=in_force.user, to=to, reason=reason), as_json)
 
 
 def history(
@@ -66,14 +73,13 @@ def history(
 
     Example: locum history medical
     """
-    from locum.adapters.domains import load_domain
     from locum.adapters.registry import Registry
 
     in_force = settings()
     registry = Registry.open(in_force)
     releases = registry.history(domain)
-    if not releases and not any(entry.manifest.domain == domain for entry in registry.snapshot().versions.values()):
-        load_domain(in_force.domains, domain)  # a name that nobody knows is refused
+    if not releases:
+        require_known(in_force, registry, domain)
     if as_json:
         print_json([entry.model_dump(mode="json") for entry in releases])
         return
@@ -115,6 +121,8 @@ def _tell(released: Release, as_json: bool) -> None:
     replaced = f" in place of {released.replaced}" if released.replaced else ""
     how = escape(f"{released.action} by {released.by}")
     out.print(f"[bold green]{released.version}[/] is in production{replaced} ({how}).")
+    for sentence in released.missing:
+        out.print(f"Lacking: {sentence}", markup=False, highlight=False, soft_wrap=True)
     if released.replaced:
         out.print(f"To undo it: locum rollback {released.domain}")
 
@@ -130,6 +138,7 @@ def _tell_entry(entry: Release) -> None:
         if item.gain is not None and item.gain_interval is not None:
             gain = f", {item.gain:+.3f} over base [{item.gain_interval[0]:+.3f}, {item.gain_interval[1]:+.3f}]"
         lines.append(f"  {item.suite}: {item.metric} {item.score:.3f}{gain} ({'passed' if item.passed else 'failed'})")
+    lines += [f"  {line}" for sentence in entry.missing for line in f"lacking: {sentence}".splitlines()]
     if entry.reason:
         lines.append(f"  reason: {entry.reason}")
     for line in lines:

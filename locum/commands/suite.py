@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, err, out, print_json, settings, table, tell_wrong
+from locum.commands.common import JsonOption, counted, err, out, print_json, settings, table, tell_wrong
 
 if TYPE_CHECKING:
     from locum.errors import BadInputError
@@ -190,25 +190,34 @@ def power(
 
 
 def _load(in_force: Settings, domain: str, name: str | None) -> tuple[list[Suite], list[BadInputError]]:
-    """The suite of that name, or all of a domain that can be loaded and what is wrong with the others.
+    """The suite of that name, or all that a domain's versions are asked, as far as they can be loaded, and what is
+    wrong with the others. Those of elsewhere are found by their name in the card, too.
 
     Raises:
         BadInputError: there is none that can be loaded.
     """
     from locum.adapters.domains import load_domain
     from locum.errors import BadInputError
-    from locum.evaluate.suite import load_suites
+    from locum.evaluate.suite import guard_name, load_guard, load_suites
 
     loaded, data_path = load_domain(in_force.domains, domain), in_force.data_path(domain)
-    if name is not None or len(loaded.suite_names) < 2:
-        return load_suites(loaded, data_path, name), []
+    elsewhere = {guard_name(each): each for each in loaded.card.elsewhere.suites}
+    if name is None:
+        names = [*loaded.suite_names, *elsewhere]
+    else:
+        names = [guard_name(name) if name in elsewhere.values() else name]
     suites: list[Suite] = []
     wrong: list[BadInputError] = []
-    for each in loaded.suite_names:
+    for each in names:
         try:
-            suites += load_suites(loaded, data_path, each)
+            if each in elsewhere:
+                suites.append(load_guard(loaded, elsewhere[each], in_force.domains, data_path.parent))
+            else:
+                suites += load_suites(loaded, data_path, each)
         except BadInputError as error:
             wrong.append(error)
+    if not names:
+        load_suites(loaded, data_path)  # which says how to write one
     if not suites:
         raise wrong[0]
     return suites, wrong
@@ -218,8 +227,9 @@ def _tell_report(report: SuiteReport) -> None:
     """A line on the suite, then each finding with what to do about it; of many of one kind the first."""
     mark = "[red]✗[/]" if report.wrong else "[green]✓[/]"
     learned = f"held against what {report.learned} learns from" if report.learned else "not held against any training"
+    asked = "" if report.asked == report.samples else f", {report.asked:,} of them asked"
     out.print(
-        f"{mark} {report.domain}/{report.suite}: {report.samples:,} samples, {learned}.",
+        f"{mark} {report.domain}/{report.suite}: {counted(report.samples, 'sample')}{asked}, {learned}.",
         highlight=False,
         soft_wrap=True,
     )
@@ -275,7 +285,7 @@ def _show_one(suite: SuitePicture, loaded: Suite) -> None:
     _say(f"{suite.domain}/{suite.name}, version {suite.version}, digest {suite.digest[:12]}", style="bold")
     if suite.description:
         _say(suite.description)
-    _say(f"{suite.samples:,} samples ({kinds}) in {suite.groups:,} groups.")
+    _say(f"{counted(suite.samples, 'sample')} ({kinds}) in {counted(suite.groups, 'group')}.")
     _say(f"Scored by {', '.join(suite.metrics)}; the gate decides by {suite.primary}.")
     _say(f"It asks: {_thresholds(suite)}; confidence {suite.thresholds.confidence:g}.\n")
     rows = [(each.field, each.value, each.samples, "yes" if each.judged else "") for each in suite.slices]
@@ -321,8 +331,9 @@ def _tell_power(found: SuitePower) -> None:
     _say(f"{found.domain}/{found.suite}, by {found.metric}, at {100 * found.confidence:.4g} % confidence", style="bold")
     gain = "no gain" if whole.gain is None else f"a true gain of {found.min_gain + whole.gain:.3f}"
     _say(
-        f"{whole.samples:,} samples in {whole.groups:,} groups show, {often}, {gain} over the base model as more than "
-        f"{found.min_gain:g},\nand of a version as good as production that it is at most {whole.margin:.3f} worse."
+        f"{counted(whole.samples, 'sample')} in {counted(whole.groups, 'group')} show, {often}, {gain} over the base "
+        f"model as more than {found.min_gain:g},\nand of a version as good as production that it is at most "
+        f"{whole.margin:.3f} worse."
     )
     needed = "no number of samples is" if whole.needed is None else f"{whole.needed:,} samples are"
     _say(

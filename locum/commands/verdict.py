@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from locum.commands.common import out, table
+from locum.commands.common import counted, out, table
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -29,14 +29,14 @@ def show_result(result: EvaluationResult) -> None:
     from locum.evaluate.report import HTML_FILE
 
     intervals = f"{100 * result.confidence:.4g} % intervals"
-    title = f"{result.version} on {result.suite}: {result.samples} samples, {intervals}"
+    title = f"{result.version} on {result.suite}: {counted(result.samples, 'sample')}, {intervals}"
     _print_scores(title, result.version, _result_rows(result))
     out.print("")
     show_checks(result.checks)
     for note in [*result.notes, *(result.judge.told if result.judge else [])]:
         out.print(note, style="dim", markup=False, highlight=False)
-    colour = _COLOURS.get(result.status, "yellow")
-    out.print(f"Gate [bold {colour}]{result.status}[/] for {result.version} on {result.suite}.", highlight=False)
+    colour, gate = _COLOURS.get(result.status, "yellow"), "Gate" if result.status in _COLOURS else "Gate:"
+    out.print(f"{gate} [bold {colour}]{result.status}[/] for {result.version} on {result.suite}.", highlight=False)
     if result.reused:
         out.print(f"{result.reused} answers were taken over from an earlier run.", highlight=False)
     if not result.recorded:
@@ -62,7 +62,8 @@ def show_versus(found: Versus, *, changed: int) -> None:
     same = len(found.pairs) - len(losses) - len(gains)
     metric = found.rows[0].metric if found.rows else ""
     out.print(
-        f"\nBy {metric}, {found.ours} does better on {len(gains)} samples, the same on {same}, worse on {len(losses)}.",
+        f"\nBy {metric}, {found.ours} does better on {counted(len(gains), 'sample')}, "
+        f"the same on {same}, worse on {len(losses)}.",
         highlight=False,
         markup=False,
     )

@@ -44,6 +44,13 @@ def test_an_up_to_date_registry_opens_without_alembic(settings: Settings) -> Non
     assert subprocess.run([sys.executable, "-c", code, str(settings.home)], check=False).returncode == 0
 
 
+def test_the_file_is_for_its_owner_and_group_as_it_holds_a_secret(settings: Settings) -> None:
+    Registry.open(settings)
+    for file in settings.home.glob("registry.db*"):
+        if not file.name.endswith(".lock"):
+            assert file.stat().st_mode & 0o007 == 0, file
+
+
 def test_a_registry_of_a_newer_locum_is_left_alone(settings: Settings) -> None:
     Registry.open(settings)
     with create_engine(settings.registry_url).begin() as db:
@@ -85,6 +92,7 @@ def test_a_registry_of_the_first_tables_keeps_all_it_has_and_takes_votes_and_fee
     assert [manifest.name for manifest in registry.versions()] == ["legal@1", "legal@2"]
     assert registry.snapshot().aliases == {"legal": "legal@2", "legal@previous": "legal@1"}
     assert [entry.action for entry in registry.history("legal")] == ["forced release", "release"]
+    assert [entry.missing for entry in registry.history("legal")] == [[], []]
     assert [record.score for record in registry.evaluations("legal@1")] == [0.9]
     assert registry.required_suites("legal") == {"held-out": "s1"}
     assert votes.arenas(registry, "legal") == {}

@@ -101,10 +101,16 @@ def test_a_reviewer_is_forgotten_after_a_question(locum: Callable[..., Ran], vot
     assert {vote.reviewer for vote in votes(voted, 1)} == {"bob"}
 
 
-def test_without_votes_results_say_how_to_get_some(locum: Callable[..., Ran]) -> None:
-    refused = locum("eval", "arena", "medical", "--results")
-    assert refused.code == 2
-    assert "nobody has voted on medical yet" in refused.err
+def test_without_votes_results_say_how_to_get_some(
+    locum: Callable[..., Ran], domain_folder: Path, voted: Registry
+) -> None:
+    for arguments, problem in (
+        (["legal"], "nobody has voted on legal yet"),
+        (["lgeal"], "there is no domain 'lgeal'"),
+        (["cardiology", "--suite", "general"], "nobody has voted on suite 'general' of cardiology (voted on: "),
+    ):
+        refused = locum("eval", "arena", *arguments, "--results")
+        assert (refused.code, problem in refused.err) == (2, True), refused.err
 
 
 def test_a_port_that_is_taken_is_a_matter_of_the_environment(taken_port: int) -> None:

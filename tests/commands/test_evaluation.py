@@ -42,7 +42,7 @@ def test_a_gate_that_does_not_pass_exits_1_with_table_reasons_and_report(
         "tiny-llama",
         "exact_match",
         "? The gain over the base model",
-        "Gate not enough",
+        "Gate: not enough",
     ):
         assert text in ran.out
     assert "quick look: not recorded" in ran.out

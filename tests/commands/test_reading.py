@@ -149,9 +149,17 @@ def test_what_was_never_evaluated_says_what_to_type(
     evaluate(versions[0])
     assert "(there are: bedside)" in locum("eval", "show", "legal@1", "--suite", "nope").err
     assert "exclude each other" in locum("eval", "show", "legal@1", "--failed", "--worst", "1").err
-    ran = locum("eval", "trend", "medical")
+    ran = locum("eval", "trend", "lgeal")
     assert ran.code == 2
-    assert "no version of medical was evaluated" in ran.err
+    assert "there is no domain 'lgeal'" in ran.err
+
+
+def test_the_trend_of_versions_that_nobody_evaluated_says_what_to_type(
+    locum: Callable[..., Ran], versions: list[Manifest]
+) -> None:
+    ran = locum("eval", "trend", "legal")
+    assert ran.code == 2
+    assert "no version of legal was evaluated" in ran.err
 
 
 def test_an_evaluation_whose_folder_is_gone_says_so(

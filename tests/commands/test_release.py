@@ -129,8 +129,12 @@ def test_a_forced_release_needs_a_reason_and_shows_it_as_it_was_given(
     ran = locum("release", "legal@1", "--force", "--reason", "court [order] [/7]")
     assert ran.code == 0, ran.err
     assert "by [/ops])" in ran.out
+    lacking = "suite held-out: there is no evaluation of legal@1"
+    assert f"Lacking: {lacking}" in ran.out
+    assert locum("history", "legal", "--json").json[0]["missing"] == [lacking]
     shown = locum("history", "legal")
     assert shown.code == 0
+    assert f"  lacking: {lacking}" in shown.out
     assert "court [order] [/7]" in shown.out
 
 
@@ -147,11 +151,34 @@ def test_rollback_puts_the_former_version_back_and_is_part_of_the_history(
     assert sorted(entry["action"] for entry in entries) == ["forced release", "forced release", "rollback"]
 
 
+def test_a_rollback_goes_as_far_back_as_is_asked_and_only_to_what_was_in_production(
+    locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest]
+) -> None:
+    for number in range(1, 5):
+        name = register().name
+        if number != 3:
+            registry.release(name, by="tester", reason="test", force=True)
+    back = locum("rollback", "legal", "--to", "legal@1", "--json").json
+    assert (back["version"], back["replaced"], back["action"]) == ("legal@1", "legal@4", "rollback")
+    for version, problem in (
+        ("legal@1", "legal@1 is in production already"),
+        ("legal@3", "legal@3 never was in production"),
+        ("legal@9", "there is no legal@9"),
+        ("tax@1", "there is no tax@1"),
+    ):
+        ran = locum("rollback", "legal", "--to", version)
+        assert (ran.code, problem in ran.err) == (2, True), ran.err
+    assert locum("rollback", "legal", "--json").json["version"] == "legal@4"
+
+
 def test_what_cannot_be_rolled_back_or_released_exits_2_and_says_why(
     locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest]
 ) -> None:
-    assert locum("rollback", "tax").code == 2
+    unknown = locum("rollback", "tax")
+    assert unknown.code == 2
+    assert "there is no domain 'tax'" in unknown.err
     register()
+    assert "legal has nothing in production to go back from; there is: legal@1" in locum("rollback", "legal").err
     registry.release("legal@1", by="tester", reason="first", force=True)
     ran = locum("rollback", "legal")
     assert ran.code == 2

@@ -25,14 +25,43 @@ def test_a_suite_is_written_checked_and_shown(locum: Locum, domain_folder: Path)
     checked = locum("suite", "check", "legal", "triage")
     assert checked.code == 1
     card = domain_folder / "suites" / "triage" / "suite.yaml"
-    assert "✗ legal/triage: 1 samples, not held against any training." in checked.out
+    assert "✗ legal/triage: 1 sample, not held against any training." in checked.out
     assert f"{card}:23: min_samples asks 100 samples, and the suite has 1\n  → add samples, or lower it" in checked.out
     assert "1 thing is wrong in legal/triage" in checked.err
 
     shown = locum("suite", "show", "legal", "triage")
     assert shown.code == 0
-    assert "1 samples (1 choice) in 1 groups." in shown.out
+    assert "1 sample (1 choice) in 1 group." in shown.out
     assert "largest-organ (choice): Which is the largest organ of the human body?  →  The skin" in shown.out
+
+
+def test_the_suites_of_elsewhere_that_a_card_names_are_shown_by_either_name_and_checked_where_they_are_at_home(
+    locum: Locum, domain_folder: Path
+) -> None:
+    card = domain_folder / "card.yaml"
+    card.write_text(card.read_text() + "elsewhere: {suites: [general], limit: 50}\n")
+    assert [suite["name"] for suite in locum("suite", "show", "legal", "--json").json] == [
+        "held-out",
+        "elsewhere-general",
+    ]
+    for name in ("general", "elsewhere-general"):
+        [shown] = locum("suite", "show", "legal", name, "--json").json
+        assert (shown["name"], shown["samples"]) == ("elsewhere-general", 50)
+        [found] = locum("suite", "power", "legal", name, "--json").json
+        assert (found["suite"], found["reaches"][0]["asked_margin"]) == ("elsewhere-general", 0.15)
+        checked = locum("suite", "check", "legal", name)
+        assert checked.code == 2
+        assert "is not a suite of legal, whose card names it under `elsewhere`" in checked.err
+        assert "`locum suite show legal general` shows it" in checked.err
+    assert [report["suite"] for report in locum("suite", "check", "legal", "--json").json] == ["held-out"]
+
+
+def test_the_check_tells_how_many_samples_a_limit_leaves(locum: Locum, domain_folder: Path) -> None:
+    card = domain_folder / "suites" / "held-out" / "suite.yaml"
+    card.write_text(card.read_text() + "limit: 5\n")
+    [report] = locum("suite", "check", "legal", "--json").json
+    assert (report["samples"], report["asked"]) == (8, 5)
+    assert "legal/held-out: 8 samples, 5 of them asked, " in locum("suite", "check", "legal").out
 
 
 def test_a_good_suite_passes_the_check(locum: Locum, domain_folder: Path) -> None:

@@ -133,7 +133,7 @@ def test_what_cannot_be_divided_says_why(workshop: Workshop) -> None:
     def split(*into: str, share: float = 0.5) -> None:
         split_suite(workshop.domain, card, workshop.data, into=(into[0], into[1]), share=share)
 
-    with pytest.raises(BadInputError, match=r"2 samples in 1 groups leave nothing for holdout at a share of 0\.5"):
+    with pytest.raises(BadInputError, match=r"2 samples in 1 group leave nothing for holdout at a share of 0\.5"):
         split("dev", "holdout")
     with pytest.raises(BadInputError, match=r"--into dev,dev: expected two different names"):
         split("dev", "dev")
