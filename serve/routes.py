@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.records import Release
-from locum.adapters.refs import parse_ref
+from locum.adapters.refs import Ref, parse_ref
 from locum.errors import BadInputError, CheckFailedError, LocumError, UnavailableError
 from locum.serve.auth import require_token
 from locum.serve.plugin import ServerState
@@ -58,8 +58,11 @@ class ReleaseRequest(BaseModel):
 
 
 class RollbackRequest(BaseModel):
+    """Body of a rollback. `version` is an earlier one; else it goes to the one before."""
+
     model_config = ConfigDict(extra="forbid")
 
+    version: str | int | None = None
     reason: str | None = None
     by: str | None = Field(None, min_length=1)
 
@@ -127,10 +130,7 @@ async def register(
 @router.post("/v1/domains/{domain}/release", dependencies=[Admin])
 async def release(domain: str, body: ReleaseRequest, state: State) -> JSONResponse:
     """Put a version into production, on the evidence that the registry holds."""
-    version = str(body.version)
-    ref = parse_ref(version if "@" in version else f"{domain}@{version}")
-    if ref.domain != domain:
-        raise BadInputError(f"version: expected one of {domain}, found {ref}")
+    ref = _version_of(domain, body.version)
     by = body.by or state.settings.user
     released = await _change(partial(state.swap.registry.release, ref, by=by, reason=body.reason, force=body.force))
     return await _converge(state, domain, released.model_dump(mode="json"))
@@ -138,11 +138,21 @@ async def release(domain: str, body: ReleaseRequest, state: State) -> JSONRespon
 
 @router.post("/v1/domains/{domain}/rollback", dependencies=[Admin])
 async def rollback(domain: str, state: State, body: RollbackRequest | None = None) -> JSONResponse:
-    """Put the version back that was in production before."""
+    """Put a version back that was in production before."""
     body = body or RollbackRequest()
+    to = None if body.version is None else _version_of(domain, body.version)
     by = body.by or state.settings.user
-    released = await _change(partial(state.swap.registry.rollback, domain, by=by, reason=body.reason))
+    released = await _change(partial(state.swap.registry.rollback, domain, by=by, to=to, reason=body.reason))
     return await _converge(state, domain, released.model_dump(mode="json"))
+
+
+def _version_of(domain: str, version: str | int) -> Ref:
+    """The version that a body means: `medical@3` or `3`."""
+    given = str(version)
+    ref = parse_ref(given if "@" in given else f"{domain}@{given}")
+    if ref.domain != domain:
+        raise BadInputError(f"version: expected one of {domain}, found {ref}")
+    return ref
 
 
 async def _change(change: Callable[[], Release]) -> Release:

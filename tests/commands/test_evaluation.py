@@ -83,6 +83,13 @@ def test_a_server_that_is_not_there_exits_3(locum: Callable[..., Ran]) -> None:
         assert len(ran.err.splitlines()) == 2
 
 
+def test_an_endpoint_without_its_v1_is_recognised(locum: Callable[..., Ran], server: LiveServer) -> None:
+    for command in (["eval", "medical"], ["chat", "medical", "Well?"], ["adapters", "verify", "medical@1"]):
+        ran = locum(*command, "--endpoint", server.url)
+        assert ran.code in (2, 3)
+        assert "the URL of an endpoint usually ends in /v1" in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

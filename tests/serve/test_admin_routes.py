@@ -49,6 +49,8 @@ def test_a_forced_release_and_a_rollback_converge_at_once(server: LiveServer) ->
     assert server.who_answers("legal") == "legal@2"
     rolled_back = server.admin("POST", "/v1/domains/legal/rollback", json={"by": "operator"}).raise_for_status().json()
     assert rolled_back["serving"] == "legal@1"
+    again = server.admin("POST", "/v1/domains/legal/rollback", json={"version": 1})
+    assert (again.status_code, "in production already" in again.text) == (409, True)
     assert server.who_answers("legal") == "legal@1"
     newest, before, *_ = server.registry.history("legal")
     assert (newest.by, before.reason) == ("operator", "trying the route")
