@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +85,20 @@ def test_a_server_that_is_not_there_exits_3(locum: Callable[..., Ran]) -> None:
         assert f"no server answers at {NOWHERE}" in ran.err
         assert "locum serve" in ran.err
         assert len(ran.err.splitlines()) == 2
+
+
+def test_an_interrupted_evaluation_says_how_to_go_on_and_exits_as_no_gate_does(server: LiveServer) -> None:
+    command = [sys.executable, "-m", "locum", "eval", "legal", "--model", "legal@2", "--endpoint"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        process = subprocess.Popen([*command, endpoint], env=server.environment, stderr=subprocess.PIPE, text=True)
+        listener.settimeout(120)
+        with listener.accept()[0]:  # it asks now, and is not answered
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "What was answered is kept: type the same command again to continue." in said
+    assert "Traceback" not in said
 
 
 def test_an_endpoint_without_its_v1_is_recognised(locum: Callable[..., Ran], server: LiveServer) -> None:

@@ -115,6 +115,20 @@ def test_a_suite_is_divided_in_two(locum: Locum, domain_folder: Path) -> None:
     assert [(part["suite"], part["samples"], part["groups"]) for part in parts] == [("a", 4, 4), ("b", 4, 4)]
 
 
+def test_parts_of_few_topics_are_told_by_topic_and_of_many_by_their_size_alone(
+    locum: Locum, domain_folder: Path
+) -> None:
+    path = domain_folder / "suites" / "held-out" / "samples.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for name, topics in (("few", 2), ("many", 8)):
+        told = [row | {"topic": f"topic-{number % topics}"} for number, row in enumerate(rows)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in told))
+        ran = locum("suite", "split", "legal", "held-out", "--into", f"{name}-a,{name}-b")
+        assert ran.code == 0, ran.err
+        assert ("topic-1" in ran.out) == (name == "few")
+        assert f"{name}-a" in ran.out
+
+
 def test_what_cannot_be_divided_exits_2(locum: Locum, domain_folder: Path) -> None:
     for arguments, problem in (
         (("held-out", "--into", "dev"), "--into dev: expected two names, such as dev,holdout"),

@@ -165,6 +165,18 @@ def test_undo_brings_back_what_was_chosen_and_leaving_loses_nothing(
     assert page.inner_text("#turns") != asked
 
 
+def test_what_both_were_told_is_shown_and_stays_folded_once_it_is(
+    running: Running, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(running.links[0])
+    assert page.inner_text("#task-text") == "Answer as a physician."
+    page.click("#task summary")
+    for key in ("t", "Enter"):
+        page.keyboard.press(key)
+    count(page, "1 of 4")
+    assert not page.is_visible("#task-text")
+
+
 def test_two_reviewers_at_once_do_not_meet(running: Running, open_page: Callable[..., Page]) -> None:
     ada, bob = (open_page(link) for link in running.links)
     for done in (1, 2):
