@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from locum.adapters.yamlfile import said
 from locum.errors import BadInputError, ConflictError, NotFoundError
 
 
@@ -123,7 +124,7 @@ def normalise(text: str) -> str:
 def first_problem(error: ValidationError) -> tuple[str, str]:
     """The field of a row that is wrong, `row` where it is the whole, and why."""
     problem = error.errors()[0]
-    return ".".join(str(part) for part in problem["loc"]) or "row", problem["msg"]
+    return ".".join(str(part) for part in problem["loc"]) or "row", said(problem)
 
 
 def read_conversations(path: Path) -> Iterator[Conversation]:

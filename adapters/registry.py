@@ -422,7 +422,7 @@ def _resolve(db: Connection, ref: Ref | str) -> VersionEntry:
         query = select(table.c.id).where(table.c.domain == ref.domain, table.c.number == ref.number, ~table.c.deleted)
         found = db.scalar(query)
     if found is None:
-        raise NotFoundError(f"there is no {ref}; {_what_there_is(db, ref.domain)}", hint="locum adapters list")
+        raise NotFoundError(f"there is no {ref}; {_what_there_is(db, ref.domain)}", hint=_where_from(db, ref.domain))
     return _entry(db, found)
 
 
@@ -433,7 +433,7 @@ def _previous(db: Connection, domain: str) -> VersionEntry:
     if _alias(db, domain, PRODUCTION) is None:
         raise NotFoundError(
             f"{domain} has nothing in production to go back from; {_what_there_is(db, domain)}",
-            hint="locum adapters list",
+            hint=_where_from(db, domain),
         )
     raise ConflictError(
         f"{domain} has no previous version to go back to", hint=f"locum history {domain} shows its releases"
@@ -465,6 +465,12 @@ def _what_there_is(db: Connection, domain: str) -> str:
     aliases = db.scalars(select(schema.aliases.c.alias).where(schema.aliases.c.domain == domain)).all()
     names = [f"{domain}@{number}" for number in sorted(numbers)]
     return f"there is: {', '.join(names + sorted(str(Ref(domain, alias=alias)) for alias in aliases))}"
+
+
+def _where_from(db: Connection, domain: str) -> str:
+    table = schema.versions
+    any_id = db.scalar(select(table.c.id).where(table.c.domain == domain, ~table.c.deleted).limit(1))
+    return f"locum train {domain} makes one" if any_id is None else "locum adapters list"
 
 
 def _alias(db: Connection, domain: str, alias: str) -> int | None:

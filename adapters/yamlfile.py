@@ -47,7 +47,7 @@ def read_yaml(path: Path, model: type[Model], *, what: str, hint: str) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         lines = [
-            f"{path}:{_line_of(node, problem['loc'])}: {_field(problem['loc'])}: {_said(problem)}{_found(problem)}"
+            f"{path}:{_line_of(node, problem['loc'])}: {_field(problem['loc'])}: {said(problem)}{_found(problem)}"
             for problem in error.errors()
         ]
         raise BadInputError("\n".join(lines), hint=hint) from None
@@ -107,8 +107,11 @@ def _field(loc: tuple[int | str, ...]) -> str:
     return re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in loc)) or "file"
 
 
-def _said(problem: Any) -> str:
-    return "there is no such field" if problem["type"] == "extra_forbidden" else problem["msg"]
+def said(problem: Any) -> str:
+    """What pydantic says of a field, in a user's words."""
+    if problem["type"] == "extra_forbidden":
+        return "there is no such field"
+    return str(problem["ctx"]["error"]) if problem["type"] == "value_error" else str(problem["msg"])
 
 
 def _found(problem: Any) -> str:

@@ -222,9 +222,16 @@ def default_ref(settings: Settings, domain: str) -> str:
 
     Raises:
         NotFoundError: the domain has neither.
+        BadInputError: it is a version and no domain.
     """
     from locum.adapters.registry import Registry
 
+    if "@" in domain:
+        of = domain.partition("@")[0]
+        raise BadInputError(
+            f"expected a domain, such as {of}, found {domain!r}",
+            hint=f"a version is named by --model: {of} --model {domain}",
+        )
     registry = Registry.open(settings)
     for ref in (f"{domain}@{CANDIDATE}", domain):
         if _resolve_if_any(registry, ref):

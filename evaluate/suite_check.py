@@ -122,7 +122,7 @@ def _check_domain(
             suite=each,
             samples=len(rows),
             asked=asked,
-            learned=learner.name if overlaps else None,
+            learned=learner.name if overlaps and rows else None,
             findings=_in_order([*found, *_against_training(rows, overlaps, learner, settings.data_path(name))]),
         )
         for each, (rows, asked, found) in checked.items()

@@ -75,12 +75,18 @@ def check_fit(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Finding]:
 
 
 def require_fit(suite: Suite, metrics: Sequence[Metric]) -> None:
-    """Refuse, before anything is asked, a suite whose primary or hard metrics say nothing about any of its samples.
+    """Refuse, before anything is asked, a suite whose primary or hard metrics say nothing about any of its samples, or
+    whose thresholds would stop nothing.
 
     Raises:
-        BadInputError: there is such a metric.
+        BadInputError: there is such a metric or threshold.
     """
     for metric in metrics:
+        for field, sentence in _idle(suite, metric) if metric.name == suite.primary and not suite.guard else ():
+            raise BadInputError(
+                f"suite {suite.name!r} of {suite.domain}: {sentence}",
+                hint=f"thresholds.{field}: {metric.name} goes from {metric.low:g} to {metric.high:g}",
+            )
         decides = metric.name == suite.primary or metric.name in suite.thresholds.hard
         if decides and not isinstance(suite, HarnessSuite) and not _fit(metric, suite.samples).said:
             raise BadInputError(
@@ -189,7 +195,8 @@ def _slices(suite: Suite, card: Path) -> Iterator[Finding]:
     least = suite.thresholds.slice_min_samples
     for place, field in enumerate(suite.card.slices):
         sizes = Counter(sample.slices[field] for sample in suite.samples if field in sample.slices)
-        without = len(suite.samples) - sizes.total()
+        lacking = [sample.id for sample in suite.samples if field not in sample.slices]
+        without = len(lacking)
         small = {value: count for value, count in sorted(sizes.items()) if count < least}
         if not sizes:
             sentence, advice = f"no sample has a {field}", f"give the rows a {field}, or take it out of `slices`"
@@ -202,12 +209,12 @@ def _slices(suite: Suite, card: Path) -> Iterator[Finding]:
                 "slices",
                 place,
                 severity="note",
-                sentence=f"{without} of {len(suite.samples)} samples have no {field}: they are in no slice of it",
-                advice=f"give these rows a {field}",
+                sentence=f"{without} of {len(suite.samples)} samples {'has' if without == 1 else 'have'} no {field} "
+                f"({_some(lacking)}) and {'is' if without == 1 else 'are'} in no slice of it",
+                advice=f"give every row a {field}",
             )
         if small:
-            some = ", ".join(f"{value} ({count})" for value, count in list(small.items())[:5])
-            more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+            some = _some([f"{value} ({count})" for value, count in small.items()])
             yield _finding(
                 "slice",
                 card,
@@ -215,9 +222,14 @@ def _slices(suite: Suite, card: Path) -> Iterator[Finding]:
                 place,
                 severity="note",
                 sentence=f"{'no' if len(small) == len(sizes) else 'not every'} {field} has the {least} samples that "
-                f"the gate judges a slice by: {some}{more}",
+                f"the gate judges a slice by: {some}",
                 advice="add samples, or lower thresholds.slice_min_samples",
             )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def _thresholds(suite: Suite, fits: Sequence[Fit], card: Path) -> Iterator[Finding]:
@@ -246,6 +258,8 @@ def _thresholds(suite: Suite, fits: Sequence[Fit], card: Path) -> Iterator[Findi
         elif best is not None and best < asked.min_score:
             sentence = f"min_score asks {asked.min_score:g}, and the expected answers themselves reach {best:.3f}"
             yield never("min_score", sentence, f"lower it, or correct the references: {metric.name} is not 1 for them")
+        for field, sentence in _idle(suite, metric):
+            yield never(field, sentence, f"ask for less: {metric.name} goes from {metric.low:g} to {metric.high:g}")
         if asked.min_gain is not None and asked.min_gain >= metric.high - metric.low:
             sentence = (
                 f"min_gain asks more than {asked.min_gain:g}, and two scores by {metric.name} differ "
@@ -273,6 +287,18 @@ def _thresholds(suite: Suite, fits: Sequence[Fit], card: Path) -> Iterator[Findi
                 sentence=f"of the expected answers themselves {name} holds in {100 * fit.mean:.4g} %, "
                 f"and {100 * asked.hard[name]:.4g} % are asked of the version",
                 advice="see whether the references should show what is asked",
+            )
+
+
+def _idle(suite: Suite, metric: Metric) -> Iterator[tuple[str, str]]:
+    """The thresholds of the primary metric that no loss could miss, as one in percent, and what is wrong with them."""
+    span, asked = metric.high - metric.low, suite.thresholds
+    slices = {"slice_margin": asked.slice_margin} if suite.card.slices else {}
+    for field, loss in ({"margin": asked.margin, "min_gain": -(asked.min_gain or 0.0)} | slices).items():
+        if loss > span:
+            yield (
+                field,
+                f"{field} allows a loss of {loss:g}, and two scores by {metric.name} differ by {span:g} at most",
             )
 
 

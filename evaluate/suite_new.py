@@ -88,5 +88,7 @@ def _outline(samples: Sequence[Sample]) -> Outline:
     kinds = [sample.kind for sample in samples]
     most = max(KINDS, key=kinds.count)
     metrics = [metric for kind in (most, *KINDS) if kind in kinds for metric in OUTLINES[kind].metrics]
+    if not any(sample.unknowable for sample in samples):
+        metrics = [metric for metric in metrics if metric != "honesty"]
     slices = [field for field in OUTLINES[most].slices if all(field in sample.slices for sample in samples)]
     return replace(OUTLINES[most], metrics=tuple(dict.fromkeys(metrics)), slices=tuple(slices))

@@ -83,7 +83,7 @@ class SuitePower(BaseModel):
     domain: str
     suite: str
     metric: str
-    min_gain: float = Field(description="what the gain must exceed; 0 where the suite does not ask")
+    min_gain: float | None = Field(description="what the gain must exceed; none where the suite does not ask")
     confidence: float
     power: float
     gain_from: str = Field(description="where it is known from how much version and base model differ")
@@ -166,7 +166,7 @@ def power_of(
         domain=suite.domain,
         suite=suite.name,
         metric=suite.primary,
-        min_gain=asked.min_gain or 0.0,
+        min_gain=asked.min_gain,
         confidence=confidence,
         power=power,
         gain_from=gain.told,

@@ -72,6 +72,7 @@ def check_rows(
         *_same_ids(rows),
         *_repeated(rows),
         *_nearly_repeated(rows, threshold, watch),
+        *(finding for row in rows for finding in _blank(row)),
         *(finding for row in rows for finding in _unanswerable(row, generation, measure)),
         *(finding for row in rows for finding in _schema(row)),
     ]
@@ -135,6 +136,12 @@ def _independent(one: Row, other: Row) -> bool:
     """Whether two rows count as independent evidence, and are not one row twice, which is told elsewhere."""
     wording = one.sample.paraphrase_of is not None and one.sample.paraphrase_of == other.sample.paraphrase_of
     return one.sample.group != other.sample.group and one.sample.asked != other.sample.asked and not wording
+
+
+def _blank(row: Row) -> Iterator[Finding]:
+    if not row.said.strip():
+        sentence, advice = "asks nothing: what the user says is blank", "write the question, or take the row out"
+        yield Finding(check="row", place=row.place, sentence=sentence, advice=advice)
 
 
 def _unanswerable(row: Row, generation: Generation, measure: Ruler) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from locum.commands import exchange
-from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, settings, table
+from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, require_known, say, settings, table
 
 if TYPE_CHECKING:
     from locum.adapters.manifest import Manifest
@@ -29,7 +29,9 @@ def list_versions(
 
     Example: locum adapters list medical
     """
-    snapshot = _registry(settings()).snapshot()
+    in_force = settings()
+    registry = _registry(in_force)
+    snapshot = registry.snapshot()
     called: dict[str, list[str]] = {}
     for alias, name in snapshot.aliases.items():
         called.setdefault(name, []).append(alias.partition("@")[2] or "production")
@@ -40,9 +42,11 @@ def list_versions(
         print_json([{**_summary(manifest), "aliases": called.get(manifest.name, [])} for manifest in found])
         return
     if not found:
-        out.print(
-            "There is no version yet. Make one: locum train DOMAIN, or locum adapters import SOURCE --domain DOMAIN"
-        )
+        if domain is not None:
+            require_known(in_force, registry, domain)
+        of, name = (f" of {domain}", domain) if domain else ("", "DOMAIN")
+        make = f"locum train {name}, or locum adapters import SOURCE --domain {name}"
+        say(f"There is no version{of} yet. Make one: {make}")
         return
     rows = [
         (
@@ -124,7 +128,7 @@ def register(
     if as_json:
         print_json(_summary(manifest))
         return
-    out.print(f"Registered [bold]{manifest.name}[/], now the candidate of {domain}. Next: locum eval {domain}")
+    say(f"Registered {manifest.name}, now the candidate of {domain}. Next: locum eval {domain}")
 
 
 @app.command("verify")

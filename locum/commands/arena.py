@@ -15,6 +15,7 @@ from locum.commands.common import (
     out,
     print_json,
     require_known,
+    say,
     settings,
     table,
 )
@@ -136,14 +137,14 @@ def serve_match(
         told = {"arena": match.id, **arena, "questions": len(match.questions), "links": links, "done": done}
         print_json(told)
     else:
-        _print(
+        say(
             f"{match.arena.model} and {match.arena.against} on {match.arena.suite}: {len(match.questions)} questions."
             f"{_left_out(match)}"
         )
         rows = [(name, f"{done[name]} of {len(match.questions)}", link) for name, link in links.items()]
         out.print(table("One link a reviewer; each is a secret", ["reviewer", "voted", "link"], rows))
-        _print(f"Results at any time: locum eval arena {match.arena.domain} --results")
-        _print("Ctrl + C stops the page; the votes are kept.")
+        say(f"Results at any time: locum eval arena {match.arena.domain} --results")
+        say("Ctrl + C stops the page; the votes are kept.")
     serve(make_app(desks, domain=match.arena.domain), listener)
 
 
@@ -168,8 +169,8 @@ def tell_results(registry: Registry, domain: str, suite: str | None, export: Pat
         return
     _show(found)
     if export:
-        _print(f"{len(pairs):,} preference pairs in {export}, for `preferences` in a domain's card.")
-        _print(
+        say(f"{len(pairs):,} preference pairs in {export}, for `preferences` in a domain's card.")
+        say(
             "What is learnt from is no longer unseen: `locum data build` leaves out what the test split asks, and what "
             "comes of the others must be evaluated on other questions."
         )
@@ -194,7 +195,7 @@ def forget_reviewer(registry: Registry, domain: str, reviewer: str, *, yes: bool
     if as_json:
         print_json({"domain": domain, "reviewer": reviewer, "deleted": count})
     else:
-        _print(f"Deleted {votes} of {reviewer}. Their link takes votes as long as an arena is served for that name.")
+        say(f"Deleted {votes} of {reviewer}. Their link takes votes as long as an arena is served for that name.")
 
 
 def _show(found: ArenaResults) -> None:
@@ -223,14 +224,14 @@ def _show(found: ArenaResults) -> None:
     title = f"{found.domain}: {counted(found.votes, 'vote')} of {counted(len(found.reviewers), 'reviewer')}"
     out.print(table(title, columns, rows))
     for each in found.meetings:
-        _print(_verdict(each.model, each.against, each.win_rate.low, each.win_rate.high))
+        say(_verdict(each.model, each.against, each.win_rate.low, each.win_rate.high))
     if len(found.strengths) > 2:
         strengths = [
             (name, f"{each.mean:+.2f} [{each.low:+.2f}, {each.high:+.2f}]") for name, each in found.strengths.items()
         ]
         out.print(table("Bradley-Terry strengths", ["", f"log-odds [{percent}]"], strengths))
     elif found.no_strengths:
-        _print(f"No common scale: {found.no_strengths}.")
+        say(f"No common scale: {found.no_strengths}.")
     if found.grades:
         dimensions = [each for each in found.agreement_on_grades if any(each in by for by in found.grades.values())]
         grades = [
@@ -244,12 +245,12 @@ def _show(found: ArenaResults) -> None:
             for name, by in found.grades.items()
         ]
         out.print(table("Mean grades, 1 to 5", ["", *dimensions], grades))
-    _print(f"Agreement on what is better: {_agreement(found.agreement)}.")
+    say(f"Agreement on what is better: {_agreement(found.agreement)}.")
     on_grades = ", ".join(
         f"{name} {value:.2f}" for name, value in found.agreement_on_grades.items() if value is not None
     )
     if on_grades:
-        _print(f"Agreement on grades (alpha): {on_grades}.")
+        say(f"Agreement on grades (alpha): {on_grades}.")
     if found.disagreements:
         rows_of = [
             (_short(each.question), ", ".join(f"{reviewer}: {whom}" for reviewer, whom in each.votes.items()))
@@ -290,7 +291,3 @@ def _left_out(match: Match) -> str:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 80 else f"{line[:79]}…"
-
-
-def _print(text: str) -> None:
-    out.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -50,6 +50,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def say(text: str, *, style: str | None = None) -> None:
+    """Text as it is: brackets in it are no markup, and lines are as long as they are."""
+    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(data: Any) -> None:
     """One JSON document on standard output, and nothing else there."""
     sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from locum.commands.common import JsonOption, err, out, print_json, settings, table
+from locum.commands.common import JsonOption, err, out, print_json, say, settings, table
 
 if TYPE_CHECKING:
     from locum.adapters.card import Column, Format, Speaker
@@ -32,7 +32,7 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
         print_json({**built.model_dump(mode="json"), "path": str(folder)})
         return
     for origin in built.origins:
-        out.print(f"{origin}.", highlight=False, markup=False, soft_wrap=True)
+        say(f"{origin}.")
     splits = built.record.splits
     rows = [(name, splits[name].rows, splits[name].digest[:12]) for name in ("train", "validation", "test")]
     out.print(table(domain, ["split", "rows", "digest"], rows))
@@ -49,7 +49,7 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
         told = ", ".join(f"{rows:,} {reason}" for rows, reason in left_out)
         out.print(f"Left out of {built.rows_read:,} rows: {told}.", highlight=False, soft_wrap=True)
     if built.reviews:
-        out.print(f"Reviewed: {built.reviews}.", highlight=False, markup=False, soft_wrap=True)
+        say(f"Reviewed: {built.reviews}.")
     out.print(f"In {folder}. Next: locum train {domain}", highlight=False, soft_wrap=True)
 
 
@@ -78,8 +78,8 @@ def sheet(
     if as_json:
         print_json({"sheet": str(file), "topics": topics})
         return
-    out.print(f"{file}", highlight=False, markup=False, soft_wrap=True)
-    out.print(f"When it is filled in: locum data check {file}", highlight=False, markup=False, soft_wrap=True)
+    say(f"{file}")
+    say(f"When it is filled in: locum data check {file}")
 
 
 @app.command("report")
@@ -131,13 +131,13 @@ def check(
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
-        out.print(f"{file}: {found.format}, by {found.why}.", highlight=False, markup=False, soft_wrap=True)
+        say(f"{file}: {found.format}, by {found.why}.")
     if rejects is not None:
         rejects.write_text("".join(reject.as_json() + "\n" for reject in found.rejects), encoding="utf-8")
     if found.problems:
         if not as_json:
             for problem in found.problems[:SHOWN]:
-                out.print(problem, markup=False, highlight=False, soft_wrap=True)
+                say(problem)
             if len(found.problems) > SHOWN:
                 out.print(f"… and {len(found.problems) - SHOWN:,} more", highlight=False)
         raise CheckFailedError(

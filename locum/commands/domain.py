@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings, table, tell_wrong
+from locum.commands.common import JsonOption, out, print_json, say, settings, table, tell_wrong
 
 if TYPE_CHECKING:
     from locum.adapters.domains import Domain
@@ -46,7 +46,7 @@ def list_domains(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        out.print(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME", markup=False)
+        say(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME")
     else:
         out.print(table(None, ["domain", "in production", "candidate", "suites", "what it is for"], told))
     tell_wrong(wrong)

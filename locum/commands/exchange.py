@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from locum.commands.common import JsonOption, err, out, print_json, settings
+from locum.commands.common import JsonOption, err, out, print_json, say, settings
 
 if TYPE_CHECKING:
     from locum.adapters.base import Base
@@ -164,11 +164,11 @@ def import_(
         print_json({"version": manifest.name, "new": new, **manifest.model_dump(mode="json", exclude={"probes"})})
         return
     for change in changes:
-        out.print(f"→ {change}", markup=False, highlight=False, soft_wrap=True)
+        say(f"→ {change}")
     if not new:
-        out.print(f"[bold]{manifest.name}[/] is this very adapter already. Next: locum eval {domain}", highlight=False)
+        say(f"{manifest.name} is this very adapter already. Next: locum eval {domain}")
         return
-    out.print(f"Imported as [bold]{manifest.name}[/], now the candidate of {domain}. Next: locum eval {domain}")
+    say(f"Imported as {manifest.name}, now the candidate of {domain}. Next: locum eval {domain}")
 
 
 def _form(name: str) -> Form:

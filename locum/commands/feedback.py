@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from locum.commands.common import JsonOption, counted, out, print_json, settings, table
+from locum.commands.common import JsonOption, counted, out, print_json, say, settings, table
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -88,7 +88,7 @@ def feedback(
         write_rows(export, rows)
     written = {"file": str(export), "as": form, "written": len(rows)} if export else None
     if not as_json:
-        _show(domain or "all domains", versions, said, chosen=chosen or since is not None)
+        _show(domain, versions, said, chosen=chosen or since is not None)
     if delete and said:
         if not yes:
             typer.confirm(f"Delete {_ratings(said)}, with all texts in them, for good?", abort=True, err=True)
@@ -98,13 +98,11 @@ def feedback(
         print_json({**told, "deleted": len(said)} if delete else told)
         return
     if delete and said:
-        _print(
-            f"Deleted {_ratings(said)}. Files that were exported before, and what was trained on them, still hold it."
-        )
+        say(f"Deleted {_ratings(said)}. Files that were exported before, and what was trained on them, still hold it.")
     if export:
-        _print(f"{len(rows):,} {form} in {export}.")
+        say(f"{len(rows):,} {form} in {export}.")
         if not rows and form != "ratings":
-            _print("The server keeps no word of what it answers: send `messages` and `answer` along to have them here.")
+            say("The server keeps no word of what it answers: send `messages` and `answer` along to have them here.")
 
 
 def _rows(said: Sequence[Feedback], form: Form) -> Sequence[BaseModel]:
@@ -115,12 +113,13 @@ def _rows(said: Sequence[Feedback], form: Form) -> Sequence[BaseModel]:
     return preference_pairs(said) if form == "preferences" else said
 
 
-def _show(domain: str, versions: Sequence[VersionFeedback], said: Sequence[Feedback], *, chosen: bool) -> None:
+def _show(domain: str | None, versions: Sequence[VersionFeedback], said: Sequence[Feedback], *, chosen: bool) -> None:
+    of = f" of {domain}" if domain else ""
     if not versions and chosen:
-        _print(f"Nobody has said anything of {domain} that fits what was asked for.")
+        say(f"Nobody has said anything{of} that fits what was asked for.")
         return
     if not versions:
-        _print(f"Nobody has said anything of {domain} yet. Applications send it to POST /v1/feedback.")
+        say(f"Nobody has said anything{of} yet. Applications send it to POST /v1/feedback.")
         return
     rows = [
         (
@@ -134,10 +133,10 @@ def _show(domain: str, versions: Sequence[VersionFeedback], said: Sequence[Feedb
         for each in versions
     ]
     columns = ["version", "up", "down", "share up [95 %]", "score, 1 to 5 [95 %]", "comments"]
-    out.print(table(f"Feedback on {domain}", columns, rows))
+    out.print(table(f"Feedback on {domain or 'all domains'}", columns, rows))
     told = sum(each.ratings - each.verified for each in versions)
     if told:
-        _print(f"{told} of {len(said)} are credited to the version that the application named; the others prove it.")
+        say(f"{told} of {len(said)} are credited to the version that the application named; the others prove it.")
     comments = [each for each in reversed(said) if each.comment]
     if comments:
         lines = [
@@ -158,7 +157,3 @@ def _ratings(said: Sequence[Feedback]) -> str:
     users = len({each.user for each in said if each.user})
     ratings = counted(len(said), "rating")
     return ratings if not users else f"{ratings} of {counted(users, 'user')}"
-
-
-def _print(text: str) -> None:
-    out.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, require_known, settings, table
+from locum.commands.common import JsonOption, out, print_json, require_known, say, settings, table
 
 if TYPE_CHECKING:
     from locum.adapters.registry import Registry
@@ -91,7 +91,7 @@ def compare(
         return
     for each in found:
         show_versus(each, changed=changed)
-    out.print(f"locum eval show {found[0].ours} --sample ID shows a sample.", style="dim", highlight=False)
+    say(f"locum eval show {found[0].ours} --sample ID shows a sample.", style="dim")
 
 
 def trend(
@@ -119,7 +119,7 @@ def trend(
     if to is not None:
         write_trend(to, found)
         if not as_json:
-            out.print(f"Written: {to}", highlight=False, soft_wrap=True, markup=False)
+            say(f"Written: {to}")
 
 
 def schema() -> None:

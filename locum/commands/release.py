@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, require_known, settings
+from locum.commands.common import JsonOption, out, print_json, require_known, say, settings
 
 if TYPE_CHECKING:
     from locum.adapters.records import Release
@@ -84,10 +84,8 @@ def history(
         print_json([entry.model_dump(mode="json") for entry in releases])
         return
     if not releases:
-        out.print(
-            f"Nothing of {domain} was ever released. "
-            f"Next: locum train {domain}, locum eval {domain}, then locum release {domain}@candidate"
-        )
+        steps = f"locum train {domain}, locum eval {domain}, then locum release {domain}@candidate"
+        say(f"Nothing of {domain} was ever released. Next: {steps}")
         return
     for entry in releases:
         _tell_entry(entry)
@@ -122,9 +120,9 @@ def _tell(released: Release, as_json: bool) -> None:
     how = escape(f"{released.action} by {released.by}")
     out.print(f"[bold green]{released.version}[/] is in production{replaced} ({how}).")
     for sentence in released.missing:
-        out.print(f"Lacking: {sentence}", markup=False, highlight=False, soft_wrap=True)
+        say(f"Lacking: {sentence}")
     if released.replaced:
-        out.print(f"To undo it: locum rollback {released.domain}")
+        say(f"To undo it: locum rollback {released.domain}")
 
 
 def _tell_entry(entry: Release) -> None:
@@ -142,4 +140,4 @@ def _tell_entry(entry: Release) -> None:
     if entry.reason:
         lines.append(f"  reason: {entry.reason}")
     for line in lines:
-        out.print(visible(line), markup=False, highlight=False, soft_wrap=True)
+        say(visible(line))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings, table
+from locum.commands.common import JsonOption, out, print_json, say, settings, table
 
 if TYPE_CHECKING:
     from locum.train.data.reviews import Item, Reviews, Verdict
@@ -91,10 +91,10 @@ def _tell(queue: Reviews, domain: str, told: str, fields: dict[str, object], as_
         print_json({**fields, "queue": counts})
         return
     if told:
-        _print(told)
-    _print(", ".join(f"{count:,} {state}" for state, count in counts.items()) + ".")
+        say(told)
+    say(", ".join(f"{count:,} {state}" for state, count in counts.items()) + ".")
     if counts["accepted"] and not counts["pending"]:
-        _print(f"Next: locum data build {domain}")
+        say(f"Next: locum data build {domain}")
 
 
 def _list(queue: Reviews, domain: str, as_json: bool) -> None:
@@ -114,14 +114,14 @@ def _one_by_one(queue: Reviews, pending: list[Item], user: str) -> None:
     from locum.errors import ConflictError
 
     if not pending:
-        _print("Nothing is pending.")
+        say("Nothing is pending.")
     shown, at = list(pending), 0
     while at < len(shown):
         _show(shown[at], f"{at + 1} of {len(shown)}")
         try:
             key = typer.prompt(KEYS, prompt_suffix=": ").strip().lower()[:1]
         except typer.Abort:  # the input has ended
-            _print("")
+            say("")
             return
         if key == "q":
             return
@@ -136,11 +136,11 @@ def _one_by_one(queue: Reviews, pending: list[Item], user: str) -> None:
             try:
                 queue.decide([verdict], by=user, how="one by one")
             except ConflictError as error:
-                _print(f"{error}. What was decided stands.")
+                say(f"{error}. What was decided stands.")
             shown[at] = next(item for item in queue.items() if item.id == shown[at].id)
             at += 1
         else:
-            _print(f"Expected one of a, e, r, s, b and q, found {key!r}.")
+            say(f"Expected one of a, e, r, s, b and q, found {key!r}.")
 
 
 def _verdict(item: Item, key: str) -> Verdict | None:
@@ -171,13 +171,13 @@ def _edited(item: Item) -> tuple[str, str] | None:
         try:
             subprocess.run([*shlex.split(editor), str(file)], check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            _print(f"The editor failed, nothing is changed: {error}")
+            say(f"The editor failed, nothing is changed: {error}")
             return None
         text = file.read_text(encoding="utf-8")
     question, mark, answer = text.partition(f"\n{ANSWER}\n")
     question, answer = tidy(question.removeprefix(QUESTION)), tidy(answer)
     if not (mark and question and answer):
-        _print(f"Expected a question, the line `{ANSWER}` and an answer; nothing is changed.")
+        say(f"Expected a question, the line `{ANSWER}` and an answer; nothing is changed.")
         return None
     return question, answer
 
@@ -190,14 +190,10 @@ def _show(item: Item, progress: str) -> None:
     if item.draft.passage:
         out.print(Panel(Text(item.draft.passage), title=Text(item.source), title_align="left", border_style="dim"))
     else:
-        _print(f"From: {item.source}")
+        say(f"From: {item.source}")
     edited = ", edited" if item.edited else ""
-    _print(f"{item.draft.kind}, written by {item.teacher} on {item.written[:10]}{edited}")
+    say(f"{item.draft.kind}, written by {item.teacher} on {item.written[:10]}{edited}")
     if item.decision:
         reason = f": {item.decision.reason}" if item.decision.reason else ""
-        _print(f"{item.state} by {item.decision.by} on {item.decision.at[:10]}{reason}")
-    _print(f"\nQuestion: {item.question}\n\nAnswer:   {item.answer}\n")
-
-
-def _print(text: str) -> None:
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(f"{item.state} by {item.decision.by} on {item.decision.at[:10]}{reason}")
+    say(f"\nQuestion: {item.question}\n\nAnswer:   {item.answer}\n")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, counted, err, out, print_json, settings, table, tell_wrong
+from locum.commands.common import JsonOption, counted, err, out, print_json, say, settings, table, tell_wrong
 
 if TYPE_CHECKING:
     from locum.errors import BadInputError
@@ -51,7 +51,7 @@ def new(
 
     path = new_suite(load_domain(settings().domains, domain), name, kind=kind, source=source)
     rows = "" if source == "test" else f" and {path.parent / 'samples.jsonl'}"
-    _say(f"Wrote {path}{rows}. Next: locum suite check {domain} {name}")
+    say(f"Wrote {path}{rows}. Next: locum suite check {domain} {name}")
 
 
 @app.command("check")
@@ -150,11 +150,11 @@ def split(
     out.print(table(None, ["suite", "samples", "groups", *topics], rows))
     for part in parts:
         if part.samples < card.thresholds.min_samples:
-            _say(
+            say(
                 f"{part.name} has {part.samples} samples, and its min_samples asks {card.thresholds.min_samples}: "
                 f"lower it in {part.card}, or no version can pass."
             )
-    _say(
+    say(
         f"{name} is as it was: take {loaded.folder / 'suites' / name} away once the two stand in for it. "
         f"Next: locum suite power {domain}"
     )
@@ -224,31 +224,22 @@ def _load(in_force: Settings, domain: str, name: str | None) -> tuple[list[Suite
 
 
 def _tell_report(report: SuiteReport) -> None:
-    """A line on the suite, then each finding with what to do about it; of many of one kind the first."""
+    """A line on the suite, then the findings, by what is to be done about them; of many the first."""
     mark = "[red]✗[/]" if report.wrong else "[green]✓[/]"
     learned = f"held against what {report.learned} learns from" if report.learned else "not held against any training"
     asked = "" if report.asked == report.samples else f", {report.asked:,} of them asked"
-    out.print(
-        f"{mark} {report.domain}/{report.suite}: {counted(report.samples, 'sample')}{asked}, {learned}.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    by_check: dict[tuple[str, str], list[Finding]] = {}
+    told = f"{counted(report.samples, 'sample')}{asked}, {learned}" if report.samples else "no sample that can be read"
+    out.print(f"{mark} {report.domain}/{report.suite}: {told}.", highlight=False, soft_wrap=True)
+    alike: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in report.findings:
-        by_check.setdefault((finding.severity, finding.check), []).append(finding)
-    for (severity, _), findings in by_check.items():
+        alike.setdefault((finding.severity, finding.check, finding.advice), []).append(finding)
+    for (severity, _, advice), findings in alike.items():
         for finding in findings[:SHOWN]:
             note = "note: " if severity == "note" else ""
-            _say(f"{finding.place}: {note}{finding.sentence}")
+            say(f"{finding.place}: {note}{finding.sentence}")
         if len(findings) > SHOWN:
             out.print(f"… and {len(findings) - SHOWN:,} more of these (--json lists all)", highlight=False)
-        for advice in dict.fromkeys(finding.advice for finding in findings):
-            _say(f"  → {advice}", style="dim")
-
-
-def _say(text: str, *, style: str | None = None) -> None:
-    """Text as it is: brackets in it are no markup, and lines are as long as they are."""
-    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        say(f"  → {advice}", style="dim")
 
 
 def _thresholds(suite: SuitePicture) -> str:
@@ -257,6 +248,8 @@ def _thresholds(suite: SuitePicture) -> str:
     parts = [f"{asked.min_samples} samples", f"score {asked.min_score:g}"]
     parts += [] if asked.min_gain is None else [f"gain > {asked.min_gain:g}"]
     parts += [f"margin {asked.margin:g}"]
+    if any(each.judged for each in suite.slices):
+        parts += [f"margin {asked.slice_margin:g} on slices of {asked.slice_min_samples} or more"]
     return ", ".join([*parts, *(f"{name} {lowest:g}" for name, lowest in asked.hard.items())])
 
 
@@ -275,29 +268,29 @@ def _show_all(domain: str, pictures: list[SuitePicture]) -> None:
         for each in pictures
     ]
     out.print(table(domain, columns, rows))
-    out.print(f"One of them: locum suite show {domain} {pictures[0].name}", style="dim", highlight=False)
+    say(f"One of them: locum suite show {domain} {pictures[0].name}", style="dim")
 
 
 def _show_one(suite: SuitePicture, loaded: Suite) -> None:
     from locum.evaluate.suite_picture import bars
 
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in suite.kinds.items())
-    _say(f"{suite.domain}/{suite.name}, version {suite.version}, digest {suite.digest[:12]}", style="bold")
+    say(f"{suite.domain}/{suite.name}, version {suite.version}, digest {suite.digest[:12]}", style="bold")
     if suite.description:
-        _say(suite.description)
-    _say(f"{counted(suite.samples, 'sample')} ({kinds}) in {counted(suite.groups, 'group')}.")
-    _say(f"Scored by {', '.join(suite.metrics)}; the gate decides by {suite.primary}.")
-    _say(f"It asks: {_thresholds(suite)}; confidence {suite.thresholds.confidence:g}.\n")
+        say(suite.description)
+    say(f"{counted(suite.samples, 'sample')} ({kinds}) in {counted(suite.groups, 'group')}.")
+    say(f"Scored by {', '.join(suite.metrics)}; the gate decides by {suite.primary}.")
+    say(f"It asks: {_thresholds(suite)}; confidence {suite.thresholds.confidence:g}.\n")
     rows = [(each.field, each.value, each.samples, "yes" if each.judged else "") for each in suite.slices]
     out.print(table(None, ["slice", "value", "samples", "judged by itself"], rows))
     for what, lengths in (("asked", suite.questions), ("expected", suite.answers)):
-        _say(f"\nCharacters {what}:")
+        say(f"\nCharacters {what}:")
         for name, bar, count in bars(lengths):
-            _say(f"{name:>10}  {bar} {count:,}")
-    _say("")
+            say(f"{name:>10}  {bar} {count:,}")
+    say("")
     for sample in loaded.samples[:SAMPLES]:
-        _say(f"{sample.id} ({sample.kind}): {_line(sample.question)}  →  {_line(sample.reference)}")
-    _say(f"One in full: locum suite show {suite.domain} {suite.name} --sample {loaded.samples[0].id}", style="dim")
+        say(f"{sample.id} ({sample.kind}): {_line(sample.question)}  →  {_line(sample.reference)}")
+    say(f"One in full: locum suite show {suite.domain} {suite.name} --sample {loaded.samples[0].id}", style="dim")
 
 
 def _show_sample(suites: list[Suite], identity: str, *, as_json: bool) -> None:
@@ -321,43 +314,47 @@ def _show_sample(suites: list[Suite], identity: str, *, as_json: bool) -> None:
     import yaml
 
     text = yaml.safe_dump({"suite": suite.name, **row}, sort_keys=False, allow_unicode=True, width=100)
-    _say(text.rstrip())
+    say(text.rstrip())
 
 
 def _tell_power(found: SuitePower) -> None:
     from locum.evaluate.suite_picture import bar
 
     whole, often = found.whole, f"{100 * found.power:.4g} % of the times"
-    _say(f"{found.domain}/{found.suite}, by {found.metric}, at {100 * found.confidence:.4g} % confidence", style="bold")
-    gain = "no gain" if whole.gain is None else f"a true gain of {found.min_gain + whole.gain:.3f}"
-    _say(
-        f"{counted(whole.samples, 'sample')} in {counted(whole.groups, 'group')} show, {often}, {gain} over the base "
-        f"model as more than {found.min_gain:g},\nand of a version as good as production that it is at most "
-        f"{whole.margin:.3f} worse."
-    )
+    size = f"{counted(whole.samples, 'sample')} in {counted(whole.groups, 'group')}"
+    margin = f"a version as good as production that it is at most {whole.margin:.3f} worse."
+    say(f"{found.domain}/{found.suite}, by {found.metric}, at {100 * found.confidence:.4g} % confidence", style="bold")
+    if found.min_gain is None:
+        say(f"{size} show, {often}, of {margin}")
+    elif whole.gain is None:
+        say(f"{size} are too few to show any gain over the base model; they show, {often}, of\n{margin}")
+    else:
+        gain = f"a true gain of {found.min_gain + whole.gain:.3f} over the base model as more than {found.min_gain:g}"
+        say(f"{size} show, {often}, {gain},\nand of {margin}")
     needed = "no number of samples is" if whole.needed is None else f"{whole.needed:,} samples are"
-    _say(
+    say(
         f"The suite asks for a margin of {whole.asked_margin:g}: shown {100 * whole.kept:.0f} % of the times; "
         f"{needed} enough to show it {often}."
     )
-    _say(f"Gain: {found.gain_from}.", style="dim")
-    _say(f"Margin: {found.margin_from}.", style="dim")
+    if found.min_gain is not None:
+        say(f"Gain: {found.gain_from}.", style="dim")
+    say(f"Margin: {found.margin_from}.", style="dim")
     if found.reaches[1:]:
         columns = ["slice", "samples", "groups", "margin shown", "margin asked", "is shown", "enough samples"]
         out.print()
         out.print(table(None, columns, [_reach(each) for each in found.reaches[1:]]))
-    _say(f"\nHow often a version as good as production is shown to keep the margin of {whole.asked_margin:g}:")
+    say(f"\nHow often a version as good as production is shown to keep the margin of {whole.asked_margin:g}:")
     for samples, share in found.curve.items():
         here = "  ← this suite" if samples == whole.samples else ""
-        _say(f"{samples:>8,} samples  {bar(share, width=30):<30} {100 * share:3.0f} %{here}")
+        say(f"{samples:>8,} samples  {bar(share, width=30):<30} {100 * share:3.0f} %{here}")
     if found.wished:
         wished = found.wished
         shown = "never shows: they do not differ so much" if wished.gain is None else f"takes {wished.gain:,} samples"
-        _say(
+        say(
             f"\nA gain of {wished.difference:g} over the base model {shown}; "
             f"a margin of {wished.difference:g} to production takes {wished.margin:,} samples."
         )
-    _say("")
+    say("")
 
 
 def _reach(each: Reach) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from locum.commands.common import JsonOption, err, out, print_json, settings
+from locum.commands.common import JsonOption, err, print_json, say, settings
 
 if TYPE_CHECKING:
     from locum.settings import Settings
@@ -50,11 +50,11 @@ def generate(
     in_force = settings()
     card = load_domain(in_force.domains, domain)
     teacher, reviews = Teacher(in_force), in_force.reviews_path(domain)
-    with _progress(f"{teacher.model} writes for {domain}") as say:
+    with _progress(f"{teacher.model} writes for {domain}") as told:
         if synthetic is None:
-            written = write_from_documents(card, teacher, reviews, say)
+            written = write_from_documents(card, teacher, reviews, told)
         else:
-            written = write_from_card(card, teacher, reviews, say, count=synthetic, topics=topics or [])
+            written = write_from_card(card, teacher, reviews, told, count=synthetic, topics=topics or [])
     _tell(in_force, domain, written, as_json=as_json)
 
 
@@ -93,12 +93,12 @@ def augment(
     in_force = settings()
     card = load_domain(in_force.domains, domain)
     teacher = Teacher(in_force)
-    with _progress(f"{teacher.model} varies rows of {domain}") as say:
+    with _progress(f"{teacher.model} varies rows of {domain}") as told:
         written = write_variants(
             card,
             teacher,
             in_force.reviews_path(domain),
-            say,
+            told,
             kinds=cast("list[Variant]", given),
             rows=rows,
             count=count,
@@ -114,10 +114,10 @@ def _progress(label: str) -> Iterator[Say]:
     with Progress(*columns, TimeRemainingColumn(compact=True), TextColumn("left"), console=err) as progress:
         task = progress.add_task(label, total=None)
 
-        def say(done: int, total: int) -> None:
+        def told(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        yield say
+        yield told
 
 
 def _tell(in_force: Settings, domain: str, written: Written, *, as_json: bool) -> None:
@@ -131,9 +131,6 @@ def _tell(in_force: Settings, domain: str, written: Written, *, as_json: bool) -
     if as_json:
         print_json({**asdict(written), "queue": counts})
         return
-
-    def say(text: str) -> None:
-        out.print(text, markup=False, highlight=False, soft_wrap=True)
 
     before = f"; {written.done_before:,} were answered in an earlier run" if written.done_before else ""
     say(f"{written.asked:,} requests{before}. {written.items:,} new items.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings, table
+from locum.commands.common import JsonOption, out, print_json, say, settings, table
 
 if TYPE_CHECKING:
     from locum.train.pipeline import TrainOutcome
@@ -249,11 +249,11 @@ def _tell_next(outcome: TrainOutcome) -> None:
         out.print(f"Not registered: it is in {result.adapter}", highlight=False, soft_wrap=True)
         return
     if outcome.manifest is None:
-        out.print(f"Not registered. To do so: locum adapters register {result.adapter} --domain {result.domain}")
+        say(f"Not registered. To do so: locum adapters register {result.adapter} --domain {result.domain}")
         return
     name = outcome.manifest.name
     if not outcome.new:
-        out.print(f"[bold]{name}[/] is this very adapter already. Next: locum eval {result.domain} --model {name}")
+        say(f"{name} is this very adapter already. Next: locum eval {result.domain} --model {name}")
         return
     out.print(
         f"[bold green]{name}[/] is registered as the candidate. Next: locum serve, and locum eval {result.domain}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from locum.commands.common import counted, out, table
+from locum.commands.common import counted, out, say, table
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -41,7 +41,7 @@ def show_result(result: EvaluationResult) -> None:
         out.print(f"{result.reused} answers were taken over from an earlier run.", highlight=False)
     if not result.recorded:
         out.print("A quick look: not recorded, and no evidence for a release.", highlight=False)
-    out.print(f"Report: {result.folder / HTML_FILE}", highlight=False, soft_wrap=True, markup=False)
+    say(f"Report: {result.folder / HTML_FILE}")
 
 
 def show_checks(checks: Sequence[Check]) -> None:

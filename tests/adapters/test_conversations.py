@@ -47,7 +47,7 @@ def test_rows_that_were_written_are_read_as_they_were(
         ("[]", "row", "should be an object"),
         ({"messages": [USER, ANSWER]}, "conversations", "Field required"),
         ({"conversations": [USER]}, "conversations", "at least 2 items"),
-        ({"conversations": [USER, ANSWER], "extra": 1}, "extra", "Extra inputs are not permitted"),
+        ({"conversations": [USER, ANSWER], "extra": 1}, "extra", "there is no such field"),
         ({"conversations": [USER, ANSWER], "group": ""}, "group", "at least 1 character"),
         ({"conversations": [USER, {**ANSWER, "role": "tool"}]}, "conversations.1.role", "'system', 'user' or 'ass"),
         ({"conversations": [USER, {**ANSWER, "content": ""}]}, "conversations.1.content", "at least 1 character"),

@@ -113,6 +113,7 @@ def test_an_endpoint_without_its_v1_is_recognised(locum: Callable[..., Ran], ser
     [
         (["eval", "legal", "--model", "medical@1"], "expected a version of legal"),
         (["eval", "legal", "--model", "legal@9"], "legal@1, legal@2"),
+        (["eval", "legal@2"], "a version is named by --model: legal --model legal@2"),
         (["eval", "insurance"], "neither a candidate nor a version in production"),
         (["eval", "legal", "--suite", "nope"], "held-out"),
         (["chat", "medical", "Well?", "--system", "x", "--no-system"], "exclude each other"),

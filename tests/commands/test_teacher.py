@@ -111,4 +111,4 @@ def test_a_card_without_source_and_documents_is_refused(locum: Callable[..., Ran
     card.write_text(card.read_text() + "documents: {files: ['https://example.org/a.pdf']}\n")
     ran = locum("domain", "show", "legal")
     assert ran.code == 2
-    assert "documents.files: Value error, expected files, found the URL https://example.org/a.pdf" in ran.err
+    assert "documents.files: expected files, found the URL https://example.org/a.pdf" in ran.err

@@ -60,7 +60,7 @@ class Workshop:
 
         The card has a line for each field: name, samples, metrics, thresholds, and what else is given, in that order.
         """
-        asked = {"min_samples": 2, "margin": 5.0, "min_gain": None, **card.pop("thresholds", {})}
+        asked = {"min_samples": 2, "margin": 1.0, "min_gain": None, **card.pop("thresholds", {})}
         fields = {"name": "held-out", "samples": "samples.jsonl", "metrics": ["exact_match"], "thresholds": asked}
         text = "".join(f"{name}: {json.dumps(value)}\n" for name, value in {**fields, **card}.items())
         (self.folder / "suite.yaml").write_text(text, encoding="utf-8")

@@ -66,7 +66,7 @@ def test_rows_of_a_file_are_copied_with_ids_and_scored_by_what_fits_their_kinds(
     assert all(row["id"] for row in written)
     assert list(read_samples(path.parent / "samples.jsonl")) == list(read_samples(source))
     card = next(card for card in workshop.domain.suites if card.name == "begun")
-    assert card.metrics == ["exact_match", "token_f1", "honesty", "choice", "brier"]
+    assert card.metrics == ["exact_match", "token_f1", "choice", "brier"]
     assert (card.primary, card.slices, card.description) == ("exact_match", ["topic"], "Rows of old.jsonl.")
     assert card.samples == ["samples.jsonl"]
 
