@@ -26,6 +26,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 WIDTHS = (1280, 390)
+TIMEOUT = 60_000  # milliseconds until what a test waits for on a page counts as missing
 
 Scheme = Literal["light", "dark"]
 
@@ -39,7 +40,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("no Chromium is installed: apt-get install chromium")
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        launched = playwright.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=3 * TIMEOUT)
         yield launched
         launched.close()
 
@@ -61,6 +62,7 @@ def opened(browser: Browser, url: str, *, width: int = 1280, scheme: Scheme = "l
     )
     seen = Seen(context.new_page())
     page = seen.page
+    page.set_default_timeout(TIMEOUT)
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
     page.on("console", lambda message: seen.errors.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: seen.requests.append(request.url) if request.url != url else None)

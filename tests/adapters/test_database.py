@@ -38,7 +38,7 @@ def test_a_registry_that_another_process_holds_can_be_read_and_is_an_error_to_wh
         began = time.monotonic()
         with pytest.raises(UnavailableError, match="does not answer: database is locked"):
             registry.require_suites("legal", {"held-out": "s1"})
-        assert 0.9 < time.monotonic() - began < 3
+        assert 0.9 < time.monotonic() - began < 25  # and not the thirty seconds of whoever has the time
     registry.require_suites("legal", {"held-out": "s1"})
     other.close()
 

@@ -103,7 +103,7 @@ def test_processes_that_open_a_new_registry_and_register_at_once_get_different_n
 ) -> None:
     command = [sys.executable, "-c", REGISTER, str(remote.home), remote.registry, str(adapter)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    numbers = [json.loads(line) for process in processes for line in process.communicate(timeout=120)[0].split()]
+    numbers = [json.loads(line) for process in processes for line in process.communicate(timeout=300)[0].split()]
     assert sorted(numbers) == list(range(1, 16))
     assert [manifest.number for manifest in Registry.open(remote).versions("legal")] == list(range(1, 16))
 
@@ -119,7 +119,7 @@ def test_a_registry_that_somebody_else_holds_is_an_error_in_time(remote: Setting
         began = time.monotonic()
         with pytest.raises(UnavailableError, match=r"does not answer: .*statement timeout"):
             Registry.open(remote, busy_seconds=1).require_suites("legal", {"held-out": "s1"})
-        assert 0.9 < time.monotonic() - began < 5
+        assert 0.9 < time.monotonic() - began < 25  # and not the thirty seconds of whoever has the time
 
 
 def test_votes_and_feedback_are_kept_and_taken_back(remote: Settings) -> None:

@@ -204,7 +204,7 @@ def test_processes_that_register_at_once_get_different_numbers(
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
     numbers = [json.loads(line) for output in outputs for line in output.split()]
     assert sorted(numbers) == list(range(1, 16))
 
@@ -239,7 +239,7 @@ def test_two_processes_that_open_a_new_registry_at_once_both_can(settings: Setti
     )
     command = [sys.executable, "-c", code, str(settings.home)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate(timeout=60)[0].strip() for process in processes] == ["1"] * 3
+    assert [process.communicate(timeout=300)[0].strip() for process in processes] == ["1"] * 3
 
 
 def test_a_snapshot_made_from_the_last_one_is_the_same_and_keeps_what_did_not_change(

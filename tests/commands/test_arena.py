@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import socket
+import signal
 import subprocess
 import sys
 import time
@@ -25,7 +25,7 @@ from locum.evaluate.arena.serving import listen
 from locum.settings import Settings
 from tests.arena import AT, make_match, question, say
 from tests.commands.conftest import Ran
-from tests.conftest import LiveServer
+from tests.conftest import LiveServer, free_port
 
 
 @pytest.fixture
@@ -140,10 +140,10 @@ def test_the_command_serves_links_that_take_votes_until_it_is_stopped(server: Li
         assert list(told["links"]) == ["ana"]
         assert "seed" not in told
         link = told["links"]["ana"]
-        assert httpx.get(link).status_code == 200
-        state = httpx.get(f"{link}/state").json()
+        assert httpx.get(link, timeout=60).status_code == 200
+        state = httpx.get(f"{link}/state", timeout=60).json()
         assert state["total"] == told["questions"]
-        httpx.post(f"{link}/votes", json={"place": 0, "preferred": "tie"}).raise_for_status()
+        httpx.post(f"{link}/votes", json={"place": 0, "preferred": "tie"}, timeout=60).raise_for_status()
     with started(server, in_force, tmp_path, "legal", "--model", "legal@2", "--reviewer", "ana", "--json") as again:
         assert again["links"]["ana"].rpartition("/")[2] == link.rpartition("/")[2]
         assert again["done"] == {"ana": 1}
@@ -173,9 +173,7 @@ def laboratory(server: LiveServer, folder: Path) -> Settings:
 @contextlib.contextmanager
 def started(server: LiveServer, in_force: Settings, folder: Path, *arguments: str) -> Iterator[Any]:
     """The command as a process of its own; gives what it printed, and stops it as Ctrl + C does."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     command = [sys.executable, "-m", "locum", "eval", "arena", *arguments, "--questions", "4", "--port", port]
     variables = {name: str(getattr(in_force, name)) for name in ("home", "registry", "artifacts", "endpoint")}
     environment = {**server.environment, **{f"LOCUM_{name.upper()}": value for name, value in variables.items()}}
@@ -183,16 +181,16 @@ def started(server: LiveServer, in_force: Settings, folder: Path, *arguments: st
     with output.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
     try:
-        deadline = time.monotonic() + 60
-        told = None
-        while told is None:
+        deadline = time.monotonic() + 120
+        while True:
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()
-            time.sleep(0.1)
             with contextlib.suppress(ValueError, httpx.TransportError):
                 told = json.loads(output.read_text())
-                httpx.get(f"http://127.0.0.1:{port}/")
+                httpx.get(f"http://127.0.0.1:{port}/", timeout=60)
+                break
+            time.sleep(0.1)
         yield told
     finally:
-        process.send_signal(2)
-        process.wait(20)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)

@@ -11,9 +11,9 @@ import re
 import socket
 import sqlite3
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -136,7 +136,7 @@ class Proxy(ThreadingHTTPServer):
     """Stands between a client and the real server, and does to each request what `fault` says.
 
     `fault(request)` gives None to pass it on, a status to answer with, or one of: `drop` the connection, send `half`
-    an answer, `hang` for six seconds, pass it on but name another model (`impostor`).
+    an answer, `hang` until the client has left, pass it on but name another model (`impostor`).
     """
 
     daemon_threads = True
@@ -197,9 +197,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "half":
             self._send(200, b'{"model": "', {}, length=1000)
             self.close_connection = True
+        elif fault == "hang":
+            with suppress(ConnectionError):
+                self.connection.recv(1)
+            self._leave()
+            self.close_connection = True
         else:
-            if fault == "hang":
-                time.sleep(6)
             url = self.server.upstream + self.path.removeprefix("/v1")
             self._pass_on(self.server.client.post(url, json=request), impostor=fault == "impostor")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -19,7 +20,8 @@ from locum.evaluate.arena.app import make_app
 from locum.evaluate.arena.serving import configuration, listen, open_desks, url_of
 from locum.settings import Settings
 from tests.arena import make_match, question
-from tests.browser import browser, low_contrast, overflow
+from tests.browser import TIMEOUT, browser, low_contrast, overflow
+from tests.conftest import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -35,7 +37,7 @@ class Running:
     def __init__(self, registry: Registry, asked: Sequence[ArenaQuestion] = ()) -> None:
         self.registry = registry
         self.asked = asked
-        self.port = 0
+        self.port = free_port()
         self.links: list[str] = []
         self.start()
 
@@ -44,7 +46,6 @@ class Running:
 
         desks = open_desks(self.registry, make_match(self.registry, 4, asked=self.asked), ["ada", "bob"], pause_every=2)
         listener = listen("127.0.0.1", self.port)
-        self.port = listener.getsockname()[1]
         self.links = [f"{url_of(listener)}/r/{token}" for token in desks]
         self.server = uvicorn.Server(configuration(make_app(desks, domain="hearts")))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
@@ -76,7 +77,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
         opened.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(TIMEOUT)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.goto(link)
@@ -99,6 +100,7 @@ def count(page: Page, text: str) -> None:
 
 
 def test_three_questions_by_keyboard_alone(running: Running, open_page: Callable[..., Page]) -> None:
+    began = time.monotonic()
     page = open_page(running.links[0])
     assert focused(page) == "question"
     page.keyboard.press("Enter")  # nothing is chosen yet
@@ -140,7 +142,7 @@ def test_three_questions_by_keyboard_alone(running: Running, open_page: Callable
     assert other == {"accuracy": 3, **dict.fromkeys(DIMENSIONS[1:], 1)}
     assert first.comment == "abt: dose missing 5"
     assert first.seconds is not None
-    assert 0 < first.seconds < 60
+    assert 0 < first.seconds < time.monotonic() - began
 
 
 def test_undo_brings_back_what_was_chosen_and_leaving_loses_nothing(
@@ -223,9 +225,9 @@ def test_a_vote_whose_answer_never_comes_is_told_after_a_while_and_counts_once(
 ) -> None:
     page = open_page(running.links[0])
     page.evaluate("""AbortSignal.timeout = () => {
-        const impatient = new AbortController();
-        setTimeout(() => impatient.abort(), 1800);
-        return impatient.signal;
+        const waiting = new AbortController();
+        window.lose = () => waiting.abort();
+        return waiting.signal;
     }""")
     page.route("**/votes", lambda route: route.fetch() and None)  # it arrives, and nobody hears of it
     page.keyboard.press("a")
@@ -233,6 +235,7 @@ def test_a_vote_whose_answer_never_comes_is_told_after_a_while_and_counts_once(
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")  # again, out of impatience
     page.wait_for_function("() => document.getElementById('status').textContent === 'Saving…'")
+    page.evaluate("lose()")
     page.wait_for_selector("#status.wrong")
     assert focused(page) == "next"  # who listens is where they were
     page.unroute("**/votes")
@@ -270,7 +273,9 @@ def test_at_the_end_it_is_told_too_when_a_vote_cannot_be_taken_back(
     running: Running, open_page: Callable[..., Page]
 ) -> None:
     for desk_vote in range(4):
-        httpx.post(f"{running.links[0]}/votes", json={"place": desk_vote, "preferred": "tie"}).raise_for_status()
+        httpx.post(
+            f"{running.links[0]}/votes", json={"place": desk_vote, "preferred": "tie"}, timeout=60
+        ).raise_for_status()
     page = open_page(running.links[0], ready="#done:not([hidden])")
     page.route("**/undo", lambda route: route.abort())
     page.keyboard.press("u")
@@ -303,10 +308,11 @@ def test_a_client_that_leaves_or_sends_an_endless_head_is_sent_away_quietly(
     with socket.create_connection(address) as leaver:
         leaver.sendall(f"POST {path}/votes HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{".encode())
         time.sleep(0.2)
-    with socket.create_connection(address, timeout=5) as sender:
-        sender.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000)
+    with socket.create_connection(address, timeout=60) as sender:
+        with contextlib.suppress(ConnectionError):  # it may be sent away before it has said all
+            sender.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000)
         assert sender.recv(100).startswith(b"HTTP/1.1 400 ")
-    assert httpx.get(running.links[0]).status_code == 200
+    assert httpx.get(running.links[0], timeout=60).status_code == 200
     uvicorns.removeHandler(caplog.handler)
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 

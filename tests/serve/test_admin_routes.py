@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}])
 def test_admin_routes_need_the_admin_token(server: LiveServer, method: str, path: str, headers: dict[str, str]) -> None:
-    answer = httpx.request(method, f"{server.url}{path}", headers=headers)
+    answer = httpx.request(method, f"{server.url}{path}", headers=headers, timeout=60)
     assert answer.status_code == 401
     assert answer.json()["error"]["type"] == "AuthenticationError"
 

@@ -29,7 +29,7 @@ def test_the_cause_is_named_even_when_it_lies_in_the_engine_process(tiny_base: P
     with pytest.raises(
         UnavailableError, match="ended with code 1 while starting: ValueError: Available memory on node"
     ):
-        launcher.wait_until_ready(server, lambda reason: None, timeout=300)
+        launcher.wait_until_ready(server, lambda reason: None, timeout=500)
     assert log.with_name(f"{log.name}.1").read_text() == "what the last start said"
 
 

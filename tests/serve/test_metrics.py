@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,7 @@ def test_a_request_is_counted_with_its_tokens_and_times(
     answer = ask(server, model, stream=stream, **({"stream_options": {"include_usage": True}} if stream else {}))
     assert answer.status_code == 200
     usage = json.loads(re.findall(r'"usage":({"prompt_tokens".*?})[,}]', answer.text)[-1])
+    server.until(lambda: counts()["requests"] > before["requests"])  # once its end is sent, and not before
     after = counts()
     assert {name: after[name] - before[name] for name in after} == {
         "requests": 1,
@@ -59,7 +61,7 @@ def test_several_prompts_in_one_request_are_all_counted(server: LiveServer) -> N
     before = server.metric("locum_completion_tokens_total", domain="medical")
     body = {"model": "medical", "prompt": ["Well?", "And?"], "max_tokens": 3, "ignore_eos": True}
     assert httpx.post(f"{server.endpoint}/completions", json=body, timeout=60).status_code == 200
-    assert server.metric("locum_completion_tokens_total", domain="medical") == before + 6
+    server.until(lambda: server.metric("locum_completion_tokens_total", domain="medical") == before + 6)
 
 
 def test_names_that_do_not_exist_make_no_series(server: LiveServer) -> None:
@@ -67,13 +69,13 @@ def test_names_that_do_not_exist_make_no_series(server: LiveServer) -> None:
     names = [f"nobody-{number}" for number in range(5)]
     assert {ask(server, name).status_code for name in names} == {404}
     assert server.metric("locum_requests_total", domain="none", outcome="refused") == before + 5
-    assert "nobody" not in httpx.get(f"{server.url}/metrics", follow_redirects=True).text
+    assert "nobody" not in httpx.get(f"{server.url}/metrics", follow_redirects=True, timeout=60).text
 
 
 def test_a_request_that_vllm_refuses_is_counted_as_refused(server: LiveServer) -> None:
     before = server.metric("locum_requests_total", domain="medical", outcome="refused")
     assert ask(server, "medical", max_tokens=-1).status_code == 400
-    assert server.metric("locum_requests_total", domain="medical", outcome="refused") == before + 1
+    server.until(lambda: server.metric("locum_requests_total", domain="medical", outcome="refused") == before + 1)
 
 
 def test_the_life_of_a_version_can_be_followed_and_leaves_no_series(
@@ -114,6 +116,7 @@ def test_each_answer_names_its_request_and_keeps_the_name_that_a_client_gives(se
 
 
 def test_each_request_is_one_json_line_of_the_log_with_no_word_of_what_was_said(server: LiveServer) -> None:
+    began = time.monotonic()
     answer = ask(server, "legal", messages=[{"role": "user", "content": "A secret of a client"}])
     request_id = answer.headers["x-request-id"]
     log = server.settings.logs / f"serve-{server.settings.port}.log"
@@ -123,7 +126,7 @@ def test_each_request_is_one_json_line_of_the_log_with_no_word_of_what_was_said(
     assert line["path"] == "/v1/chat/completions"
     assert f"{line['domain']}@{line['version']}" == answer.json()["model"]
     assert (line["outcome"], line["status"], line["completion_tokens"]) == ("ok", 200, 5)
-    assert 0 < line["seconds"] < 60
+    assert 0 < line["seconds"] < time.monotonic() - began
     assert "A secret of a client" not in text
 
 

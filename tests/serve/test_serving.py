@@ -107,8 +107,8 @@ def test_logprobs_completions_and_tokenize_work_for_adapters(server: LiveServer)
     assert len(answer.choices[0].logprobs.content) == 3
     completion = server.client.completions.create(model="medical", prompt="The", max_tokens=3)
     assert completion.model == "medical@1"
-    tokens = httpx.post(f"{server.url}/tokenize", json={"model": "medical", "prompt": "The"}).raise_for_status()
-    assert tokens.json()["count"] >= 1
+    tokens = httpx.post(f"{server.url}/tokenize", json={"model": "medical", "prompt": "The"}, timeout=60)
+    assert tokens.raise_for_status().json()["count"] >= 1
 
 
 def test_structured_output_works_for_adapters(server: LiveServer) -> None:
@@ -142,21 +142,24 @@ def test_a_forced_tool_call_works_for_adapters(server: LiveServer) -> None:
 
 def test_a_malformed_body_gets_vllms_own_error(server: LiveServer) -> None:
     answer = httpx.post(
-        f"{server.endpoint}/chat/completions", content=b"{not json", headers={"content-type": "application/json"}
+        f"{server.endpoint}/chat/completions",
+        content=b"{not json",
+        headers={"content-type": "application/json"},
+        timeout=60,
     )
     assert answer.status_code == 400
 
 
 def test_health_and_ready_answer_without_a_token(server: LiveServer) -> None:
-    assert httpx.get(f"{server.url}/health").status_code == 200
-    ready = httpx.get(f"{server.url}/ready")
+    assert httpx.get(f"{server.url}/health", timeout=60).status_code == 200
+    ready = httpx.get(f"{server.url}/ready", timeout=60)
     assert ready.status_code == 200
     assert ready.json()["production"]["medical"] == "medical@1"
 
 
 def test_vllms_own_unauthenticated_adapter_routes_are_not_there(server: LiveServer) -> None:
     body = {"lora_name": "x", "lora_path": "/tmp"}
-    assert httpx.post(f"{server.endpoint}/load_lora_adapter", json=body).status_code == 404
+    assert httpx.post(f"{server.endpoint}/load_lora_adapter", json=body, timeout=60).status_code == 404
 
 
 def test_the_model_is_compiled_around_adapters_and_not_run_eagerly(server: LiveServer) -> None:

@@ -20,13 +20,13 @@ def test_after_the_port_was_taken_over_the_standby_answers_nobody() -> None:
     standby = Standby(listener)
     url = f"http://127.0.0.1:{port}/ready"
     line = standby.start("starting")
-    assert httpx.get(url).json() == {"ready": False, "waiting_for": "starting"}
+    assert httpx.get(url, timeout=60).json() == {"ready": False, "waiting_for": "starting"}
     take_over(line)
     with pytest.raises(httpx.TimeoutException):  # it waits for whoever accepts it
         httpx.get(url, timeout=1)
     standby.stop()
     again = standby.start("starting again")
-    assert httpx.get(url).json()["waiting_for"] == "starting again"
+    assert httpx.get(url, timeout=60).json()["waiting_for"] == "starting again"
     standby.stop()
     again.close()
     listener.close()
@@ -38,7 +38,7 @@ def test_a_process_that_ends_late_does_not_take_the_port_from_the_next_one() -> 
     first = standby.start("starting")
     second = standby.start("starting again")
     take_over(first)
-    assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 503
+    assert httpx.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == 503
     take_over(second)
     listener.close()
 

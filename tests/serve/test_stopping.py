@@ -20,12 +20,14 @@ def test_a_server_with_a_key_asks_for_it_and_lets_a_running_stream_finish_at_sig
     monkeypatch.setenv("LOCUM_API_KEY", "unused")  # what the fixture's client sends
     settings = Settings(home=tmp_path / "home", domains=tmp_path, base="tiny-llama", port=free_port(), user="tester")
     base = pull(str(tiny_base), settings.bases)
+    log = settings.logs / f"serve-{settings.port}.log"
     with serving(settings, base, "--", "--enforce-eager") as server:
-        assert httpx.get(f"{server.endpoint}/models").status_code == 401
+        assert httpx.get(f"{server.endpoint}/models", timeout=60).status_code == 401
         assert server.chat(base.name).status_code == 401
-        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert httpx.get(f"{server.url}/health", timeout=60).status_code == 200
         assert server.admin("GET", "/v1/models").status_code == 200
 
+        engine = server.engine
         began = threading.Event()
         finish: list[str | None] = []
 
@@ -33,18 +35,22 @@ def test_a_server_with_a_key_asks_for_it_and_lets_a_running_stream_finish_at_sig
             for chunk in server.client.chat.completions.create(
                 model=base.name,
                 messages=[{"role": "user", "content": "Tell me everything."}],
-                max_tokens=600,
+                max_tokens=300,
                 stream=True,
                 extra_body={"ignore_eos": True},
             ):
-                began.set()
+                if not began.is_set():
+                    engine.suspend()  # so that it is not at its end before the server is told to stop
+                    began.set()
                 if chunk.choices:
                     finish.append(chunk.choices[0].finish_reason)
 
         thread = threading.Thread(target=stream)
         thread.start()
-        assert began.wait(30)
+        assert began.wait(60)
         server.process.send_signal(signal.SIGTERM)
+        server.until(lambda: "[shutdown]" in log.read_text())
+        engine.resume()
         thread.join(60)
         assert finish[-1] == "length", "the stream must reach its own end"
-        assert server.process.wait(60) == 0
+        assert server.process.wait(120) == 0

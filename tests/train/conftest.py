@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,10 +52,10 @@ def fit_legal(settings: Settings, base_record: Base, built: DataBuild) -> Callab
     return run
 
 
-def fit_in_process(settings: Settings, runs: Path, **fields: int) -> subprocess.Popen[bytes]:
-    """The fit of `fit_legal` in a process of its own, shown by TensorBoard."""
+def fit_in_process(settings: Settings, runs: Path, *, before: str = "", **fields: int) -> subprocess.Popen[bytes]:
+    """The fit of `fit_legal` in a process of its own, shown by TensorBoard; `before` is code that runs there first."""
     recipe = {"rank": 4, "alpha": 8, "learning_rate": 2e-2, "batch_size": 8, "max_steps": 8, "evaluations": 2, **fields}
-    code = f"""
+    code = f"""{before}
 from pathlib import Path
 from locum.adapters.base import load_base
 from locum.adapters.recipe import TrainingRecipe
@@ -70,13 +69,21 @@ fit("legal", base, data, load_data(data), recipe, Path({str(runs)!r}), fresh=Fal
     return subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy())
 
 
-def kill_after_a_checkpoint(settings: Settings, **fields: int) -> None:
-    """Begin the fit in a process of its own, and kill that as soon as a checkpoint is whole."""
-    process = fit_in_process(settings, settings.runs, **fields)
-    deadline = time.monotonic() + 120
-    while not list(settings.runs.glob("*/checkpoints/checkpoint-*/trainer_state.json")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+DIES = """
+import os, signal
+from transformers import Trainer
+step = Trainer.training_step
+def step_or_die(self, *given, **named):
+    if self.state.global_step == {steps}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *given, **named)
+Trainer.training_step = step_or_die
+"""
+
+
+def kill_after_a_checkpoint(settings: Settings, *, max_steps: int, evaluations: int) -> None:
+    """Begin the fit in a process of its own, which is killed two steps after its first checkpoint."""
+    dies = DIES.format(steps=max_steps // evaluations + 2)
+    process = fit_in_process(settings, settings.runs, before=dies, max_steps=max_steps, evaluations=evaluations)
+    assert process.wait(300) == -signal.SIGKILL
+    assert list(settings.runs.glob("*/checkpoints/checkpoint-*/trainer_state.json"))

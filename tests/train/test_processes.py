@@ -128,7 +128,7 @@ def test_ctrl_c_ends_all_and_one_process_takes_the_run_up(
     recipe = {"rank": 4, "alpha": 8, "learning_rate": 2e-2, "dropout": 0, "max_steps": 60, "evaluations": 20}
     command = locum(*fields(**recipe), "--processes", "2")
     process = subprocess.Popen(command, env=environment_of(settings, ""))
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list(settings.runs.glob("*/checkpoints/checkpoint-*/trainer_state.json")):
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -136,8 +136,8 @@ def test_ctrl_c_ends_all_and_one_process_takes_the_run_up(
     started = psutil.Process(process.pid).children(recursive=True)
     assert len(started) >= 3  # the launcher and two
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
-    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert process.wait(120) == 130
+    assert psutil.wait_procs(started, timeout=60)[1] == []
     assert not list(settings.runs.glob("*/processes.log"))
     resumed = fit_legal(**recipe)
     assert 0 < resumed.resumed_at < 60
@@ -200,7 +200,7 @@ def on_hosts(hosts: list[str], settings: Settings, *each: list[str]) -> list[sub
         running.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
     ended = []
     for process in running:
-        said, complaint = process.communicate(timeout=180)
+        said, complaint = process.communicate(timeout=400)
         ended.append(subprocess.CompletedProcess(process.args, process.returncode, said, complaint))
     return ended
 

@@ -85,7 +85,7 @@ def test_a_file_that_is_no_queue_is_refused_by_its_name(tmp_path: Path) -> None:
 def _decide_all(path: Path, by: str, both_have_looked: Any) -> None:
     queue = Reviews(path)
     seen = queue.items()
-    both_have_looked.wait(60)
+    both_have_looked.wait(180)
     for item in seen:
         try:
             queue.decide([Verdict(item, "accepted", item.question, item.answer)], by=by, how="one by one")
@@ -101,7 +101,7 @@ def test_two_processes_at_once_lose_nothing_and_decide_nothing_twice(queue: Revi
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(180)
         assert process.exitcode == 0
     assert len(queue.items()) == 4 + 40
     decided = queue.db.execute("SELECT item, COUNT(*) FROM decision WHERE item <= 4 GROUP BY item").fetchall()

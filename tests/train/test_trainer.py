@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_adapter_in_another_process(
     fit_legal: Fit, tiny_base: Path, tmp_path: Path, settings: Settings
 ) -> None:
     here = inspect_artifact(fit_legal().adapter, tiny_base).digest
-    assert fit_in_process(settings, tmp_path / "other").wait(120) == 0
+    assert fit_in_process(settings, tmp_path / "other").wait(300) == 0
     [adapter] = (tmp_path / "other").glob("*/adapter")
     assert inspect_artifact(adapter, tiny_base).digest == here
     assert inspect_artifact(fit_legal(seed=1).adapter, tiny_base).digest != here

@@ -20,7 +20,7 @@ from locum.evaluate.metrics.registry import load_metric
 from locum.evaluate.samples import Sample
 from tests.judge import MODEL, FakeJudge, judging
 
-IMPATIENT = Patience(timeout_s=5.0, attempts=3, backoff_s=0.01, backoff_cap_s=0.05)
+IMPATIENT = Patience(attempts=3, backoff_s=0.01, backoff_cap_s=0.05)
 GOOD, HALF, BAD = "The heart pumps blood", "The heart rests", "Bread"
 
 

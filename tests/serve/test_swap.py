@@ -1,0 +1,82 @@
+"""Names of a server whose registry hangs: what it has heard of answers at once, and nobody waits without end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from locum.adapters.base import Base
+from locum.adapters.registry import Registry
+from locum.errors import UnavailableError
+from locum.serve import swap
+from locum.serve.engine import Engine
+from locum.serve.swap import Swap
+from locum.settings import Settings
+from tests.locked import locked
+
+
+async def loads_anything(request: object) -> None:
+    pass
+
+
+@pytest.fixture
+async def names(
+    settings: Settings, base_record: Base, tiny_adapter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Swap]:
+    """The names of a server with legal@1 in production, over an engine that loads whatever it is told to.
+
+    Who waits for a registry that does not answer waits until the test is over.
+    """
+    monkeypatch.setattr(swap, "READ_SECONDS", 600)
+    registry = Registry.open(settings, busy_seconds=600)
+    registry.register(
+        "legal",
+        tiny_adapter(rank=4),
+        base=base_record,
+        recipe={},
+        data=None,
+        training={},
+        probes=[],
+        created_by="tester",
+    )
+    registry.release("legal@1", by="tester", reason="first", force=True)
+    lora = SimpleNamespace(max_lora_rank=8, max_cpu_loras=8)
+    client = SimpleNamespace(
+        vllm_config=SimpleNamespace(lora_config=lora),
+        model_config=SimpleNamespace(dtype="torch.float32"),
+        errored=False,
+        add_lora=loads_anything,
+    )
+    models = SimpleNamespace(base_model_paths=[SimpleNamespace(name=base_record.name)], lora_requests={})
+    found = Swap(registry, Engine(client, models), base_record)  # type: ignore[arg-type]
+    found.start()
+    async with asyncio.timeout(60):
+        while found.waiting_for() is not None:
+            await asyncio.sleep(0.01)
+    yield found
+    assert found._watcher is not None
+    found._watcher.cancel()
+
+
+async def test_what_the_server_has_heard_of_is_named_while_whoever_asks_the_registry_waits(
+    names: Swap, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked(settings.home / "registry.db"):
+        async with asyncio.timeout(60):
+            hearing = asyncio.create_task(names.hear())
+            await asyncio.sleep(0)
+            assert await names.resolve("legal") == "legal@1"
+            assert await names.resolve("legal@1") == "legal@1"
+            assert await names.resolve("tiny-llama") is None
+            assert not hearing.done()
+            monkeypatch.setattr(swap, "READ_SECONDS", 0.1)
+            with pytest.raises(UnavailableError, match="`nobody` is not known here, and the registry has not answered"):
+                await names.resolve("nobody")
+            assert not hearing.done()
+    async with asyncio.timeout(60):
+        await hearing
+    assert names.stale is None
