@@ -103,7 +103,7 @@ def ask_all(
     texts = cache.get({question.key for question in questions})
     known = {key: _Kept.model_validate_json(text) for key, text in texts.items()}
     reused = sum(question.key in known for question in questions)
-    missing = deque(question for question in questions if question.key not in known)
+    missing = deque({question.key: question for question in questions if question.key not in known}.values())
     failures: dict[str, NoReplyError] = {}
     if missing:
         run = _Run(suite, cache, asking, missing, known, failures)

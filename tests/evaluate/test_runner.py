@@ -126,11 +126,23 @@ def test_contenders_take_turns_and_no_more_requests_run_than_allowed(
 def test_answers_arrive_through_a_busy_server_a_lost_connection_half_an_answer_and_a_timeout(
     laboratory: Laboratory, ask: Callable[..., Asked]
 ) -> None:
-    laboratory.proxy.faults_in_turn(503, 429, "drop", "half", "hang", 500)
+    laboratory.proxy.faults_in_turn(503, 429, "drop", "half", "abort", "hang", 500)
     answers = ask().answers
-    assert sum(answer.attempts - 1 for answer in answers) == 6
+    assert sum(answer.attempts - 1 for answer in answers) == 7
     assert all(answer.answer is not None and answer.error is None for answer in answers)
-    assert len(laboratory.proxy.requests) == len(answers) + 6
+    assert {answer.finish_reason for answer in answers} <= {"stop", "length"}
+    assert len(laboratory.proxy.requests) == len(answers) + 7
+
+
+def test_one_question_in_two_samples_is_asked_once_and_both_have_its_answer(
+    laboratory: Laboratory, suite: Suite, ask: Callable[..., Asked]
+) -> None:
+    first = suite.samples[0]
+    other = replace(first, id="other", reference="Something else")
+    answers = ask(assemble("medical", suite.card, [first, other])).answers
+    assert laboratory.asked() == {"medical@1": 1, laboratory.server.base.name: 1}
+    assert [answer.reference for answer in answers] == [first.reference] * 2 + ["Something else"] * 2
+    assert [answer.answer for answer in answers[:2]] == [answer.answer for answer in answers[2:]]
 
 
 def test_questions_that_the_server_does_not_answer_end_the_run_and_the_next_asks_only_them(
