@@ -33,8 +33,9 @@ def settings(**overrides: Any) -> Settings:
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on standard output, and nothing else there."""
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+    """One JSON document on standard output, and nothing else there; in ASCII where that cannot hold all of Unicode."""
+    unicode = sys.stdout.encoding.lower().startswith("utf")
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=not unicode, default=str) + "\n")
 
 
 def tell_wrong(errors: Iterable[LocumError]) -> None:
