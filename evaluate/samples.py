@@ -58,6 +58,14 @@ class Sample:
             return self.choices or ()
         return (self.reference, self.rejected or "") if self.kind == "preference" else ()
 
+    def expects_the_same(self, other: Sample) -> bool:
+        """Whether both ask the same and expect the same, whatever they are called and told apart by."""
+        ours, theirs = (
+            (each.kind, each.asked, each.reference, each.choices, each.rejected, each.schema, each.unknowable)
+            for each in (self, other)
+        )
+        return ours == theirs
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all that the sample is; not over its id, which may be made from it."""
