@@ -33,9 +33,13 @@ def settings(**overrides: Any) -> Settings:
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on standard output, and nothing else there; in ASCII where that cannot hold all of Unicode."""
+    """One JSON document on standard output, and nothing else there; in ASCII where that cannot hold all of Unicode.
+
+    An infinite number, of which JSON has none, is the string "Infinity", as in result.json.
+    """
     unicode = sys.stdout.encoding.lower().startswith("utf")
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=not unicode, default=str) + "\n")
+    finite = json.loads(json.dumps(data, default=str), parse_constant=str)
+    sys.stdout.write(json.dumps(finite, indent=2, ensure_ascii=not unicode) + "\n")
 
 
 def tell_wrong(errors: Iterable[LocumError]) -> None:

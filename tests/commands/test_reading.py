@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -297,3 +298,11 @@ def test_what_is_shown_needs_no_unicode_where_it_is_shown(
     assert f"Gate {result.status} for legal@1 on bedside." in show()
     [answer, _] = json.loads(show("--sample", "case-004", "--json"))
     assert answer["messages"][-1]["content"] == "第4号：应该怎么办？"
+
+
+def test_json_has_no_infinite_number(capsys: pytest.CaptureFixture[str]) -> None:
+    common.print_json({"interval": [-math.inf, math.inf], "mean": 0.5})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "interval": ["-Infinity", "Infinity"],
+        "mean": 0.5,
+    }
