@@ -1,8 +1,8 @@
 """Answers that were given already: a new metric, another comparison or a run that was cut off asks nothing twice.
 
 A key is made of all that an answer depends on: the weights that answer (a version's digest and its base model's
-fingerprint), what is asked, and the generation settings. SQLite, so that evaluations at the same time share it and a
-process that is killed leaves whole answers.
+fingerprint), what is asked, and the generation settings; where times are measured, also what is asked beside it.
+SQLite, so that evaluations at the same time share it and a process that is killed leaves whole answers.
 """
 
 from __future__ import annotations

@@ -277,3 +277,14 @@ def test_some_answers_are_streamed_for_their_times_and_all_where_the_suite_measu
     assert all(answer.first_token_s is not None for answer in measured.answers)
     # Streamed or not, the answer is the same.
     assert [answer.answer for answer in measured.answers] == [answer.answer for answer in found]
+
+
+def test_times_that_were_measured_beside_others_are_not_taken_over(
+    laboratory: Laboratory, suite: Suite, contenders: list[Contender], ask: Callable[..., Asked]
+) -> None:
+    timed = replace(suite, card=suite.card.model_copy(update={"metrics": ["exact_match", "per_token"]}))
+    assert ask(timed).reused == 0
+    assert ask(timed).reused == 24
+    assert ask(timed, concurrency=1).reused == 0
+    contenders.pop(0)
+    assert ask(timed).reused == 0
