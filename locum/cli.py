@@ -99,7 +99,9 @@ def _explain(error: Exception) -> None:
 
 
 def escape(text: str) -> str:
-    """Text in which Rich sees no markup."""
+    """Text in which Rich sees no markup and the terminal no command: some of it is what a server said."""
     from rich.markup import escape as rich_escape
 
-    return rich_escape(text)
+    from locum.evaluate.visible import visible
+
+    return rich_escape(visible(text))
