@@ -119,7 +119,10 @@ def _nearly_repeated(rows: Sequence[Row], threshold: float, watch: Watch) -> Ite
             watch("near duplicates", place, len(rows))
         other = plain.setdefault(normalise(said[place]) or said[place], place)
         near = [(other, 1.0)] if other < place else []
-        near += [(like.place, like.similarity) for like in index.like(said[place]) if like.place < place]
+        for like in index.like(said[place]):  # by place
+            if like.place >= place:
+                break
+            near.append((like.place, like.similarity))
         found = [(rows[each], similarity) for each, similarity in near if _independent(rows[each], row)]
         if found:
             earlier, similarity = max(found, key=lambda pair: pair[1])
