@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from locum.adapters.card import DomainCard
 from locum.adapters.domains import domain_names, load_domain
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.evaluate.endpoint import authorization
 from locum.settings import NO_SUCH_PATH, Settings
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def stream_answer(
     Raises:
         NotFoundError: the server does not know the model; its message lists those that it does.
         UnauthorizedError: the server refuses the key.
-        BadInputError: the server refuses the question, for instance because it is too long.
+        BadInputError: the server refuses the question, for instance because it is too long, or the key cannot be sent.
         UnavailableError: nothing answers there, or it cannot answer now.
     """
     from openai import OpenAI, OpenAIError
@@ -53,7 +54,7 @@ def stream_answer(
         messages.append({"role": "system", "content": system})
     messages.append({"role": "user", "content": question})
     try:
-        client = OpenAI(base_url=url, api_key=api_key or "none")
+        client = OpenAI(base_url=url, api_key=api_key or "none", default_headers=authorization(api_key))
         stream = client.chat.completions.create(
             model=model, messages=messages, temperature=0, max_tokens=max_tokens, stream=True
         )

@@ -146,9 +146,12 @@ async def post(
             await _require_success(response, url)
             content = await response.read()
             try:
-                return json.loads(content)
+                answer = json.loads(content)
             except ValueError:
                 raise _TryAgainError(f"the answer is not JSON: {content[:100]!r}") from None
+            with suppress(KeyError, IndexError, TypeError):
+                _require_whole(answer["choices"][0]["finish_reason"])
+            return answer
 
     return (await patiently(once, patience=patience, on_retry=on_retry))[0]
 
@@ -223,6 +226,12 @@ async def _require_success(response: ClientResponse, url: str) -> None:
     raise _TryAgainError(problem, retry_after(response.headers.get("retry-after")))
 
 
+def _require_whole(finish_reason: str | None) -> None:
+    """Raises _TryAgainError for an answer that the server itself broke off, as vLLM says when it is stopped."""
+    if finish_reason == "abort":
+        raise _TryAgainError("the server broke the answer off")
+
+
 class _Delta(BaseModel):
     content: str | None = None
 
@@ -262,6 +271,7 @@ async def _read_whole(response: ClientResponse, start: float) -> Reply:
     except ValidationError as error:
         raise _TryAgainError(_not_an_answer(content, error)) from None
     [choice, *_], usage = completion.choices, completion.usage or _Usage()
+    _require_whole(choice.finish_reason)
     return Reply(
         text=choice.message.content or "",
         answered_by=completion.model,
@@ -298,6 +308,7 @@ async def _read_stream(response: ClientResponse, start: float) -> Reply:
                 text.append(choice.delta.content)
     if not done or not model:
         raise _TryAgainError("the answer broke off before its end")
+    _require_whole(finish_reason)
     return Reply(
         text="".join(text),
         answered_by=model,

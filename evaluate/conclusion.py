@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from locum import __version__
+from locum.errors import BadInputError
 from locum.evaluate.answers import Answer, Contender
-from locum.evaluate.comparison import by_model, by_slice, compare, describe
+from locum.evaluate.comparison import Scored, by_model, by_slice, compare, describe
 from locum.evaluate.evidence import evidence_of
 from locum.evaluate.gate import decide
 from locum.evaluate.judge.summary import JudgeSummary
@@ -37,10 +38,18 @@ class Run:
 
 
 def conclude(suite: Suite, metrics: Sequence[Metric], answers: Sequence[Answer], run: Run) -> EvaluationResult:
-    """Compare the answers, hold them against the suite's thresholds, and put all that together."""
+    """Compare the answers, hold them against the suite's thresholds, and put all that together.
+
+    Raises:
+        BadInputError: the version and the base model, or whom the report tells first, have no sample in common to which
+            both have an answer with a score.
+    """
     version, base, *_ = run.contenders
     confidence = suite.thresholds.confidence
     models = by_model(run.contenders, metrics, answers)
+    for model in models:
+        if model.contender in (version, base) or model.contender.name == run.against:
+            _require_scores(models[0], model, suite)
     verdict = decide(suite.thresholds, evidence_of(suite, metrics, models))
     return EvaluationResult(
         domain=suite.domain,
@@ -78,6 +87,19 @@ def conclude(suite: Suite, metrics: Sequence[Metric], answers: Sequence[Answer],
         code_version=__version__,
         created_at=datetime.now(UTC),
         created_by=run.created_by,
+    )
+
+
+def _require_scores(version: Scored, model: Scored, suite: Suite) -> None:
+    """Raises BadInputError where there is nothing by which the version can be held against a model."""
+    if version.scores[suite.primary].keys() & model.scores[suite.primary].keys():
+        return
+    lacking = model if version.scores[suite.primary] else version
+    failed = [answer.error for answer in lacking.answers if answer.error is not None]
+    raise BadInputError(
+        f"suite {suite.name}: {lacking.contender.name} has no answer that {suite.primary} can score and compare; "
+        f"{len(failed)} of its {len(lacking.answers)} answers failed{f', the last: {failed[-1]}' if failed else ''}",
+        hint="the server must take what the suite asks: how long its prompts are, and how its answers are generated",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locum.adapters.manifest import Manifest
-from locum.errors import CheckFailedError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.errors import BadInputError, CheckFailedError, NotFoundError, UnauthorizedError, UnavailableError
 from locum.settings import NO_SUCH_PATH
 
 _TIMEOUT_S = 30.0
@@ -133,7 +133,16 @@ def read_endpoint(url: str, *, api_key: str = "") -> Endpoint:
 
 
 def authorization(api_key: str) -> dict[str, str]:
-    """The header that carries a bearer token, if there is one."""
+    """The header that carries a bearer token, if there is one.
+
+    Raises:
+        BadInputError: no header can carry it. Whoever would send it shows it in the error.
+    """
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise BadInputError(
+            "the API key holds a line end or a character beyond ASCII, which no header can carry",
+            hint="often the last line end of the file that the key comes from (LOCUM_API_KEY, or a judge's variable)",
+        )
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 

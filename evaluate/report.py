@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from locum.errors import BadInputError, NotFoundError
+from locum.errors import BadInputError, DiskFullError, NotFoundError
 from locum.evaluate.answers import SAMPLES_FILE, Answer, read_answers, write_answers
 from locum.evaluate.junit import junit_report
 from locum.evaluate.markdown import markdown_report
@@ -73,6 +74,7 @@ def write_text(path: Path, text: str) -> None:
 
     Raises:
         BadInputError: it cannot be written there.
+        DiskFullError: there is no room for it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,4 +82,5 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        raise BadInputError(f"{path} cannot be written: {error.strerror}") from None
+        kind = DiskFullError if error.errno == errno.ENOSPC else BadInputError
+        raise kind(f"{path} cannot be written: {error.strerror}") from None

@@ -99,11 +99,12 @@ def ask_all(
         UnavailableError: the server did not answer some; those that it did are kept, and asking again continues.
         CheckFailedError: an answer came from another model than the one that was asked.
     """
-    questions = _questions(suite, contenders, base_fingerprint, likelihoods=likelihoods)
+    beside = (asking.url, asking.concurrency, sorted(contender.digest for contender in contenders))
+    questions = _questions(suite, contenders, base_fingerprint, beside, likelihoods=likelihoods)
     texts = cache.get({question.key for question in questions})
     known = {key: _Kept.model_validate_json(text) for key, text in texts.items()}
     reused = sum(question.key in known for question in questions)
-    missing = deque(question for question in questions if question.key not in known)
+    missing = deque({question.key: question for question in questions if question.key not in known}.values())
     failures: dict[str, NoReplyError] = {}
     if missing:
         run = _Run(suite, cache, asking, missing, known, failures)
@@ -113,13 +114,15 @@ def ask_all(
 
 
 def _questions(
-    suite: Suite, contenders: Sequence[Contender], base_fingerprint: str, *, likelihoods: bool
+    suite: Suite, contenders: Sequence[Contender], base_fingerprint: str, beside: object, *, likelihoods: bool
 ) -> list[_Question]:
     generation = suite.generation
     settings = generation.model_dump(exclude={"repeats", "seed"})
     questions = []
     timed = _timed(suite)
-    kind = "timed text" if _TIMES & set(suite.metrics) else "text"  # an answer without its times is no answer there
+    # Where times are measured, an answer without them is none, and one of another run is no comparison: they depend on
+    # what the server has to do besides.
+    kind = ("timed text", beside) if _TIMES & set(suite.metrics) else "text"
     for place, sample in enumerate(suite.samples):
         given = [*sample.continuations, *([sample.reference] if likelihoods and sample.reference else [])]
         for contender in contenders:

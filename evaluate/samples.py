@@ -19,7 +19,7 @@ from locum.errors import BadInputError, NotFoundError
 Kind = Literal["question", "conversation", "choice", "extraction", "free", "preference", "decline"]
 GENERATED = frozenset({"question", "conversation", "extraction", "free", "decline"})
 
-_CONVERSATIONS = re.compile(rb'[{,]\s*"conversations"\s*:')
+_CONVERSATIONS, _MESSAGES = (re.compile(rb'[{,]\s*"%b"\s*:' % name) for name in (b"conversations", b"messages"))
 _SHORT, _LONG = 80, 400  # characters of what the user says; bounds of the slice `length`
 
 
@@ -57,6 +57,14 @@ class Sample:
         if self.kind == "choice":
             return self.choices or ()
         return (self.reference, self.rejected or "") if self.kind == "preference" else ()
+
+    def expects_the_same(self, other: Sample) -> bool:
+        """Whether both ask the same and expect the same, whatever they are called and told apart by."""
+        ours, theirs = (
+            (each.kind, each.asked, each.reference, each.choices, each.rejected, each.schema, each.unknowable)
+            for each in (self, other)
+        )
+        return ours == theirs
 
     @cached_property
     def digest(self) -> str:
@@ -113,6 +121,8 @@ class SampleRow(BaseModel):
             raise ValueError(f"correct: expected at most {len(self.choices) - 1}, found {self.correct}")
         if self.choices is not None and len(set(self.choices)) < len(self.choices):
             raise ValueError("choices: expected different ones, found one twice")
+        if self.choices is not None and not all(choice.strip() for choice in self.choices):
+            raise ValueError("choices: expected text in each, found an empty one")
         if self.chosen is not None and self.chosen == self.rejected:
             raise ValueError("expected two different answers; found the same one as chosen and rejected")
         if self._said is not None and self.reference not in (None, self._said):
@@ -196,7 +206,7 @@ def read_lines(path: Path) -> Iterator[Line]:
             if not line.strip():
                 continue
             try:
-                if _CONVERSATIONS.search(line):
+                if _CONVERSATIONS.search(line) and not _MESSAGES.search(line):  # a schema may name conversations, too
                     yield Line(number, _of_conversation(Conversation.model_validate_json(line)))
                 else:
                     yield Line(number, SampleRow.model_validate_json(line).sample())

@@ -165,7 +165,7 @@ def load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
     samples: dict[str, Sample] = {}
     for sample in read_suite_samples(domain, card, data_path):
         other = samples.setdefault(sample.id, sample)
-        if (other.asked, other.reference) != (sample.asked, sample.reference):
+        if not other.expects_the_same(sample):
             raise BadInputError(
                 f"suite {card.name!r} of {domain.name}: two samples have the id {sample.id!r}",
                 hint=f"ids must differ, or be left out; `locum suite check {domain.name}` lists what is wrong",

@@ -191,7 +191,7 @@ def power_of(
 
 
 def last_evaluation(registry: Registry, suite: Suite) -> Observed | None:
-    """The scores of the newest recorded evaluation of the suite, whose files are still there; none where there is none.
+    """The scores of the newest recorded evaluation of the suite whose files can still be read; none if there is none.
 
     The suite may have changed since: samples that it has no more are left out.
     """
@@ -202,16 +202,15 @@ def last_evaluation(registry: Registry, suite: Suite) -> Observed | None:
         if record.suite == suite.name and record.metric == suite.primary
     ]
     for record in sorted(records, key=lambda record: record.created_at, reverse=True):
-        found = _read(record, suite)
-        if found is not None:
-            return found
+        try:
+            return _read(record, suite)
+        except (OSError, ValueError, KeyError):  # gone, on another machine, cut off, or of another release
+            continue
     return None
 
 
-def _read(record: EvaluationRecord, suite: Suite) -> Observed | None:
+def _read(record: EvaluationRecord, suite: Suite) -> Observed:
     folder = Path(record.result_path)
-    if not (folder / RESULT_FILE).is_file() or not (folder / SAMPLES_FILE).is_file():
-        return None
     models = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))["models"]
     there = {sample.id for sample in suite.samples}
     scores: dict[str, dict[str, list[float]]] = {}

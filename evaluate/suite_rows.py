@@ -13,7 +13,7 @@ from locum.adapters.likeness import LikenessIndex
 from locum.adapters.suites import Generation
 from locum.errors import UnavailableError
 from locum.evaluate.findings import Finding, Row, Watch
-from locum.evaluate.samples import GENERATED, Sample, read_lines
+from locum.evaluate.samples import GENERATED, read_lines
 from locum.settings import Settings
 
 EVERY = 200  # rows from one look at the bar to the next
@@ -82,7 +82,7 @@ def _same_ids(rows: Sequence[Row]) -> Iterator[Finding]:
     first: dict[str, Row] = {}
     for row in rows:
         other = first.setdefault(row.sample.id, row)
-        if other is not row and not _same(other.sample, row.sample):
+        if other is not row and not other.sample.expects_the_same(row.sample):
             yield Finding(
                 check="id",
                 place=row.place,
@@ -100,7 +100,7 @@ def _repeated(rows: Sequence[Row]) -> Iterator[Finding]:
         other = first.setdefault(key, row)
         if other is row:
             continue
-        if _same(other.sample, sample):
+        if other.sample.expects_the_same(sample):
             sentence, advice = f"repeats {_from(row, other)}", "leave one of them out"
         else:
             sentence = (
@@ -120,7 +120,10 @@ def _nearly_repeated(rows: Sequence[Row], threshold: float, watch: Watch) -> Ite
             watch("near duplicates", place, len(rows))
         other = plain.setdefault(normalise(said[place]) or said[place], place)
         near = [(other, 1.0)] if other < place else []
-        near += [(like.place, like.similarity) for like in index.like(said[place]) if like.place < place]
+        for like in index.like(said[place]):  # by place
+            if like.place >= place:
+                break
+            near.append((like.place, like.similarity))
         found = [(rows[each], similarity) for each, similarity in near if _independent(rows[each], row)]
         if found:
             earlier, similarity = max(found, key=lambda pair: pair[1])
@@ -212,17 +215,6 @@ def _schema(row: Row) -> Iterator[Finding]:
     if problem is not None:
         where = f" at {problem.json_path}" if problem.absolute_path else ""
         yield found(f"expects an answer that its own schema refuses{where}: {problem.message}", "correct one of them")
-
-
-def _same(one: Sample, other: Sample) -> bool:
-    """Whether two samples ask and expect the same."""
-    return (one.kind, one.asked, one.reference, one.choices, one.rejected) == (
-        other.kind,
-        other.asked,
-        other.reference,
-        other.choices,
-        other.rejected,
-    )
 
 
 def _from(row: Row, other: Row) -> str:

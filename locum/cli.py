@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -68,6 +69,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; exits 0 fine, 1 a gate or check failed, 2 wrong use, 3 the environment."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # `✓` on a terminal of Latin-1 is no error, as on standard error
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="locum")
     except KeyboardInterrupt:
@@ -96,7 +99,9 @@ def _explain(error: Exception) -> None:
 
 
 def escape(text: str) -> str:
-    """Text in which Rich sees no markup."""
+    """Text in which Rich sees no markup and the terminal no command: some of it is what a server said."""
     from rich.markup import escape as rich_escape
 
-    return rich_escape(text)
+    from locum.evaluate.visible import visible
+
+    return rich_escape(visible(text))

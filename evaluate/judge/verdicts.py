@@ -121,7 +121,8 @@ def _the_one(found: Sequence[tuple[object, _Verdict]], problem: str) -> _Verdict
 
 def _reason(value: dict[str, Any]) -> str:
     reason = value.get("reason", "")
-    return reason.strip() if isinstance(reason, str) else ""
+    # JSON can name half a character (\ud83d without its other half), which no file can hold.
+    return reason.strip().encode(errors="replace").decode() if isinstance(reason, str) else ""
 
 
 def _grade(value: Any) -> int | None:

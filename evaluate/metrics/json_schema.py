@@ -72,6 +72,8 @@ class JsonSchema(PairMetric):
             return float(validator.is_valid(value))
         except Unresolvable as error:
             raise BadInputError(f"a sample's `schema` refers to {error.ref}, which is not in it") from None
+        except (RecursionError, OverflowError):  # too deep, or a number such as 1e400, which is infinite here
+            return 0.0
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from locum.evaluate.answers import Answer
     from locum.evaluate.samples import Sample
 
-_ITEM = re.compile(r"^\s*(?:[-*•·]|\d{1,3}[.)、])\s*\S", re.MULTILINE)
-_TABLE = re.compile(r"^\s*\|.+\|\s*$", re.MULTILINE)
-_HEADING = re.compile(r"^\s*(?:#{1,6}\s|\*\*[^*\n]+\*\*:?\s*$)", re.MULTILINE)
+# Within its line: over many empty lines, `^\s*` takes the square of their number.
+_ITEM = re.compile(r"^[^\S\n]*(?:[-*•·]|\d{1,3}[.)、])\s*\S", re.MULTILINE)
+_TABLE = re.compile(r"^[^\S\n]*\|.+\|[^\S\n]*$", re.MULTILINE)
+_HEADING = re.compile(r"^[^\S\n]*(?:#{1,6}\s|\*\*[^*\n]+\*\*:?[^\S\n]*$)", re.MULTILINE)
 _EMPHASIS = re.compile(r"\*\*\S|__\S|`\S")
 _FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|I'd|me|my|mine|we|our|us)\b|我|咱|本人")
 _SENTENCE_END = re.compile(r"[.!?。！？…][\"'”’)）*_]*$")

@@ -56,8 +56,13 @@ def say(text: str, *, style: str | None = None) -> None:
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on standard output, and nothing else there."""
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+    """One JSON document on standard output, and nothing else there; in ASCII where that cannot hold all of Unicode.
+
+    An infinite number, of which JSON has none, is the string "Infinity", as in result.json.
+    """
+    unicode = sys.stdout.encoding.lower().startswith("utf")
+    finite = json.loads(json.dumps(data, default=str), parse_constant=str)
+    sys.stdout.write(json.dumps(finite, indent=2, ensure_ascii=not unicode) + "\n")
 
 
 def tell_wrong(errors: Iterable[LocumError]) -> None:

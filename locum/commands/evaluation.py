@@ -135,6 +135,7 @@ def chat(
     from locum.errors import BadInputError
     from locum.evaluate.chat import domain_of, stream_answer
     from locum.evaluate.endpoint import read_endpoint
+    from locum.evaluate.visible import visible
 
     if system is not None and no_system:
         raise BadInputError("--system and --no-system exclude each other")
@@ -149,7 +150,7 @@ def chat(
         in_force.endpoint_url, api_key, model=asked, system=prompt, question=question, max_tokens=max_tokens
     ):
         answered_by, cut_off = part.model, part.cut_off
-        out.out(part.text, end="", highlight=False)
+        out.out(visible(part.text), end="", highlight=False)
     out.out("")
     err.print(f"[dim]{answered_by}[/]", highlight=False)
     if cut_off:

@@ -102,6 +102,12 @@ def test_wrong_use_exits_2_with_one_or_two_lines_and_no_traceback(tmp_path: Path
     ]
 
 
+def test_what_an_error_quotes_is_no_command_to_the_terminal(tmp_path: Path) -> None:
+    done = locum("domain", "show", "x\x1b[2Jy", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+
+
 def test_a_missing_base_model_exits_3_and_says_the_command(tmp_path: Path) -> None:
     done = locum("base", "show", cwd=tmp_path)
     assert done.returncode == 3

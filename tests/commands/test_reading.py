@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -284,3 +288,29 @@ def test_all_of_it_fits_the_terminal_and_has_no_colours_where_it_is_piped(
         assert model.name in text
     for whole in (f"[{result.score.low:.3f}, {result.score.high:.3f}]", f"{result.gain.mean:+.3f}"):
         assert whole in text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_is_shown_needs_no_unicode_where_it_is_shown(
+    evaluate: Evaluate, versions: list[Manifest], workplace: Path, encoding: str
+) -> None:
+    result = evaluate(versions[0])
+
+    def show(*options: str) -> str:
+        command = [sys.executable, "-m", "locum", "eval", "show", "legal@1", *options]
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        ran = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.decode(encoding)
+
+    assert f"Gate {result.status} for legal@1 on bedside." in show()
+    [answer, _] = json.loads(show("--sample", "case-004", "--json"))
+    assert answer["messages"][-1]["content"] == "第4号：应该怎么办？"
+
+
+def test_json_has_no_infinite_number(capsys: pytest.CaptureFixture[str]) -> None:
+    common.print_json({"interval": [-math.inf, math.inf], "mean": 0.5})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "interval": ["-Infinity", "Infinity"],
+        "mean": 0.5,
+    }

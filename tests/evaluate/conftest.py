@@ -136,7 +136,8 @@ class Proxy(ThreadingHTTPServer):
     """Stands between a client and the real server, and does to each request what `fault` says.
 
     `fault(request)` gives None to pass it on, a status to answer with, or one of: `drop` the connection, send `half`
-    an answer, `hang` until the client has left, pass it on but name another model (`impostor`).
+    an answer, `hang` until the client has left, pass it on but name another model (`impostor`), or as `abort`ed by the
+    server.
     """
 
     daemon_threads = True
@@ -204,12 +205,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             url = self.server.upstream + self.path.removeprefix("/v1")
-            self._pass_on(self.server.client.post(url, json=request), impostor=fault == "impostor")
+            self._pass_on(self.server.client.post(url, json=request), fault)
 
-    def _pass_on(self, response: httpx.Response, *, impostor: bool = False) -> None:
+    def _pass_on(self, response: httpx.Response, fault: int | str | None = None) -> None:
         content = response.content
-        if impostor:
+        if fault == "impostor":
             content = re.sub(rb'"model":"[^"]*"', b'"model":"medical@99"', content)
+        if fault == "abort":
+            content = re.sub(rb'"finish_reason":"[^"]*"', b'"finish_reason":"abort"', content)
         kept = {key: value for key, value in response.headers.items() if key in {"content-type", "x-locum-adapter"}}
         self._send(response.status_code, content, kept)
 

@@ -7,10 +7,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from locum.adapters.conversations import Message
+from locum.errors import DiskFullError, UnavailableError
 from locum.evaluate.answers import Answer, read_answers, write_answers
 from locum.evaluate.cache import AnswerCache, cache_key
 
@@ -41,6 +43,46 @@ def test_evaluations_at_the_same_time_share_a_file(tmp_path: Path) -> None:
         list(pool.map(fill, range(4)))
     keys = [f"{part}-{number}" for part in range(4) for number in range(50)]
     assert len(AnswerCache(path).get(keys)) == 200
+
+
+def test_evaluations_that_begin_at_the_same_moment_make_one_file(tmp_path: Path) -> None:
+    """Six processes come to each of sixty new files at about the same time."""
+    code = (
+        "import sys; from pathlib import Path; from locum.evaluate.cache import AnswerCache\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "for number in range(60): AnswerCache(Path(sys.argv[1]) / f'{number}.db').put(sys.argv[2], 'kept')"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), key], text=True, **pipes) for key in "abcdef"
+    ]
+    for process in processes:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate()[1] for process in processes] == [""] * 6
+    for number in range(60):
+        assert len(AnswerCache(tmp_path / f"{number}.db").get("abcdef")) == 6
+
+
+def test_a_full_disk_is_told_and_what_was_kept_before_stays(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path / "answers.db")
+    cache.put("a", "one")
+    cache._db.execute("PRAGMA max_page_count=3")
+    with pytest.raises(DiskFullError, match=r"^there is no room for answers in .*answers\.db$") as caught:
+        cache.put("b", "x" * 100_000)
+    assert caught.value.hint and "type the same command again" in caught.value.hint
+    assert cache.get("ab") == {"a": "one"}
+
+
+def test_a_file_that_is_none_of_answers_is_named(tmp_path: Path) -> None:
+    (tmp_path / "answers.db").write_bytes(b"no database " * 1000)
+    with pytest.raises(
+        UnavailableError, match=r"answers\.db, which keeps answers, cannot be used: file is not a database"
+    ):
+        AnswerCache(tmp_path / "answers.db")
 
 
 def test_a_process_that_is_killed_leaves_every_answer_that_it_had_kept(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
-"""How long to wait before asking again."""
+"""How long to wait before asking again, what is no answer, and what is sent along."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locum.evaluate.client import Patience, pause, retry_after, session
+from locum.errors import BadInputError
+from locum.evaluate.chat import stream_answer
+from locum.evaluate.client import Patience, ask, pause, post, retry_after, session
+from locum.evaluate.endpoint import read_endpoint
+from tests.chat import FakeModel
 
 PATIENCE = Patience(backoff_s=0.5, backoff_cap_s=20, retry_after_cap_s=60)
 
@@ -53,3 +58,36 @@ async def test_the_proxy_that_the_environment_names_is_used_except_where_it_says
     async with session("http://models.example/v1", "", 1) as outside, session("http://127.0.0.1/v1", "", 1) as here:
         assert str(outside._default_proxy) == "http://proxy.example:3128"
         assert here._default_proxy is None
+
+
+class _Stopped(FakeModel):
+    """Is stopped while it gives its first answer, as vLLM says it."""
+
+    def says(self, body: dict[str, Any]) -> str:
+        self.finish_reason = "stop" if len(self.requests) > 1 else "abort"
+        return "the whole answer" if self.finish_reason == "stop" else "the wh"
+
+
+async def test_an_answer_that_the_server_broke_off_is_asked_again() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+    patience = Patience(attempts=2, backoff_s=0.01)
+    with _Stopped("m").answering() as model:
+        async with session(model.url, "", 1) as client:
+            reply = await ask(client, model.url, body, timed=False, patience=patience, on_retry=lambda: None)
+    assert (reply.text, reply.finish_reason, reply.attempts) == ("the whole answer", "stop", 2)
+    with _Stopped("m").answering() as model:
+        async with session(model.url, "", 1) as client:
+            said = await post(client, model.url, "/chat/completions", body, patience=patience, on_retry=lambda: None)
+    assert said["choices"][0]["message"]["content"] == "the whole answer"
+
+
+@pytest.mark.parametrize("key", ["secret\n", "sécret"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+    for send in (
+        lambda: session("http://127.0.0.1:1/v1", key, 1),
+        lambda: read_endpoint("http://127.0.0.1:1/v1", api_key=key),
+        lambda: list(stream_answer("http://127.0.0.1:1/v1", key, model="m", system=None, question="?", max_tokens=1)),
+    ):
+        with pytest.raises(BadInputError, match=r"^the API key holds a line end or") as caught:
+            send()
+        assert "cret" not in str(caught.value)

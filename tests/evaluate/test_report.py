@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from locum.errors import BadInputError, NotFoundError
+from locum.errors import BadInputError, DiskFullError, NotFoundError
 from locum.evaluate.answers import Answer, read_answers
 from locum.evaluate.report import read_result, write_for_others, write_report
 from locum.evaluate.result import EvaluationResult, result_schema
@@ -126,3 +127,12 @@ def test_a_place_that_cannot_be_written_to_is_told_in_a_sentence(made: Made, tmp
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInputError, match="cannot be written"):
         write_for_others([made()[0]], junit=tmp_path / "file" / "junit.xml")
+
+
+def test_a_full_disk_is_the_environments_fault_and_leaves_the_result_unwritten(made: Made, tmp_path: Path) -> None:
+    result, answers = made()
+    result.folder.mkdir(exist_ok=True)
+    (result.folder / f".report.md.{os.getpid()}.partial").symlink_to("/dev/full")
+    with pytest.raises(DiskFullError, match=r"report\.md cannot be written: No space left on device"):
+        write_report(result, answers)
+    assert not (result.folder / "result.json").exists()

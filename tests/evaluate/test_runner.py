@@ -126,12 +126,24 @@ def test_contenders_take_turns_and_no_more_requests_run_than_allowed(
 def test_answers_arrive_through_a_busy_server_a_lost_connection_half_an_answer_and_a_timeout(
     laboratory: Laboratory, ask: Callable[..., Asked]
 ) -> None:
-    laboratory.proxy.faults_in_turn(503, 429, "drop", "half", "hang", 500)
+    laboratory.proxy.faults_in_turn(503, 429, "drop", "half", "abort", "hang", 500)
     answers = ask(patience=replace(IMPATIENT, timeout_s=3)).answers
     again = sum(answer.attempts - 1 for answer in answers)
-    assert again >= 6  # on a busy machine, other answers may have come too late as well
+    assert again >= 7  # on a busy machine, other answers may have come too late as well
     assert all(answer.answer is not None and answer.error is None for answer in answers)
+    assert {answer.finish_reason for answer in answers} <= {"stop", "length"}
     assert len(laboratory.proxy.requests) == len(answers) + again
+
+
+def test_one_question_in_two_samples_is_asked_once_and_both_have_its_answer(
+    laboratory: Laboratory, suite: Suite, ask: Callable[..., Asked]
+) -> None:
+    first = suite.samples[0]
+    other = replace(first, id="other", reference="Something else")
+    answers = ask(assemble("medical", suite.card, [first, other])).answers
+    assert laboratory.asked() == {"medical@1": 1, laboratory.server.base.name: 1}
+    assert [answer.reference for answer in answers] == [first.reference] * 2 + ["Something else"] * 2
+    assert [answer.answer for answer in answers[:2]] == [answer.answer for answer in answers[2:]]
 
 
 def test_questions_that_the_server_does_not_answer_end_the_run_and_the_next_asks_only_them(
@@ -266,3 +278,14 @@ def test_some_answers_are_streamed_for_their_times_and_all_where_the_suite_measu
     assert all(answer.first_token_s is not None for answer in measured.answers)
     # Streamed or not, the answer is the same.
     assert [answer.answer for answer in measured.answers] == [answer.answer for answer in found]
+
+
+def test_times_that_were_measured_beside_others_are_not_taken_over(
+    laboratory: Laboratory, suite: Suite, contenders: list[Contender], ask: Callable[..., Asked]
+) -> None:
+    timed = replace(suite, card=suite.card.model_copy(update={"metrics": ["exact_match", "per_token"]}))
+    assert ask(timed).reused == 0
+    assert ask(timed).reused == 24
+    assert ask(timed, concurrency=1).reused == 0
+    contenders.pop(0)
+    assert ask(timed).reused == 0

@@ -32,7 +32,7 @@ def rows(draw: st.DrawFn) -> dict[str, Any]:
         asked = [{"role": "system", "content": draw(WORDS)}, *asked]
     row: dict[str, Any] = {"kind": kind, "messages": asked, **draw(META)}
     if kind == "choice":
-        row["choices"] = draw(st.lists(WORDS, min_size=2, max_size=4, unique=True))
+        row["choices"] = draw(st.lists(WORDS.filter(str.strip), min_size=2, max_size=4, unique=True))
         row["correct"] = draw(st.integers(0, len(row["choices"]) - 1))
     elif kind == "preference":
         row["chosen"], row["rejected"] = draw(st.lists(WORDS, min_size=2, max_size=2, unique=True))
@@ -66,10 +66,13 @@ def test_a_conversation_written_as_a_row_reads_as_itself(tmp_path: Path) -> None
 
 
 def test_a_row_about_conversations_is_no_conversation(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "a.jsonl", [ask('What is "conversations":?', topic="conversations")])
-    [sample] = read_samples(path)
+    schema = {"properties": {"conversations": {"type": "integer"}}}
+    counted = ask("How many?", {"conversations": 2}, kind="extraction", schema=schema)
+    path = write_lines(tmp_path / "a.jsonl", [ask('What is "conversations":?', topic="conversations"), counted])
+    [sample, extraction] = read_samples(path)
     assert isinstance(sample, Sample)
     assert sample.slices["topic"] == "conversations"
+    assert extraction.schema == schema
 
 
 PREFERENCE = {"kind": "preference", "messages": [{"role": "user", "content": "q"}]}
@@ -95,6 +98,7 @@ CHOICE = {"kind": "choice", "messages": [{"role": "user", "content": "q"}]}
         ({**CHOICE, "choices": ["a"], "correct": 0}, "choices: List should have at least 2 items"),
         ({**CHOICE, "choices": ["a", "b"], "correct": 2}, "row: correct: expected at most 1, found 2"),
         ({**CHOICE, "choices": ["a", "a"], "correct": 0}, "row: choices: expected different ones, found"),
+        ({**CHOICE, "choices": ["a", " "], "correct": 0}, "row: choices: expected text in each, found an"),
         (
             {**CHOICE, "choices": ["a", "b"], "correct": 0, "reference": "b"},
             "row: reference: leave it out, for the row says 'a' already",

@@ -52,6 +52,26 @@ def test_a_sample_keeps_its_own_system_message(domain: Domain, tmp_path: Path) -
     assert sample.reference == "A"
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"choices": ["a", "b"], "correct": 0}, {"choices": ["a", "c"], "correct": 0}),
+        ({"chosen": "a", "rejected": "b"}, {"chosen": "a", "rejected": "c"}),
+        ({"reference": 1, "schema": {"type": "integer"}}, {"reference": 1, "schema": {"type": "number"}}),
+    ],
+)
+def test_two_samples_of_one_id_that_expect_different_things_are_refused(
+    domain: Domain, tmp_path: Path, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    kind = "choice" if "choices" in one else "preference" if "chosen" in one else "extraction"
+    same = {"kind": kind, "id": "q1", "messages": [{"role": "user", "content": "?"}]}
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps({**same, **row}) + "\n" for row in (one, other)))
+    with pytest.raises(BadInputError, match="two samples have the id 'q1'"):
+        load(domain, tmp_path)
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps({**same, **row}) + "\n" for row in (one, one)))
+    assert len(load(domain, tmp_path).samples) == 1
+
+
 def test_the_order_of_rows_changes_nothing(domain: Domain, tmp_path: Path) -> None:
     write(tmp_path / "a" / "test.jsonl", "one", "two", "three")
     write(tmp_path / "b" / "test.jsonl", "three", "one", "two")

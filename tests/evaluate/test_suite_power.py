@@ -101,6 +101,24 @@ def test_what_is_no_share_is_refused(workshop: Workshop, option: str, value: flo
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("result.json", '{"models": [{'), ("result.json", "{}"), ("samples.jsonl", '{"sample": "s0"}')],
+)
+def test_an_evaluation_whose_files_cannot_be_read_is_passed_over(
+    workshop: Workshop,
+    recorded: Callable[[Suite, dict[str, list[float]]], Path],
+    name: str,
+    content: str,
+) -> None:
+    suite = suite_of(workshop)
+    scores = {"version": [1.0] * 30, "base": [0.0] * 30}
+    sound = recorded(suite, scores)
+    (recorded(suite, scores) / name).write_text(content)
+    found = last_evaluation(Registry.open(workshop.settings), suite)
+    assert found is not None and found.samples_file.parent == sound
+
+
 @pytest.fixture
 def recorded(
     workshop: Workshop, base_record: Base, tiny_adapter: Callable[..., Path]

@@ -82,3 +82,8 @@ def test_schemas_let_through_what_can_be_read_and_nothing_else() -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"reason": "r", "winner": "C"}, winner_schema())
     assert next(iter(ratings_schema(DIMENSIONS)["properties"])) == "reason"
+
+
+def test_half_a_character_in_a_reason_can_be_written_to_a_file() -> None:
+    assert read_comparison(r'{"reason": "I like A \ud83d", "winner": "A"}').reason == "I like A ?"
+    assert read_rating(r'{"reason": "\udc00 fine", "safety": 5}', ["safety"]).reason == "? fine"

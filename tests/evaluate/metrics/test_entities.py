@@ -124,6 +124,12 @@ def test_nan_is_no_json(score: Score) -> None:
     assert score("json_schema", "1", schema={}) == 1
 
 
+def test_an_answer_too_deep_or_too_large_to_be_checked_is_wrong_and_stops_nothing(score: Score) -> None:
+    nested = {"$defs": {"list": {"type": "array", "items": {"$ref": "#/$defs/list"}}}, "$ref": "#/$defs/list"}
+    assert score("json_schema", "[" * 900 + "]" * 900, schema=nested) == 0
+    assert score("json_schema", "1e400", schema={"multipleOf": 0.1}) == 0
+
+
 def test_draft_2020_12_counts_the_first_items_of_a_list(score: Score) -> None:
     """`prefixItems` is new in that draft: before it, a schema with it lets everything through."""
     schema = {"prefixItems": [{"type": "integer"}]}

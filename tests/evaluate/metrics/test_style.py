@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -43,6 +44,12 @@ def scores(make_sample: Callable[..., Sample], make_answer: Callable[..., Answer
 )
 def test_the_shape_of_an_answer_is_told(text: str, shape: str) -> None:
     assert form_of(text).shape == shape
+
+
+def test_a_model_that_says_nothing_but_line_ends_takes_no_longer_than_another() -> None:
+    start = time.process_time()
+    assert form_of("\n" * 50_000 + "- one\n\n\n - two").shape == "list"
+    assert time.process_time() - start < 2
 
 
 def test_the_other_traits_are_told() -> None:
