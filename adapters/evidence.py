@@ -30,6 +30,7 @@ def missing_evidence(
     required: Mapping[str, str],
     evaluations: Sequence[EvaluationRecord],
     *,
+    production: Manifest | None = None,
     parts: Mapping[str, Mapping[Part, str]] | None = None,
 ) -> list[Lack]:
     """What keeps a version from being released, suite by suite; nothing when the evidence is whole.
@@ -37,16 +38,18 @@ def missing_evidence(
     Args:
         required: digest of each suite that the domain asks for, by suite name.
         evaluations: the version's evaluations, newest first; the newest for exactly this digest, base fingerprint
-            and suite digest counts.
+            and suite digest, in which production answered too, counts.
+        production: the version that is in production now.
         parts: what the digests of the required suites are made of, as far as that is known: to say what has changed.
     """
     if not required:
         sentence = f"there is no evaluation of {manifest.name}, and no suite is known for {manifest.domain}"
         return [Lack(sentence, "evaluate")]
+    rival = _rival(manifest, production)
     return [
         lack
         for suite, digest in sorted(required.items())
-        if (lack := _missing(manifest, suite, digest, [e for e in evaluations if e.suite == suite], parts or {}))
+        if (lack := _missing(manifest, suite, digest, [e for e in evaluations if e.suite == suite], rival, parts or {}))
     ]
 
 
@@ -70,6 +73,7 @@ def _missing(
     suite: str,
     digest: str,
     found: list[EvaluationRecord],
+    rival: str | None,
     parts: Mapping[str, Mapping[Part, str]],
 ) -> Lack | None:
     if not found:
@@ -93,7 +97,17 @@ def _missing(
             f"(which is of suite digest {before.suite_digest[:12]}, the suite is now {digest[:12]})",
             "evaluate",
         )
-    return None if exact[0].passed else _not_passed(suite, exact[0])
+    beside = [e for e in exact if rival in (None, e.production)]
+    if not beside:
+        other = exact[0].production or "no version in production"
+        return Lack(f"suite {suite}: evaluated was beside {other}, and {rival} is in production now", "evaluate")
+    return None if beside[0].passed else _not_passed(suite, beside[0])
+
+
+def _rival(manifest: Manifest, production: Manifest | None) -> str | None:
+    """The version that has to have answered beside this one: none where production stands on another base model."""
+    same_base = production is not None and production.base_fingerprint == manifest.base_fingerprint
+    return production.name if production is not None and same_base and production.name != manifest.name else None
 
 
 def _changed(before: Mapping[Part, str], now: Mapping[Part, str]) -> str:
@@ -115,14 +129,19 @@ def _not_passed(suite: str, evaluation: EvaluationRecord) -> Lack:
 
 
 def evidence_for(
-    manifest: Manifest, required: Mapping[str, str], evaluations: Sequence[tuple[int, EvaluationRecord]]
+    manifest: Manifest,
+    required: Mapping[str, str],
+    evaluations: Sequence[tuple[int, EvaluationRecord]],
+    *,
+    production: Manifest | None = None,
 ) -> list[Evidence]:
-    """The evaluations that a release rests on: the newest exact one of each required suite."""
+    """The evaluations that a release rests on: of each required suite the one that counts in `missing_evidence`."""
     found: dict[str, Evidence] = {}
+    rival = _rival(manifest, production)
     for number, record in evaluations:
         exact = (record.version_digest, record.base_fingerprint, record.suite_digest)
         wanted = (manifest.digest, manifest.base_fingerprint, required.get(record.suite))
-        if exact == wanted and record.suite not in found:
+        if exact == wanted and rival in (None, record.production) and record.suite not in found:
             found[record.suite] = Evidence(
                 evaluation=number,
                 suite=record.suite,

@@ -218,7 +218,8 @@ class Registry:
         force: bool = False,
         parts: Mapping[str, Mapping[Part, str]] | None = None,
     ) -> Release:
-        """Put a version into production, on the evidence for exactly this digest, base model and suites.
+        """Put a version into production, on the evidence for exactly this digest, base model and suites, and beside
+        exactly the version that is in production now.
 
         Args:
             parts: what the digests of the required suites are made of, where that is known: a refusal then says what
@@ -234,11 +235,14 @@ class Registry:
         with self.writing() as db:
             entry = _resolve(db, ref)
             manifest = entry.manifest
-            if _alias(db, manifest.domain, PRODUCTION) == entry.id:
+            current = _alias(db, manifest.domain, PRODUCTION)
+            if current == entry.id:
                 raise ConflictError(f"{manifest.name} is in production already")
+            production = None if current is None else _entry(db, current).manifest
             required = _required(db, manifest.domain)
             evaluations = _evaluations(db, entry.id)
-            missing = missing_evidence(manifest, required, [record for _, record in evaluations], parts=parts)
+            records = [record for _, record in evaluations]
+            missing = missing_evidence(manifest, required, records, production=production, parts=parts)
             if missing and not force:
                 lines = [f"{manifest.name} is not released", *(lack.sentence for lack in missing)]
                 raise GateError("\n".join(lines), hint=what_to_do(manifest, missing))
@@ -248,7 +252,7 @@ class Registry:
                 action="forced release" if missing else "release",
                 by=by,
                 reason=reason,
-                evidence=evidence_for(manifest, required, evaluations),
+                evidence=evidence_for(manifest, required, evaluations, production=production),
                 missing=[lack.sentence for lack in missing],
             )
 

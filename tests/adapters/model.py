@@ -18,7 +18,8 @@ class World:
     aliases: dict[str, str] = field(default_factory=dict)
     history: tuple[tuple[str, str, str | None], ...] = ()  # action, version, replaced; oldest first, by domain
     required: dict[str, str] = field(default_factory=dict)  # digest of the suite by domain
-    evaluations: dict[str, tuple[tuple[str, bool], ...]] = field(default_factory=dict)  # newest first
+    # suite digest, whether it passed, and the version in production that answered too; newest first
+    evaluations: dict[str, tuple[tuple[str, bool, str | None], ...]] = field(default_factory=dict)
 
 
 def seen_in(registry: Registry) -> World:
@@ -31,7 +32,7 @@ def seen_in(registry: Registry) -> World:
         history=tuple((line.action, line.version, line.replaced) for line in lines),
         required={domain: suites[SUITE] for domain, suites in required.items() if suites},
         evaluations={
-            name: tuple((each.suite_digest, each.passed) for each in found)
+            name: tuple((each.suite_digest, each.passed, each.production) for each in found)
             for name in snapshot.versions
             if (found := registry.evaluations(name))
         },
@@ -50,13 +51,13 @@ def after(world: World, order: Order, *, digests: list[str], next_number: int) -
         return replace(world, required={**world.required, domain: order.suite_digest}), domain
     if order.action == "rollback":
         if previous not in world.aliases:
-            return world, "ConflictError"
+            return world, "ConflictError" if domain in world.aliases else "NotFoundError"
         return moved(world, world.aliases[previous], "rollback"), world.aliases[previous]
     if name not in world.versions:
         return world, "NotFoundError"
     evaluations = world.evaluations.get(name, ())
     if order.action == "evaluate":
-        newest = ((order.suite_digest, order.passed), *evaluations)
+        newest = ((order.suite_digest, order.passed, order.beside), *evaluations)
         return replace(world, evaluations={**world.evaluations, name: newest}), name
     if order.action == "delete":
         if name in (world.aliases.get(domain), world.aliases.get(previous)):
@@ -69,7 +70,8 @@ def after(world: World, order: Order, *, digests: list[str], next_number: int) -
         ), name
     if world.aliases.get(domain) == name:
         return world, "ConflictError"
-    exact = [passed for digest, passed in evaluations if digest == world.required.get(domain)]
+    wanted, rival = world.required.get(domain), world.aliases.get(domain)
+    exact = [passed for digest, passed, beside in evaluations if digest == wanted and rival in (None, beside)]
     proven = bool(exact) and exact[0]
     if not proven and not order.force:
         return world, "GateError"

@@ -70,6 +70,26 @@ def test_what_differs_is_said() -> None:
     assert "is of suite digest old, the suite is now suite-now" in complaint(suite_digest="old")
 
 
+def test_an_evaluation_beside_another_production_is_no_evidence_against_the_one_of_now() -> None:
+    now = MANIFEST.model_copy(update={"number": 2})
+    beside_two, beside_one = evaluation(production="legal@2", passed=False), evaluation(production="legal@1")
+    required = {"held-out": "suite-now"}
+    for found, said in (
+        ([beside_one], "evaluated was beside legal@1, and legal@2 is in production now"),
+        ([evaluation()], "evaluated was beside no version in production, and legal@2 is in production now"),
+        ([beside_one, beside_two], "the gate failed"),
+    ):
+        [lack] = missing_evidence(MANIFEST, required, found, production=now)
+        assert said in lack.sentence
+    passed = evaluation(production="legal@2")
+    assert missing_evidence(MANIFEST, required, [beside_one, passed, beside_two], production=now) == []
+    [evidence] = evidence_for(MANIFEST, required, [(3, beside_one), (2, passed)], production=now)
+    assert evidence.evaluation == 2
+    elsewhere = now.model_copy(update={"base_fingerprint": "another base"})
+    for nobody in (None, MANIFEST, elsewhere):
+        assert missing_evidence(MANIFEST, required, [beside_one], production=nobody) == []
+
+
 def test_what_was_met_is_no_reason_for_a_refusal() -> None:
     failed = evaluation(
         passed=False,

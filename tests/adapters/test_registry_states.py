@@ -38,6 +38,7 @@ orders = st.builds(
     artifact=st.integers(0, ARTIFACTS - 1),
     force=st.booleans(),
     passed=st.booleans(),
+    production=st.none() | st.integers(1, 2),
     suite_digest=st.sampled_from(("s1", "s2")),
 )
 

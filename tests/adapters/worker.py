@@ -41,11 +41,17 @@ class Order:
     force: bool = True
     passed: bool = True
     suite_digest: str = "s1"
+    production: int | None = None
     dies_at: int | None = None
 
     @property
     def version(self) -> str:
         return f"{self.domain}@{self.number}"
+
+    @property
+    def beside(self) -> str | None:
+        """The version in production that answered too."""
+        return f"{self.domain}@{self.production}" if self.production else None
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,8 @@ def _do(registry: Registry, place: Place, order: Order) -> str:
         return order.domain
     manifest = registry.resolve(order.version)
     registry.record_evaluation(
-        evaluation_of(manifest, suite=SUITE, suite_digest=order.suite_digest, passed=order.passed)
+        evaluation_of(
+            manifest, suite=SUITE, suite_digest=order.suite_digest, passed=order.passed, production=order.beside
+        )
     )
     return manifest.name
