@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import unicodedata
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -163,6 +164,7 @@ def _read(path: Path, kind: type[Row]) -> Iterator[Row]:
         raise NotFoundError(f"there is no file {path}")
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
+            line = line.removeprefix(BOM_UTF8)
             if not line.strip():
                 continue
             try:

@@ -18,7 +18,7 @@ from locum.adapters.conversations import Message, read_conversations
 from locum.adapters.domains import Domain
 from locum.adapters.manifest import Probe
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
-from locum.settings import NO_SUCH_PATH
+from locum.settings import NO_SUCH_PATH, authorization
 
 if TYPE_CHECKING:
     import torch
@@ -199,9 +199,8 @@ def ask_endpoint(endpoint: str, model: str, probe: Probe, *, api_key: str = "") 
 def _request(method: str, url: str, api_key: str, body: dict[str, Any] | None = None) -> Any:
     import httpx
 
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        answer = httpx.request(method, url, json=body, headers=headers, timeout=120)
+        answer = httpx.request(method, url, json=body, headers=authorization(api_key), timeout=120)
     except httpx.HTTPError as error:
         raise UnavailableError(f"no server answers at {url}: {error}", hint="start one with: locum serve") from None
     if answer.status_code == 200:

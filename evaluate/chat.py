@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from locum.adapters.card import DomainCard
 from locum.adapters.domains import domain_names, load_domain
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
-from locum.evaluate.endpoint import authorization
-from locum.settings import NO_SUCH_PATH, Settings
+from locum.settings import NO_SUCH_PATH, Settings, authorization
 
 if TYPE_CHECKING:
     from openai import OpenAIError

@@ -22,6 +22,7 @@ from urllib.request import getproxies, proxy_bypass
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locum.evaluate.endpoint import error_of, message_of
+from locum.settings import authorization
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
@@ -80,8 +81,6 @@ class _TryAgainError(Exception):
 def session(url: str, api_key: str, concurrency: int) -> ClientSession:
     """The connections of a run to `url`. Its timeouts are over whole attempts, in `patiently`."""
     import aiohttp
-
-    from locum.evaluate.endpoint import authorization
 
     return aiohttp.ClientSession(
         headers=authorization(api_key),
@@ -179,6 +178,8 @@ async def patiently(
             problem, asked_to_wait = str(error), error.wait_s
         except TimeoutError:
             problem = f"no answer within {patience.timeout_s:g} s"
+        except aiohttp.ClientConnectorError as error:
+            problem = f"no server answers at {error.host}:{error.port}"
         except aiohttp.ClientError as error:
             problem = f"{type(error).__name__}: {error}".rstrip(": ")
         except NoReplyError as error:
@@ -192,10 +193,10 @@ async def patiently(
 def pause(attempt: int, asked_to_wait: float | None, patience: Patience) -> float:
     """Seconds to wait after the given failed attempt.
 
-    What the server asked for, if it did; else exponential backoff, of which a random part of up to a half is left
-    out, so that clients that failed together do not return together.
+    What the server asked for, if that is more than nothing; else exponential backoff, of which a random part of up to
+    a half is left out, so that clients that failed together do not return together.
     """
-    if asked_to_wait is not None:
+    if asked_to_wait:
         return min(asked_to_wait, patience.retry_after_cap_s)
     return min(patience.backoff_cap_s, patience.backoff_s * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
 

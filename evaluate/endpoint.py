@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locum.adapters.manifest import Manifest
-from locum.errors import BadInputError, CheckFailedError, NotFoundError, UnauthorizedError, UnavailableError
-from locum.settings import NO_SUCH_PATH
+from locum.errors import CheckFailedError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.settings import NO_SUCH_PATH, authorization
 
 _TIMEOUT_S = 30.0
 
@@ -130,20 +130,6 @@ def read_endpoint(url: str, *, api_key: str = "") -> Endpoint:
         },
         aliases={entry.id: entry.locum.version for entry in models.data if isinstance(entry.locum, _Alias)},
     )
-
-
-def authorization(api_key: str) -> dict[str, str]:
-    """The header that carries a bearer token, if there is one.
-
-    Raises:
-        BadInputError: no header can carry it. Whoever would send it shows it in the error.
-    """
-    if not (api_key.isascii() and api_key.isprintable()):
-        raise BadInputError(
-            "the API key holds a line end or a character beyond ASCII, which no header can carry",
-            hint="often the last line end of the file that the key comes from (LOCUM_API_KEY, or a judge's variable)",
-        )
-    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 def error_of(status: int, content: bytes, url: str) -> NotFoundError | UnauthorizedError | UnavailableError:

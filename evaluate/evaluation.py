@@ -57,7 +57,7 @@ def evaluate_version(
     settings: Settings,
     ref: str,
     *,
-    against: str = BASE,
+    against: str | None = None,
     suite: str | None = None,
     task: HarnessCard | None = None,
     limit: int | None = None,
@@ -73,7 +73,8 @@ def evaluate_version(
     Args:
         settings: say where the endpoint, the registry, the cards and the data are.
         ref: the version, such as `medical@candidate`.
-        against: `base`, or a version whose comparison the report tells first. The gate always looks at the base model.
+        against: whose comparison the report tells first: `base` or a version; none for the version in production where
+            there is another one, else the base model. The gate looks at both.
         suite: one suite of the card; none for all.
         task: a task of lm-evaluation-harness instead of the suites; its `include` is relative to the working folder.
         limit: so many samples, for a quick look that is not recorded.
@@ -128,7 +129,7 @@ def evaluate_version(
                     concurrency=concurrency,
                     reused=asked.reused,
                     recorded=limit is None,
-                    command=_command(settings, manifest, against, each, limit),
+                    command=_command(settings, plan, endpoint, each, limit),
                     folder=folder,
                     created_by=settings.user,
                     judge=judge,
@@ -242,7 +243,7 @@ def default_ref(settings: Settings, domain: str) -> str:
     )
 
 
-def _plan(registry: Registry, endpoint: Endpoint, manifest: Manifest, against: str) -> Plan:
+def _plan(registry: Registry, endpoint: Endpoint, manifest: Manifest, against: str | None) -> Plan:
     """Who answers: the version, the base, production if it is another one, and whom `against` names besides.
 
     Every version's digest and base model are held against what the endpoint says that it serves.
@@ -260,6 +261,8 @@ def _plan(registry: Registry, endpoint: Endpoint, manifest: Manifest, against: s
             contenders.append(Contender(production.name, "production", production.digest))
         else:
             notes.append(f"{production.name} in production stands on another base model and was not compared with.")
+    if against is None:
+        return Plan(manifest, tuple(contenders), contenders[-1].name, tuple(notes))
     if against in (BASE, endpoint.base):
         return Plan(manifest, tuple(contenders), endpoint.base, tuple(notes))
     opponent = registry.resolve(against)
@@ -304,8 +307,9 @@ def _resolve_if_any(registry: Registry, ref: str) -> Manifest | None:
         return None
 
 
-def _command(settings: Settings, manifest: Manifest, against: str, suite: Suite, limit: int | None) -> str:
-    parts = ["locum", "eval", manifest.domain, "--model", manifest.name, "--against", against]
+def _command(settings: Settings, plan: Plan, endpoint: Endpoint, suite: Suite, limit: int | None) -> str:
+    against = BASE if plan.against == endpoint.base else plan.against
+    parts = ["locum", "eval", plan.manifest.domain, "--model", plan.manifest.name, "--against", against]
     parts += _chosen_by(suite)
     parts += ["--endpoint", settings.endpoint_url]
     parts += ["--limit", str(limit)] if limit is not None else []

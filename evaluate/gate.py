@@ -285,13 +285,13 @@ def _slices_kept(thresholds: Thresholds, evidence: Evidence) -> list[Check]:
     if not evidence.slices:
         return []
     found = judge_slices(thresholds, evidence.slices)
-    margin = thresholds.slice_margin
+    margin, judged = thresholds.slice_margin, sum(each.status != "too small" for each in found)
     lost = [
         Check(
             kind="slice",
             status="missed",
             reason=f"On {each.name} ({each.change.samples} samples) the difference to {each.change.name} is "
-            f"{each.change.mean:+.3f} (p = {each.p_adjusted:.2g} after correction for {_judged(found)} slices): "
+            f"{each.change.mean:+.3f} (p = {each.p_adjusted:.2g} after correction for {judged} slices): "
             f"a significant loss, and by the best estimate one of more than {margin:.3f}.",
         )
         for each in found
@@ -301,21 +301,17 @@ def _slices_kept(thresholds: Thresholds, evidence: Evidence) -> list[Check]:
         return lost
     small = [each.name for each in found if each.status == "too small"]
     aside = f" Too small to judge, with fewer than {thresholds.slice_min_samples} samples: {_listed(small)}."
-    if not _judged(found):
+    if not judged:
         reason = f"No slice is large enough to be judged.{aside}"
     else:
         shown = sum(each.status == "met" for each in found)
         worst = min((each for each in found if each.status != "too small"), key=lambda each: each.change.mean)
         reason = (
-            f"None of {_judged(found)} slices has a significant loss that is larger than {margin:.3f}. With "
-            f"{_percent(thresholds.confidence)} confidence for each by itself, so large a loss is ruled out on {shown}."
-            f" The lowest is {worst.name} with {worst.change.mean:+.3f}.{aside if small else ''}"
+            f"None of {judged} slice{'' if judged == 1 else 's'} has a significant loss that is larger than "
+            f"{margin:.3f}. With {_percent(thresholds.confidence)} confidence for each by itself, so large a loss is "
+            f"ruled out on {shown}. The lowest is {worst.name} with {worst.change.mean:+.3f}.{aside if small else ''}"
         )
     return [Check(kind="slice", status="met", reason=reason)]
-
-
-def _judged(found: Sequence[SliceFinding]) -> int:
-    return sum(each.status != "too small" for each in found)
 
 
 def _hard_kept(metric: str, lowest: float, evidence: Evidence) -> Check:

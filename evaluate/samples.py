@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -203,6 +204,7 @@ def read_lines(path: Path) -> Iterator[Line]:
         raise NotFoundError(f"there is no file {path}")
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
+            line = line.removeprefix(BOM_UTF8)
             if not line.strip():
                 continue
             try:

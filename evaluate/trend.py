@@ -124,6 +124,16 @@ def interval_line(point: Point, ends: tuple[float, float], width: int) -> str:
     return "".join(cells)
 
 
+def check_plot(path: Path) -> None:
+    """Refuse a file that no plot can be written to, by its name.
+
+    Raises:
+        BadInputError: the ending is none that is known.
+    """
+    if path.suffix not in (".html", *PLOTTED):
+        raise BadInputError(f"{path}: expected a name that ends in .html, {', '.join(PLOTTED)}")
+
+
 def write_trend(path: Path, found: Sequence[Trend]) -> None:
     """Write the plot as a picture or as a self-contained page, by the ending of the file's name.
 
@@ -131,15 +141,14 @@ def write_trend(path: Path, found: Sequence[Trend]) -> None:
         BadInputError: the ending is none that is known, or the file cannot be written.
         UnavailableError: matplotlib is not installed.
     """
+    check_plot(path)
     if path.suffix == ".html":
         from locum.evaluate.page import trend_page
         from locum.evaluate.report import write_text
 
         write_text(path, trend_page(found))
-    elif path.suffix in PLOTTED:
-        _plot(path, found)
     else:
-        raise BadInputError(f"{path}: expected a name that ends in .html, {', '.join(PLOTTED)}")
+        _plot(path, found)
 
 
 def _plot(path: Path, found: Sequence[Trend]) -> None:

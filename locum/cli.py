@@ -25,6 +25,7 @@ from locum.commands import (
     teacher,
     train,
 )
+from locum.commands.common import no_bars_in_logs
 from locum.errors import LocumError, UnavailableError
 
 app = typer.Typer(
@@ -71,6 +72,7 @@ def main() -> None:
     """Run the command line; exits 0 fine, 1 a gate or check failed, 2 wrong use, 3 the environment."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # `✓` on a terminal of Latin-1 is no error, as on standard error
         sys.stdout.reconfigure(errors="backslashreplace")
+    no_bars_in_logs()
     try:
         app(prog_name="locum")
     except KeyboardInterrupt:

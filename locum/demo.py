@@ -17,7 +17,7 @@ from rich.columns import Columns
 from rich.panel import Panel
 
 from locum.adapters.domains import Domain, load_domain
-from locum.commands.common import err, out, table
+from locum.commands.common import err, no_bars_in_logs, out, table, waiting
 from locum.commands.verdict import show_checks
 from locum.errors import LocumError, UnavailableError
 from locum.settings import Settings, load_settings
@@ -38,6 +38,7 @@ def main() -> None:
     parser = ArgumentParser(prog="make demo", description=main.__doc__)
     parser.add_argument("--fresh", action="store_true", help="put the old state aside and start over")
     fresh = parser.parse_args().fresh
+    no_bars_in_logs()
     try:
         sys.exit(run(load_settings(), fresh=fresh))
     except LocumError as error:
@@ -85,8 +86,8 @@ def ready_base(settings: Settings) -> Base:
     from locum.adapters.base import pull
 
     out.rule("[bold]Base model", align="left")
-    with err.status("looking") as status:
-        base = pull(settings.base, settings.bases, say=status.update)
+    with waiting("looking") as tell:
+        base = pull(settings.base, settings.bases, say=tell)
     out.print(f"{base.name}: {base.parameters:,} weights, fingerprint {base.fingerprint[:12]}", highlight=False)
     return base
 
@@ -130,8 +131,8 @@ def start_server(settings: Settings, base: Base, versions: list[Manifest]) -> Se
     # compiling the model takes longer than it would save in the few minutes that this server lives
     server = launcher.start(settings, base, plan, max_rank=rank, vllm_args=["--enforce-eager"])
     try:
-        with err.status("waiting: importing vLLM") as status:
-            launcher.wait_until_ready(server, lambda reason: status.update(f"waiting: {reason}"))
+        with waiting("waiting: importing vLLM") as tell:
+            launcher.wait_until_ready(server, lambda reason: tell(f"waiting: {reason}"))
     except BaseException:
         launcher.stop(server, timeout=10)
         raise

@@ -148,3 +148,17 @@ def _login_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def authorization(api_key: str) -> dict[str, str]:
+    """The header that carries a bearer token, if there is one.
+
+    Raises:
+        BadInputError: no header can carry it. Whoever would send it shows it in the error.
+    """
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise BadInputError(
+            "the API key holds a line end or a character beyond ASCII, which no header can carry",
+            hint="often the last line end of the file that the key comes from (LOCUM_API_KEY, or a judge's variable)",
+        )
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}

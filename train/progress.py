@@ -20,7 +20,7 @@ from locum.train.result import Agreement, Losses
 
 
 class Watcher(TrainerCallback):  # type: ignore[misc]
-    """Shows progress, keeps the losses, says when to measure and save, and stops a training that diverged."""
+    """Shows progress (a bar on a terminal, elsewhere a line each tenth), keeps the losses, says when to measure and save, and stops a training that diverged."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         """Called when training begins anew. Not before it: a model that was measured is never made ready to share."""
         self.agreement: dict[int, Agreement] = {}
         """With validation pairs, by the step after which it was measured."""
+        console = Console(stderr=True)
         columns = ("{task.description}", "step {task.completed:.0f}/{task.total:.0f}", "{task.fields[figures]}")
         self.progress = Progress(
             TextColumn(columns[0]),
@@ -47,8 +48,10 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
             *(TextColumn(column) for column in columns[1:]),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
-            console=Console(stderr=True),
+            console=console,
+            disable=not console.is_terminal,
         )
+        self.label, self.total = label, total
         self.task = self.progress.add_task(label, total=total, figures="")
 
     def __enter__(self) -> Watcher:
@@ -72,7 +75,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         self._keep(logs or {}, state.global_step)
-        self._show()
+        self._show(state.global_step, stepped="loss" in (logs or {}))
 
     def _keep(self, logs: dict[str, float], step: int) -> None:
         for key, losses in (("loss", self.losses.train), ("eval_loss", self.losses.validation)):
@@ -92,7 +95,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
                 margin=logs["eval_rewards/margins"], accuracy=logs.get("eval_rewards/accuracies")
             )
 
-    def _show(self) -> None:
+    def _show(self, step: int, *, stepped: bool) -> None:
         parts = []
         if self.losses.train:
             recent = list(self.losses.train.values())[-10:]
@@ -103,4 +106,10 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
             # The others have about as many tokens in each step.
             tokens = self.trainer.tokens * PartialState().num_processes
             parts.append(f"{tokens / self.trainer.step_seconds:,.0f} tokens/s")
-        self.progress.update(self.task, figures=" · ".join(parts))
+        figures = " · ".join(parts)
+        self.progress.update(self.task, figures=figures)
+        tenth = math.ceil(self.total / 10)
+        if self.progress.disable and stepped and (step % tenth == 0 or step == self.total):  # a log is read later
+            self.progress.console.print(
+                f"{self.label} step {step}/{self.total} {figures}", markup=False, highlight=False, soft_wrap=True
+            )

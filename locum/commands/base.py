@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, err, out, print_json, settings, table
+from locum.commands.common import JsonOption, out, print_json, settings, table, waiting
 
 app = typer.Typer(help="Base models: the frozen checkpoints that adapters are made for.", no_args_is_help=True)
 
@@ -28,8 +28,8 @@ def pull(
     from locum.adapters.base import pull as pull_base
 
     in_force = settings()
-    with err.status("looking") as status:
-        base = pull_base(model, in_force.bases, say=status.update)
+    with waiting("looking") as tell:
+        base = pull_base(model, in_force.bases, say=tell)
     if as_json:
         print_json(base.model_dump(mode="json"))
         return

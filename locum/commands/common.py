@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +33,23 @@ def settings(**overrides: Any) -> Settings:
     from locum.settings import load_settings
 
     return load_settings(**overrides)
+
+
+@contextmanager
+def waiting(first: str) -> Iterator[Callable[[str], None]]:
+    """Says what is waited for: beside a spinner on a terminal, in a line for each new thing elsewhere."""
+    if err.is_terminal:
+        with err.status(first) as status:
+            yield status.update
+        return
+    err.print(first, markup=False, highlight=False, soft_wrap=True)
+    yield lambda text: err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def no_bars_in_logs() -> None:
+    """Let other libraries draw their bars on terminals alone: a file would have a line of them for each step."""
+    if not err.is_terminal:
+        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def require_known(in_force: Settings, registry: Registry, domain: str) -> None:

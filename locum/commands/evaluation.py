@@ -11,7 +11,7 @@ import typer
 from locum.commands import arena, reading
 from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, settings
 from locum.commands.default import RUN, DefaultGroup
-from locum.commands.verdict import show_result
+from locum.commands.verdict import show_result, show_verdicts
 
 app = typer.Typer(
     cls=DefaultGroup,
@@ -20,7 +20,7 @@ app = typer.Typer(
 
     `locum eval DOMAIN` is short for `locum eval run DOMAIN`, whose arguments and options are these.
 
-    Example: locum eval medical --model medical@candidate --against base""",
+    Example: locum eval medical --model medical@candidate""",
 )
 
 
@@ -39,8 +39,12 @@ def evaluate(
         typer.Option(help="The version to evaluate; else the domain's candidate, else its version in production."),
     ] = None,
     against: Annotated[
-        str, typer.Option(help="Whom to compare it with first: `base`, or a version such as medical@1.")
-    ] = "base",
+        str | None,
+        typer.Option(
+            help="Whose comparison is told first: `base`, or a version such as medical@1; else production's, and the "
+            "base model's where nothing else is in production."
+        ),
+    ] = None,
     suite: Annotated[str | None, typer.Option(help="One suite of the domain's card; else all of them.")] = None,
     lm_eval: Annotated[
         str | None,
@@ -74,7 +78,7 @@ def evaluate(
 
     Exits 0 if the gate passed, 1 if it failed or the evidence is not enough, 3 if the server did not answer.
 
-    Example: locum eval medical --model medical@candidate --against base
+    Example: locum eval medical --model medical@candidate
     """
     from locum.adapters.refs import parse_ref
     from locum.adapters.suites import HarnessCard
@@ -113,6 +117,8 @@ def evaluate(
     else:
         for result in results:
             show_result(result)
+        if len(results) > 1:
+            show_verdicts(results)
     if not all(result.passed for result in results):
         raise typer.Exit(1)
 

@@ -106,8 +106,10 @@ def trend(
 
     Example: locum eval trend medical --to trend.html
     """
-    from locum.evaluate.trend import trends, write_trend
+    from locum.evaluate.trend import check_plot, trends, write_trend
 
+    if to is not None:
+        check_plot(to)
     registry = _registry()
     require_known(settings(), registry, domain)
     found = trends(registry, domain, suite)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from locum.commands.common import err, out, settings
+from locum.commands.common import err, out, settings, waiting
 from locum.errors import UnavailableError
 
 
@@ -52,8 +52,8 @@ def serve(
             in_force, model, plan, max_rank=max([16, *ranks]), vllm_args=[*in_json, *(vllm_args or [])], verbose=verbose
         )
         try:
-            with err.status("importing vLLM") as status:
-                launcher.wait_until_ready(server, lambda reason: status.update(f"waiting: {reason}"))
+            with waiting("waiting: importing vLLM") as tell:
+                launcher.wait_until_ready(server, lambda reason: tell(f"waiting: {reason}"))
             out.print(f"[bold green]Ready[/] at {server.endpoint} · base model {model.name}", highlight=False)
             if not in_force.admin_token.get_secret_value():
                 out.print(f"admin token, made for this run: {server.admin_token}", highlight=False)

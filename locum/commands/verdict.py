@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locum.commands.common import counted, out, say, table
@@ -41,7 +42,16 @@ def show_result(result: EvaluationResult) -> None:
         out.print(f"{result.reused} answers were taken over from an earlier run.", highlight=False)
     if not result.recorded:
         out.print("A quick look: not recorded, and no evidence for a release.", highlight=False)
-    say(f"Report: {result.folder / HTML_FILE}")
+    say(f"Report: {_from_here(result.folder / HTML_FILE)}")
+
+
+def show_verdicts(results: Sequence[EvaluationResult]) -> None:
+    """What the gate said of one version on several suites, in a line."""
+    told = []
+    for status in ("failed", "not enough evidence", "passed"):
+        suites = ", ".join(result.suite for result in results if result.status == status)
+        told += [f"{status} on {suites}"] if suites else []
+    say(f"{results[0].version}: {'; '.join(told)}.")
 
 
 def show_checks(checks: Sequence[Check]) -> None:
@@ -97,6 +107,11 @@ def show_sample(answers: Sequence[Answer], metric: str) -> None:
     _said(ours, _marked(marked[0][0]) if marked else _plain(said(ours)), metric)
     for other, (_, pieces) in zip(others, marked, strict=True):
         _said(other, _marked(pieces), metric)
+
+
+def _from_here(path: Path) -> Path:
+    """The path as one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _asked(answer: Answer) -> None:

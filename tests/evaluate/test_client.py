@@ -27,7 +27,7 @@ def test_the_wait_doubles_up_to_a_cap_with_up_to_a_half_left_to_chance(attempt: 
 
 def test_what_the_server_asks_for_wins_up_to_a_cap() -> None:
     assert pause(1, 7.0, PATIENCE) == 7.0
-    assert pause(9, 0.0, PATIENCE) == 0.0
+    assert pause(1, 0.0, PATIENCE) > 0  # or all attempts would be over at once
     assert pause(1, 3600.0, PATIENCE) == 60
 
 

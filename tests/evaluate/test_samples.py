@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,9 @@ def test_a_wrong_row_is_refused_with_file_line_and_field(tmp_path: Path, row: An
 def test_every_row_of_a_file_is_told_about_and_the_right_ones_are_read(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "samples.jsonl", ["{", json.dumps(ask("fine", "yes")), "{}"])
     assert [(line.number, line.sample is not None) for line in read_lines(path)] == [(1, False), (2, True), (3, False)]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "rows.jsonl", [ask("q", "a")])
+    path.write_bytes(BOM_UTF8 + path.read_bytes())
+    assert [sample.reference for sample in read_samples(path)] == ["a"]
