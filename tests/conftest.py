@@ -38,8 +38,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # How long an example takes, or is made, says how busy the machine is.
 hypothesis.settings.register_profile("locum", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("locum")
+os.environ.pop("COLUMNS", None)  # which a worker is given, and which a console made at import would keep
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.pop("COLUMNS", None)  # which a worker is given, and which a console made at import would keep
     # One core for each worker: with two threads each, they wait for each other, and trainings take many times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

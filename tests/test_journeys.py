@@ -194,6 +194,7 @@ def finance(desk: Desk) -> None:
 JOURNEYS: dict[str, Callable[[Desk], None]] = {"medical": medical, "legal": legal, "finance": finance}
 
 
+@pytest.mark.timeout(1800)
 def test_three_teams_go_from_a_raw_file_to_a_released_version(desk: Desk) -> None:
     for name, prepare in JOURNEYS.items():
         prepare(desk)

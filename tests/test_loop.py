@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 SHORT = ["max_steps=4", "evaluations=1", "validation_limit=8"]
 
 
+@pytest.mark.timeout(1800)
 def test_the_loop_from_a_wheel_of_weights_to_a_release_with_evidence(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", domains=ROOT / "domains", user="tester", port=free_port())
     environment = environment_of(settings, "token")
