@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from locum.adapters.manifest import Manifest
+from locum.adapters.manifest import Manifest, Part
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,15 @@ class Evidence(BaseModel):
     gain: float | None
     gain_interval: tuple[float, float] | None
     passed: bool
+
+
+class RequiredSuite(BaseModel):
+    """A suite that a release needs a pass of. `parts` are the digests that its digest is made of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    digest: str
+    parts: dict[Part, str] = {}
 
 
 class Release(BaseModel):

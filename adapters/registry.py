@@ -21,9 +21,9 @@ from locum.adapters import schema
 from locum.adapters.database import BUSY_SECONDS, create_database, make_engine
 from locum.adapters.domains import check_name
 from locum.adapters.evidence import evidence_for, missing_evidence, what_to_do
-from locum.adapters.manifest import DataRecord, EvaluationRecord, Manifest, Origin, Part, Probe
+from locum.adapters.manifest import DataRecord, EvaluationRecord, Manifest, Origin, Probe
 from locum.adapters.migrate import migrate
-from locum.adapters.records import Evidence, Release, Snapshot, VersionEntry
+from locum.adapters.records import Evidence, Release, RequiredSuite, Snapshot, VersionEntry
 from locum.adapters.refs import CANDIDATE, PREVIOUS, PRODUCTION, Ref, parse_ref
 from locum.adapters.store import ArtifactStore
 from locum.errors import BadInputError, ConflictError, GateError, NotFoundError, UnavailableError
@@ -197,12 +197,8 @@ class Registry:
 
     def require_suites(self, domain: str, suites: dict[str, str]) -> None:
         """Say which suites, by name and digest, a release of this domain needs evidence from."""
-        table = schema.required_suites
         with self.writing(bump=False) as db:
-            db.execute(delete(table).where(table.c.domain == domain))
-            rows = [{"domain": domain, "suite": suite, "digest": digest} for suite, digest in suites.items()]
-            if rows:
-                db.execute(insert(table), rows)
+            _require(db, domain, suites)
 
     def required_suites(self, domain: str) -> dict[str, str]:
         """Digest of each suite that a release of this domain needs evidence from, by name."""
@@ -216,14 +212,14 @@ class Registry:
         by: str,
         reason: str | None = None,
         force: bool = False,
-        parts: Mapping[str, Mapping[Part, str]] | None = None,
+        suites: Mapping[str, RequiredSuite] | None = None,
     ) -> Release:
         """Put a version into production, on the evidence for exactly this digest, base model and suites, and beside
         exactly the version that is in production now.
 
         Args:
-            parts: what the digests of the required suites are made of, where that is known: a refusal then says what
-                has changed since the evaluation.
+            suites: what the domain's card asks for now, by name; none where that is not at hand: then what the last
+                evaluation or release required decides. A refusal leaves that as it was.
 
         Raises:
             BadInputError: `force` without a reason.
@@ -239,7 +235,10 @@ class Registry:
             if current == entry.id:
                 raise ConflictError(f"{manifest.name} is in production already")
             production = None if current is None else _entry(db, current).manifest
+            if suites is not None:
+                _require(db, manifest.domain, {name: suite.digest for name, suite in suites.items()})
             required = _required(db, manifest.domain)
+            parts = {name: suite.parts for name, suite in (suites or {}).items()}
             evaluations = _evaluations(db, entry.id)
             records = [record for _, record in evaluations]
             missing = missing_evidence(manifest, required, records, production=production, parts=parts)
@@ -488,6 +487,14 @@ def _point(db: Connection, domain: str, alias: str, version_id: int | None) -> N
     db.execute(delete(table).where(table.c.domain == domain, table.c.alias == alias))
     if version_id is not None:
         db.execute(insert(table).values(domain=domain, alias=alias, version_id=version_id))
+
+
+def _require(db: Connection, domain: str, suites: Mapping[str, str]) -> None:
+    table = schema.required_suites
+    db.execute(delete(table).where(table.c.domain == domain))
+    rows = [{"domain": domain, "suite": suite, "digest": digest} for suite, digest in suites.items()]
+    if rows:
+        db.execute(insert(table), rows)
 
 
 def _required(db: Connection, domain: str) -> dict[str, str]:

@@ -266,6 +266,8 @@ def _plan(registry: Registry, endpoint: Endpoint, manifest: Manifest, against: s
     if against in (BASE, endpoint.base):
         return Plan(manifest, tuple(contenders), endpoint.base, tuple(notes))
     opponent = registry.resolve(against)
+    if opponent.domain != manifest.domain:
+        notes.append(f"{opponent.name} is of another domain, and was asked what {manifest.domain} asks.")
     if opponent.name == manifest.name:
         raise BadInputError(
             f"{manifest.name} cannot be compared with itself", hint="--against takes `base` or another version"

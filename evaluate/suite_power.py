@@ -191,7 +191,8 @@ def power_of(
 
 
 def last_evaluation(registry: Registry, suite: Suite) -> Observed | None:
-    """The scores of the newest recorded evaluation of the suite whose files can still be read; none if there is none.
+    """The scores of the newest recorded evaluation of the suite whose files can still be read, of those that passed if
+    any did; none if there is none.
 
     The suite may have changed since: samples that it has no more are left out.
     """
@@ -201,7 +202,8 @@ def last_evaluation(registry: Registry, suite: Suite) -> Observed | None:
         for record in registry.evaluations(manifest.name)
         if record.suite == suite.name and record.metric == suite.primary
     ]
-    for record in sorted(records, key=lambda record: record.created_at, reverse=True):
+    # one that passed first: a version that is broken says nothing of how much two good ones differ
+    for record in sorted(records, key=lambda record: (record.passed, record.created_at), reverse=True):
         try:
             return _read(record, suite)
         except (OSError, ValueError, KeyError):  # gone, on another machine, cut off, or of another release

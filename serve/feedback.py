@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from locum.adapters.conversations import Message
 from locum.adapters.feedback import Feedback, bare_id, record_feedback, version_name
 from locum.adapters.refs import parse_ref
+from locum.adapters.yamlfile import said
 from locum.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
 from locum.serve import metrics
 from locum.serve.answer_ids import BASE_ID
@@ -93,7 +94,7 @@ def _parse(raw: bytes) -> FeedbackRequest:
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"]) or "feedback"
-        raise BadInputError(f"{field}: {problem['msg'].removeprefix('Value error, ')}") from None
+        raise BadInputError(f"{field}: {said(problem)}") from None
 
 
 async def _written(state: ServerState, body: FeedbackRequest) -> tuple[Feedback, bool]:

@@ -317,7 +317,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise UnavailableError(
             f"cannot listen on {host}:{port}: {error.strerror}",
-            hint="choose another with --port, or stop what has it",
+            hint="choose another with --port or LOCUM_PORT, or stop what has it",
         ) from None
     listener.setblocking(False)  # two processes wait for connections, and one of them gets each
     return listener

@@ -19,7 +19,8 @@ from fastapi import APIRouter, Depends, File, Form, Header, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from locum.adapters.records import Release
+from locum.adapters.domains import domain_names
+from locum.adapters.records import Release, RequiredSuite
 from locum.adapters.refs import Ref, parse_ref
 from locum.errors import BadInputError, CheckFailedError, LocumError, UnavailableError
 from locum.serve.auth import require_token
@@ -129,10 +130,13 @@ async def register(
 
 @router.post("/v1/domains/{domain}/release", dependencies=[Admin])
 async def release(domain: str, body: ReleaseRequest, state: State) -> JSONResponse:
-    """Put a version into production, on the evidence that the registry holds."""
+    """Put a version into production, on the evidence that the registry holds, for what the domain's card asks now."""
     ref = _version_of(domain, body.version)
     by = body.by or state.settings.user
-    released = await _change(partial(state.swap.registry.release, ref, by=by, reason=body.reason, force=body.force))
+    suites = await _required_suites(state, domain)
+    released = await _change(
+        partial(state.swap.registry.release, ref, by=by, reason=body.reason, force=body.force, suites=suites)
+    )
     return await _converge(state, domain, released.model_dump(mode="json"))
 
 
@@ -203,14 +207,31 @@ async def _save(upload: UploadFile, target: Path) -> None:
 
 
 async def _register_in_own_process(folder: Path, domain: str) -> Any:
-    """Run `locum adapters register`: the probes need the base model once more, outside the server's memory."""
+    """The probes need the base model once more, outside the server's memory."""
+    return await _locum("adapters", "register", str(folder), "--domain", domain, "--json")
+
+
+async def _required_suites(state: ServerState, domain: str) -> dict[str, RequiredSuite] | None:
+    """What the domain's card asks for now, where its folder is here: a server releases on what the command would."""
+    if domain not in domain_names(state.settings.domains):
+        return None
+    found = await _locum("suite", "required", domain)
+    return None if found is None else {name: RequiredSuite.model_validate(suite) for name, suite in found.items()}
+
+
+async def _locum(*arguments: str) -> Any:
+    """The JSON that a command prints, run in a process of its own.
+
+    Raises:
+        CheckFailedError, BadInputError, UnavailableError: by its exit code, with what it said.
+    """
     import json
 
     # What is preloaded and bound for the engine is not for a process beside it.
     unwanted = ("LD_PRELOAD", "VLLM_", "OMP_", "KMP_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "locum", "adapters", "register", str(folder), "--domain", domain, "--json"],
+        *[sys.executable, "-m", "locum", *arguments],
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment,

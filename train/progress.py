@@ -20,8 +20,8 @@ from locum.train.result import Agreement, Losses
 
 
 class Watcher(TrainerCallback):  # type: ignore[misc]
-    """Shows progress (a bar on a terminal, elsewhere a line each tenth), keeps the losses, says when to measure and save,
-    and stops a training that diverged."""
+    """Shows progress (a bar on a terminal, elsewhere a line each tenth), keeps the losses, says when to measure and
+    save, and stops a training that diverged."""
 
     def __init__(
         self,

@@ -71,6 +71,7 @@ class Comment(_Told):
     reviewer: str
     question: str
     preferred: str = Field(description="a name, or `tie`")
+    a: str = Field(description="who was A for this reviewer there; the other was B")
     comment: str
 
 
@@ -130,6 +131,7 @@ def arena_results(domain: str, said: Sequence[Judged], *, confidence: float = CO
                 reviewer=each.vote.reviewer,
                 question=each.question.messages[-1].content,
                 preferred=_whom(each, names),
+                a=names[each.arena_id, each.vote.left],
                 comment=each.vote.comment,
             )
             for each in sorted(said, key=lambda each: each.vote.at, reverse=True)

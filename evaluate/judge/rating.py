@@ -204,7 +204,8 @@ def _require_most(card: JudgeCard, heard: Heard, asked: int) -> None:
         raise UnavailableError(
             f"the judge {card.model} gave no usable verdict on {missing} of {asked} questions, and the card lets "
             f"{card.max_failures:.1%} pass; the last: {list(heard.failures.values())[-1]}",
-            hint="verdicts are kept: type the same command again, or take a judge that keeps to JSON (docs/judge.md)",
+            hint="verdicts are kept: type the same command again when the judge answers, or take one that keeps to "
+            "JSON (docs/judge.md)",
         )
 
 

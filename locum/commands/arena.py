@@ -146,6 +146,8 @@ def serve_match(
         say(f"Results at any time: locum eval arena {match.arena.domain} --results")
         say("Ctrl + C stops the page; the votes are kept.")
     serve(make_app(desks, domain=match.arena.domain), listener)
+    if not as_json:
+        say("Stopped. The votes are kept, and the same command serves the same links.")
 
 
 def tell_results(registry: Registry, domain: str, suite: str | None, export: Path | None, as_json: bool) -> None:
@@ -259,9 +261,11 @@ def _show(found: ArenaResults) -> None:
         more = f" ({SHOWN} of {len(found.disagreements)})" if len(found.disagreements) > SHOWN else ""
         out.print(table(f"Where reviewers disagree{more}", ["question", "preferred"], rows_of))
     if found.comments:
-        wrote = [(each.reviewer, _short(each.question), each.preferred, each.comment) for each in found.comments]
+        wrote = [
+            (each.reviewer, _short(each.question), each.preferred, each.a, each.comment) for each in found.comments
+        ]
         more = f" (the last {SHOWN} of {len(wrote)})" if len(wrote) > SHOWN else ""
-        out.print(table(f"Comments{more}", ["reviewer", "question", "preferred", "comment"], wrote[:SHOWN]))
+        out.print(table(f"Comments{more}", ["reviewer", "question", "preferred", "A was", "comment"], wrote[:SHOWN]))
 
 
 def _verdict(model: str, against: str, low: float, high: float) -> str:
@@ -274,7 +278,7 @@ def _verdict(model: str, against: str, low: float, high: float) -> str:
 
 def _agreement(alpha: float | None) -> str:
     if alpha is None:
-        return "unknown, as no question has votes of two reviewers that differ anywhere"
+        return "unknown: it takes questions that two reviewers voted on, and votes that are not all alike"
     meaning = "reliable" if alpha >= RELIABLE else "enough for tentative conclusions" if alpha >= TENTATIVE else "low"
     return f"Krippendorff's alpha {alpha:.2f}, {meaning}"
 

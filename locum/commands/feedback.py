@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from locum.commands.common import JsonOption, counted, out, print_json, say, settings, table
+from locum.commands.common import JsonOption, counted, out, print_json, require_known, say, settings, table
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -62,7 +62,7 @@ def feedback(
     from locum.adapters.conversations import write_rows
     from locum.adapters.feedback import delete_feedback, feedback_on
     from locum.adapters.registry import Registry
-    from locum.errors import BadInputError, NotFoundError
+    from locum.errors import BadInputError
     from locum.evaluate.feedback import by_version
 
     chosen = (answer, user, older_than) != (None, None, None)
@@ -81,7 +81,7 @@ def feedback(
         user=user,
     )
     if not said and domain not in (None, "base") and not registry.versions(domain):
-        raise NotFoundError(f"{domain} has no version, and nobody said anything of one", hint="locum adapters list")
+        require_known(in_force, registry, domain)
     versions = by_version(said)
     rows = _rows(said, form) if export else []
     if export:
@@ -100,7 +100,7 @@ def feedback(
     if delete and said:
         say(f"Deleted {_ratings(said)}. Files that were exported before, and what was trained on them, still hold it.")
     if export:
-        say(f"{len(rows):,} {form} in {export}.")
+        say(f"{counted(len(rows), form.removesuffix('s'))} in {export}.")
         if not rows and form != "ratings":
             say("The server keeps no word of what it answers: send `messages` and `answer` along to have them here.")
 
@@ -137,6 +137,9 @@ def _show(domain: str | None, versions: Sequence[VersionFeedback], said: Sequenc
     told = sum(each.ratings - each.verified for each in versions)
     if told:
         say(f"{told} of {len(said)} are credited to the version that the application named; the others prove it.")
+    better = sum(bool(each.better) for each in said)
+    if better:
+        say(f"{counted(better, 'better answer')} came along: --export FILE --as preferences writes pairs for dpo.")
     comments = [each for each in reversed(said) if each.comment]
     if comments:
         lines = [

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, require_known, say, settings
+from locum.commands.common import JsonOption, err, out, print_json, require_known, say, settings
 
 if TYPE_CHECKING:
-    from locum.adapters.records import Release
-    from locum.adapters.registry import Registry
-    from locum.evaluate.suite import Suite
+    from locum.adapters.records import Release, RequiredSuite
     from locum.settings import Settings
 
 
@@ -38,9 +36,8 @@ def release(
     in_force = settings()
     registry = Registry.open(in_force)
     manifest = registry.resolve(version)
-    suites = refresh_required_suites(in_force, registry, manifest.domain)
-    parts = {suite.name: suite.parts for suite in suites}
-    released = registry.release(manifest.name, by=in_force.user, reason=reason, force=force, parts=parts)
+    suites = required_suites(in_force, manifest.domain)
+    released = registry.release(manifest.name, by=in_force.user, reason=reason, force=force, suites=suites)
     _tell(released, as_json)
 
 
@@ -91,23 +88,32 @@ def history(
         _tell_entry(entry)
 
 
-def refresh_required_suites(in_force: Settings, registry: Registry, domain: str) -> list[Suite]:
-    """Tell the registry which suites the card asks for now, where card and data are at hand; returns these.
+def required_suites(in_force: Settings, domain: str) -> dict[str, RequiredSuite] | None:
+    """The suites that the domain's card asks for now, by name; none where its folder or its data is not here. Then
+    those decide that the last evaluation or release required.
 
-    A machine without the domain's folder decides by what the last evaluation recorded.
+    Raises:
+        NotFoundError: the domain's folder has no suite.
+        BadInputError: a card or a row is wrong.
     """
-    from locum.adapters.domains import domain_names
+    from locum.adapters.domains import domain_names, load_domain
+    from locum.adapters.records import RequiredSuite
     from locum.errors import NotFoundError
     from locum.evaluate.evaluation import all_suites
+    from locum.evaluate.suite import load_suites
 
     if domain not in domain_names(in_force.domains):
-        return []
+        return None
+    loaded = load_domain(in_force.domains, domain)
+    if not loaded.suite_names:
+        load_suites(loaded, in_force.data_path(domain))  # which says how to write one
     try:
         suites = all_suites(in_force, domain)
-    except NotFoundError:
-        return []
-    registry.require_suites(domain, {suite.name: suite.digest for suite in suites})
-    return suites
+    except NotFoundError as error:
+        told = f"{error}. So what the last evaluation or release of {domain} required decides."
+        err.print(told, style="dim", markup=False, highlight=False, soft_wrap=True)
+        return None
+    return {suite.name: RequiredSuite(digest=suite.digest, parts=dict(suite.parts)) for suite in suites}
 
 
 def _tell(released: Release, as_json: bool) -> None:

@@ -113,6 +113,18 @@ def show(
     tell_wrong(wrong)
 
 
+@app.command("required")
+def required(domain: DomainArgument) -> None:
+    """Print which suites a release of a domain needs a pass of now, with their digests, as JSON.
+
+    Example: locum suite required medical
+    """
+    from locum.commands.release import required_suites
+
+    suites = required_suites(settings(), domain)
+    print_json(suites and {name: suite.model_dump() for name, suite in suites.items()})
+
+
 @app.command("split")
 def split(
     domain: DomainArgument,

@@ -84,7 +84,9 @@ def test_comments_are_shown_to_those_who_decide_and_command_no_terminal(
     vote = Vote(number=0, reviewer="ada", preferred="against", left="model", comment="dose\x1b[2J is wrong", at=AT)
     record_vote(registry, arena, vote)
     shown = locum("eval", "arena", "cardiology", "--results").out
-    assert re.search(r"ada +What does finding 0 mean\? +llama-base-of-the-tests +dose␛\[2J is wrong", shown)
+    assert re.search(
+        r"ada +What does finding 0 mean\? +llama-base-of-the-tests +cardiology@7 +dose␛\[2J is wrong", shown
+    )
     found = locum("eval", "arena", "cardiology", "--results", "--json").json
     assert [each["comment"] for each in found["comments"]] == [vote.comment]
 

@@ -50,6 +50,7 @@ def test_a_gate_that_does_not_pass_exits_1_with_table_reasons_and_report(
     ):
         assert text in ran.out
     assert "quick look: not recorded" in ran.out
+    assert "Difference to legal@1" in Path(ran.out.split("Report: ")[1].strip()).read_text(encoding="utf-8")
     report = Path(ran.out.split("Report: ")[1].strip())
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert "<failure" in (tmp_path / "junit.xml").read_text(encoding="utf-8")

@@ -72,7 +72,7 @@ def test_nothing_said_is_told_and_an_unknown_domain_is_refused(
     assert "Nobody has said anything of base yet" in locum("feedback", "base").out
     refused = locum("feedback", "medical")
     assert refused.code == 2
-    assert "medical has no version" in refused.err
+    assert "there is no domain 'medical'" in refused.err
     register()
     assert "Nobody has said anything of legal yet" in locum("feedback", "legal").out
 

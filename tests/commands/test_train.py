@@ -58,7 +58,10 @@ def test_full_makes_a_base_model_of_its_own(
     from transformers import AutoModelForCausalLM
 
     asked = ["train", "legal", "--set", "method=full", "--set", "max_steps=4", "--set", "learning_rate=1e-3"]
-    made = json.loads(runner.invoke(app, [*asked, "--json"], catch_exceptions=False).stdout)
+    ran = runner.invoke(app, [*asked, "--json"], catch_exceptions=False)
+    steps = [line.partition(" loss")[0] for line in ran.stderr.splitlines() if line.startswith("legal step")]
+    assert steps == [f"legal step {step}/4" for step in range(1, 5)], "a log has a line for each tenth of a training"
+    made = json.loads(ran.stdout)
     assert made["version"] is None
     assert made["training"]["validation_loss"] < made["training"]["validation_loss_before"]
     base = load_base(settings.bases, made["base"]["name"])

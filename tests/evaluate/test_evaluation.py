@@ -77,9 +77,10 @@ def test_a_changed_threshold_makes_another_suite_and_asks_nothing_again(laborato
 
 def test_a_version_that_is_worse_than_production_fails_and_the_release_is_refused(laboratory: Laboratory) -> None:
     laboratory.expect("legal", "legal@1")
-    [result] = evaluate_version(laboratory.settings, "legal@2", against="legal@1")
+    [result] = evaluate_version(laboratory.settings, "legal@2")
     assert not result.passed
-    assert result.against == "legal@1"
+    assert result.against == "legal@1", "what is worse than production is told first"
+    assert "--against legal@1" in result.command
     assert result.headline.worse > 9
     [lost] = [check for check in result.checks if check.kind == "non-inferiority"]
     assert (lost.status, result.status) == ("missed", "failed")
@@ -87,6 +88,12 @@ def test_a_version_that_is_worse_than_production_fails_and_the_release_is_refuse
     assert not registry.evaluations("legal@2")[0].passed
     with pytest.raises(GateError):
         registry.release("legal@2", by="ada")
+
+
+def test_the_base_models_comparison_is_told_first_where_that_is_asked_for(laboratory: Laboratory) -> None:
+    laboratory.expect("legal", "legal@1")
+    [result] = evaluate_version(laboratory.settings, "legal@2", against="base")
+    assert (result.against, result.production) == (laboratory.server.base.name, "legal@1")
 
 
 def test_the_version_in_production_is_not_compared_with_itself(laboratory: Laboratory) -> None:

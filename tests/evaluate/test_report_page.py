@@ -191,10 +191,10 @@ def test_a_field_with_many_values_shows_the_worst_and_folds_the_rest(
         for each in result.slices
     ]
     text = _Page(html_report(result.model_copy(update={"slices": many}), answers)).text
-    assert f"{len(many) - 12} more that do better" in text
+    assert f"{len(many) - 12} more, none of them worse" in text
     worst = min(many, key=lambda each: each.differences["medical@2"].mean)
     best = max(many, key=lambda each: each.differences["medical@2"].mean)
-    assert text.index(worst.value) < text.index("more that do better") < text.index(best.value)
+    assert text.index(worst.value) < text.index("more, none of them worse") < text.index(best.value)
 
 
 def test_calibration_is_drawn_where_there_are_choices_and_only_there(

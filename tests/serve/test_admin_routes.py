@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.records import evaluation_of
+
 if TYPE_CHECKING:
     from tests.conftest import LiveServer
 
@@ -40,6 +42,20 @@ def test_a_release_without_evidence_is_refused_with_409_and_says_what_is_missing
     answer = server.admin("POST", "/v1/domains/legal/release", json={"version": 2})
     assert answer.status_code == 409
     assert "evaluation" in answer.json()["error"]["message"]
+
+
+def test_a_release_rests_on_what_the_servers_domain_folder_asks_and_not_on_what_was_evaluated_last(
+    server: LiveServer,
+) -> None:
+    """An evaluation of a lax copy of the suites is no evidence here, whatever it said that a release requires."""
+    manifest = server.registry.resolve("legal@2")
+    lax = {"suite": "held-out", "suite_digest": "lax", "production": "legal@1"}
+    server.registry.record_evaluation(evaluation_of(manifest, **lax))
+    server.registry.require_suites("legal", {"held-out": "lax"})
+    answer = server.admin("POST", "/v1/domains/legal/release", json={"version": 2})
+    assert answer.status_code == 409, answer.text
+    assert "which is of suite digest lax, the suite is now" in answer.json()["error"]["message"]
+    assert server.who_answers("legal") == "legal@1"
 
 
 def test_a_forced_release_and_a_rollback_converge_at_once(server: LiveServer) -> None:
