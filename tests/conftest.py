@@ -55,6 +55,12 @@ SENTENCES = [
 ]
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C be tested in the background of a script, too, where shells have it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With two workers: a file runs in one of them as a whole, and so do all files that use the live server.
