@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -140,6 +141,8 @@ def _why(notes: Path, log: Path, code: int) -> Exception:
             "a process was killed; where nobody did that, the machine's memory ran out",
             hint=f"fewer processes need less memory; {whole}",
         )
+    if died := re.search(r"\((SIG[A-Z]+)\)", text):
+        return UnavailableError(f"a process died of {died[1]}, as a fault in a library makes it", hint=whole)
     if failures:
         return UnavailableError("the processes of another host ended", hint=f"that host says why; {whole}")
     if "timed out" in text or "Timeout" in text:

@@ -82,6 +82,8 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.goto(link)
         page.wait_for_selector(ready)
+        # a key that is pressed before the browser has drawn anything is lost
+        page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
         return page
 
     yield call

@@ -19,9 +19,10 @@ from safetensors.torch import load_file
 from locum.adapters.base import Base
 from locum.adapters.domains import load_domain
 from locum.adapters.recipe import TrainingRecipe
-from locum.errors import BadInputError, ConflictError
+from locum.errors import BadInputError, ConflictError, UnavailableError
 from locum.settings import Settings
 from locum.train.data.build import PREFERENCES, build_data, load_data
+from locum.train.launch import _why
 from locum.train.result import TrainingResult
 from locum.train.spread import ALONE, Spread, cores
 from tests.conftest import environment_of
@@ -63,8 +64,34 @@ def test_a_model_that_is_parted_learns_the_same_and_is_saved_whole(
     assert one.best_step < one.steps  # so that it comes from a checkpoint
     monkeypatch.setattr("locum.train.launch._WORKER", "tests.train.fsdp_on_cpu")
     parted = Spread(processes=2, config=FSDP2)
-    two = fit_legal(**fields, gradient_checkpointing=True, runs=tmp_path / "two", spread=parted)
+    try:
+        two = fit_legal(**fields, gradient_checkpointing=True, runs=tmp_path / "two", spread=parted)
+    except UnavailableError as error:
+        if "SIGSEGV" not in str(error):  # torch 2.13 dies of that at times where it gathers parts on CPUs, by Gloo
+            raise
+        two = fit_legal(**fields, gradient_checkpointing=True, runs=tmp_path / "again", spread=parted)
     assert_the_same(one, two.model_copy(update={"run": one.run}), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("Signal 11 (SIGSEGV) received by PID 15848", "a process died of SIGSEGV, as a fault in a library makes it"),
+        (
+            "Signal 9 (SIGKILL) received by PID 15848",
+            "a process was killed; where nobody did that, the machine's memory",
+        ),
+        ("something new", "the launcher ended with exit code 1: something new"),
+    ],
+)
+def test_a_process_that_left_no_word_is_explained_by_what_the_launcher_says(
+    tmp_path: Path, said: str, why: str
+) -> None:
+    log = tmp_path / "processes.log"
+    log.write_text(f"Connection closed by peer\n{said}\n")
+    error = _why(tmp_path, log, 1)
+    assert str(error).startswith(why)
+    assert str(log) in str(error.hint)
 
 
 def test_the_processes_end_with_one_message(
