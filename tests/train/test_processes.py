@@ -79,7 +79,7 @@ def test_a_model_that_is_parted_learns_the_same_and_is_saved_whole(
         ("Signal 11 (SIGSEGV) received by PID 15848", "a process died of SIGSEGV, as a fault in a library makes it"),
         (
             "Signal 9 (SIGKILL) received by PID 15848",
-            "a process was killed; where nobody did that, the machine's memory",
+            "a process was killed; where nobody did that, the",
         ),
         ("something new", "the launcher ended with exit code 1: something new"),
     ],
