@@ -17,7 +17,7 @@ from rich.columns import Columns
 from rich.panel import Panel
 
 from locum.adapters.domains import Domain, load_domain
-from locum.commands.common import err, no_bars_in_logs, out, table, waiting
+from locum.commands.common import err, no_bars_in_logs, out, spin_less, table, waiting
 from locum.commands.verdict import show_checks
 from locum.errors import LocumError, UnavailableError
 from locum.settings import Settings, load_settings
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="put the old state aside and start over")
     fresh = parser.parse_args().fresh
     no_bars_in_logs()
+    spin_less()
     try:
         sys.exit(run(load_settings(), fresh=fresh))
     except LocumError as error:

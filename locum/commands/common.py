@@ -52,6 +52,12 @@ def no_bars_in_logs() -> None:
         os.environ.setdefault("TQDM_DISABLE", "1")
 
 
+def spin_less() -> None:
+    """Before torch is loaded: its threads spin while they wait for one another, and beside a busy process, such as a
+    server, a training would mostly spin (docs/performance.md)."""
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def require_known(in_force: Settings, registry: Registry, domain: str) -> None:
     """Refuse the name of a domain that has neither a card here nor a version.
 

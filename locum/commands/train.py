@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, say, settings, table
+from locum.commands.common import JsonOption, out, print_json, say, settings, spin_less, table
 
 if TYPE_CHECKING:
     from locum.train.pipeline import TrainOutcome
@@ -70,10 +69,7 @@ def train(
 
     Example: locum train medical --set method=dpo --set start=medical@3
     """
-    # Before torch is loaded. Its threads spin while they wait for one another: beside a server, which has a core too, a
-    # training would mostly spin (docs/performance.md).
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
+    spin_less()
     from locum.adapters.base import load_base
     from locum.adapters.domains import load_domain
     from locum.errors import BadInputError
