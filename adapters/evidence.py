@@ -66,7 +66,7 @@ def what_to_do(manifest: Manifest, lacks: Sequence[Lack]) -> str:
     found = {lack.remedy for lack in lacks}
     steps = [step for remedy, step in said.items() if remedy in found]
     return "; ".join(
-        [*steps, '`--force --reason "…"` (over HTTP, `force` and `reason`) releases it all the same, and is recorded']
+        [*steps, '`--force --reason "…"` (over HTTP `force` and `reason`) releases it all the same, and is recorded']
     )
 
 
