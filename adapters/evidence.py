@@ -108,8 +108,9 @@ def _missing(
 
 def _rival(manifest: Manifest, production: Manifest | None) -> str | None:
     """The version that has to have answered beside this one: none where production stands on another base model."""
-    same_base = production is not None and production.base_fingerprint == manifest.base_fingerprint
-    return production.name if production is not None and same_base and production.name != manifest.name else None
+    if production is None or production.base_fingerprint != manifest.base_fingerprint:
+        return None
+    return None if production.name == manifest.name else production.name
 
 
 def _changed(before: Mapping[Part, str], now: Mapping[Part, str]) -> str:

@@ -82,7 +82,8 @@ def require_fit(suite: Suite, metrics: Sequence[Metric]) -> None:
         BadInputError: there is such a metric or threshold.
     """
     for metric in metrics:
-        for field, sentence in _idle(suite, metric) if metric.name == suite.primary and not suite.guard else ():
+        if metric.name == suite.primary and not suite.guard and (idle := next(_idle(suite, metric), None)):
+            field, sentence = idle
             raise BadInputError(
                 f"suite {suite.name!r} of {suite.domain}: {sentence}",
                 hint=f"thresholds.{field}: {metric.name} goes from {metric.low:g} to {metric.high:g}",
@@ -296,10 +297,8 @@ def _idle(suite: Suite, metric: Metric) -> Iterator[tuple[str, str]]:
     slices = {"slice_margin": asked.slice_margin} if suite.card.slices else {}
     for field, loss in ({"margin": asked.margin, "min_gain": -(asked.min_gain or 0.0)} | slices).items():
         if loss > span:
-            yield (
-                field,
-                f"{field} allows a loss of {loss:g}, and two scores by {metric.name} differ by {span:g} at most",
-            )
+            most = f"two scores by {metric.name} differ by {span:g} at most"
+            yield field, f"{field} allows a loss of {loss:g}, and {most}"
 
 
 def _finding(

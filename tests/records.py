@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from locum.adapters.base import Base
 from locum.adapters.manifest import EvaluationRecord, Manifest
+from locum.adapters.registry import Registry
 from locum.adapters.votes import Arena
+
+
+def register_plainly(registry: Registry, domain: str, adapter: Path, base: Base) -> Manifest:
+    """The domain's next version, without recipe, data, training or probes."""
+    return registry.register(
+        domain, adapter, base=base, recipe={}, data=None, training={}, probes=[], created_by="tester"
+    )
 
 
 def evaluation_of(manifest: Manifest, **changes: Any) -> EvaluationRecord:

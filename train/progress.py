@@ -52,7 +52,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
             console=console,
             disable=not console.is_terminal,
         )
-        self.label, self.total = label, total
+        self.total = total
         self.task = self.progress.add_task(label, total=total, figures="")
 
     def __enter__(self) -> Watcher:
@@ -109,8 +109,6 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
             parts.append(f"{tokens / self.trainer.step_seconds:,.0f} tokens/s")
         figures = " · ".join(parts)
         self.progress.update(self.task, figures=figures)
-        tenth = math.ceil(self.total / 10)
-        if self.progress.disable and stepped and (step % tenth == 0 or step == self.total):  # a log is read later
-            self.progress.console.print(
-                f"{self.label} step {step}/{self.total} {figures}", markup=False, highlight=False, soft_wrap=True
-            )
+        if self.progress.disable and stepped and (step % math.ceil(self.total / 10) == 0 or step == self.total):
+            line = f"{self.progress.tasks[0].description} step {step}/{self.total} {figures}"
+            self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -80,7 +80,7 @@ def feedback(
         answer_id=answer,
         user=user,
     )
-    if not said and domain not in (None, "base") and not registry.versions(domain):
+    if not said and domain not in (None, "base"):
         require_known(in_force, registry, domain)
     versions = by_version(said)
     rows = _rows(said, form) if export else []

@@ -106,12 +106,14 @@ def trend(
 
     Example: locum eval trend medical --to trend.html
     """
+    from locum.adapters.registry import Registry
     from locum.evaluate.trend import check_plot, trends, write_trend
 
     if to is not None:
         check_plot(to)
-    registry = _registry()
-    require_known(settings(), registry, domain)
+    in_force = settings()
+    registry = Registry.open(in_force)
+    require_known(in_force, registry, domain)
     found = trends(registry, domain, suite)
     if as_json:
         print_json([asdict(each) | {"scale": each.scale.model_dump()} for each in found])

@@ -100,16 +100,14 @@ def required_suites(in_force: Settings, domain: str) -> dict[str, RequiredSuite]
     from locum.adapters.records import RequiredSuite
     from locum.errors import NotFoundError
     from locum.evaluate.evaluation import all_suites
-    from locum.evaluate.suite import load_suites
 
     if domain not in domain_names(in_force.domains):
         return None
-    loaded = load_domain(in_force.domains, domain)
-    if not loaded.suite_names:
-        load_suites(loaded, in_force.data_path(domain))  # which says how to write one
     try:
         suites = all_suites(in_force, domain)
     except NotFoundError as error:
+        if not load_domain(in_force.domains, domain).suite_names:
+            raise
         told = f"{error}. So what the last evaluation or release of {domain} required decides."
         err.print(told, style="dim", markup=False, highlight=False, soft_wrap=True)
         return None

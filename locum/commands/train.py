@@ -70,6 +70,7 @@ def train(
     Example: locum train medical --set method=dpo --set start=medical@3
     """
     spin_less()
+
     from locum.adapters.base import load_base
     from locum.adapters.domains import load_domain
     from locum.errors import BadInputError

@@ -18,6 +18,7 @@ from locum.adapters.base import Base
 from locum.adapters.manifest import Manifest
 from locum.adapters.registry import Registry
 from locum.settings import Settings
+from tests.records import register_plainly
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,6 @@ def register(registry: Registry, base_record: Base, tiny_adapter: Callable[..., 
     folder = tiny_adapter(rank=4)
 
     def call() -> Manifest:
-        return registry.register(
-            "legal", folder, base=base_record, recipe={}, data=None, training={}, probes=[], created_by="tester"
-        )
+        return register_plainly(registry, "legal", folder, base_record)
 
     return call

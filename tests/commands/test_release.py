@@ -95,50 +95,43 @@ def test_evidence_gathered_under_other_compliance_rules_is_refused_and_the_rules
     assert locum("release", "legal@1").code == 0
 
 
-def test_a_refused_release_leaves_what_others_decide_by_as_it_was(
-    locum: Callable[..., Ran],
-    domain_folder: Path,
-    settings: Settings,
-    registry: Registry,
-    register: Callable[[], Manifest],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def evaluated(
+    domain_folder: Path, settings: Settings, registry: Registry, register: Callable[[], Manifest]
+) -> dict[str, str]:
+    """legal@1 has passed the suites that its domain requires: their digests, as the evaluation told the registry."""
     held_out = suite(settings)
     registry.require_suites("legal", {held_out.name: held_out.digest})
     registry.record_evaluation(passing(register(), held_out))
+    return {held_out.name: held_out.digest}
+
+
+def test_a_refused_release_leaves_what_others_decide_by_as_it_was(
+    locum: Callable[..., Ran],
+    domain_folder: Path,
+    registry: Registry,
+    evaluated: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rows = domain_folder / "suites" / "held-out" / "samples.jsonl"
     rows.write_text("".join(rows.read_text().splitlines(keepends=True)[1:]))
     assert locum("release", "legal@1").code == 1
-    assert registry.required_suites("legal") == {held_out.name: held_out.digest}
+    assert registry.required_suites("legal") == evaluated
     monkeypatch.setenv("LOCUM_DOMAINS", str(domain_folder.parent / "nowhere"))
     assert locum("release", "legal@1").code == 0
 
 
 def test_a_domain_whose_suites_are_gone_is_not_released_by_what_the_registry_remembers(
-    locum: Callable[..., Ran],
-    domain_folder: Path,
-    settings: Settings,
-    registry: Registry,
-    register: Callable[[], Manifest],
+    locum: Callable[..., Ran], domain_folder: Path, evaluated: dict[str, str]
 ) -> None:
-    held_out = suite(settings)
-    registry.require_suites("legal", {held_out.name: held_out.digest})
-    registry.record_evaluation(passing(register(), held_out))
     (domain_folder / "suites").rename(domain_folder / "moved")
     ran = locum("release", "legal@1")
     assert (ran.code, "legal has no suite: there is no " in ran.err) == (2, True), ran.err
 
 
 def test_where_the_data_is_not_the_last_evaluation_says_which_suites_decide_and_that_is_told(
-    locum: Callable[..., Ran],
-    domain_folder: Path,
-    settings: Settings,
-    registry: Registry,
-    register: Callable[[], Manifest],
+    locum: Callable[..., Ran], domain_folder: Path, evaluated: dict[str, str]
 ) -> None:
-    held_out = suite(settings)
-    registry.require_suites("legal", {held_out.name: held_out.digest})
-    registry.record_evaluation(passing(register(), held_out))
     (domain_folder / "suites" / "held-out" / "samples.jsonl").unlink()
     ran = locum("release", "legal@1")
     assert ran.code == 0

@@ -23,6 +23,7 @@ from locum.serve import launcher, supervisor
 from locum.serve.standby import Standby
 from locum.settings import Settings
 from tests.conftest import LiveServer, free_port, serving
+from tests.records import register_plainly
 
 QUESTION = {"messages": [{"role": "user", "content": "Well?"}], "max_tokens": 900, "ignore_eos": True}
 
@@ -40,16 +41,7 @@ def own_server(
     base = pull(str(tiny_base), settings.bases)
     registry = Registry.open(settings)
     for seed in (1, 2):
-        registry.register(
-            "legal",
-            tiny_adapter(rank=4, seed=seed),
-            base=base,
-            recipe={},
-            data=None,
-            training={},
-            probes=[],
-            created_by="tester",
-        )
+        register_plainly(registry, "legal", tiny_adapter(rank=4, seed=seed), base)
     registry.release("legal@1", by="tester", reason="first", force=True)
     one_at_a_time = ["--max-loras", "1", "--max-cpu-loras", "1", "--max-num-seqs", "1"]
     with serving(settings, base, "--", "--enforce-eager", *one_at_a_time) as server:

@@ -17,6 +17,7 @@ from locum.serve.engine import Engine
 from locum.serve.swap import Swap
 from locum.settings import Settings
 from tests.locked import locked
+from tests.records import register_plainly
 
 
 async def loads_anything(request: object) -> None:
@@ -33,16 +34,7 @@ async def names(
     """
     monkeypatch.setattr(swap, "READ_SECONDS", 600)
     registry = Registry.open(settings, busy_seconds=600)
-    registry.register(
-        "legal",
-        tiny_adapter(rank=4),
-        base=base_record,
-        recipe={},
-        data=None,
-        training={},
-        probes=[],
-        created_by="tester",
-    )
+    register_plainly(registry, "legal", tiny_adapter(rank=4), base_record)
     registry.release("legal@1", by="tester", reason="first", force=True)
     lora = SimpleNamespace(max_lora_rank=8, max_cpu_loras=8)
     client = SimpleNamespace(
