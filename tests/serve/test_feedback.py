@@ -20,7 +20,8 @@ from locum.adapters.signing import signing_key
 from locum.errors import LocumError
 from locum.serve import feedback
 from locum.serve.answer_ids import BASE_ID, AnswerIds
-from locum.serve.door import Door, explain
+from locum.serve.door import Door
+from locum.serve.http_errors import explain
 from locum.settings import Settings
 from tests.conftest import LiveServer
 
