@@ -95,31 +95,37 @@ ROUTES = (
     ),
 )
 
-# Routes of vLLM's app that are not offered, and why not.
-CLOSED = {
-    "/invocations": "SageMaker's: it takes the model from a header, behind the door",
-    "/v1/responses/{response_id}": "answers are not stored: whoever has a key could read them",
-    "/v1/responses/{response_id}/cancel": "answers are not stored",
-    "/v1/systemone": "decides by scores of its own making, outside the answers that are evaluated",
-    "/generative_scoring": "the same; ask for log-probabilities instead",
-    "/scale_elastic_ep": "changes the engine's size: for its operator, not for a client",
-    "/is_scaling_elastic_ep": "the same",
-    "/inference/v1/generate": "takes tokens, and names adapters behind the door; for a router of vLLM's own",
-    "/inference/v1/abort_requests": "ends other people's requests",
-    "/v1/chat/completions/render": "shows the prompt that a request becomes; `/tokenize` gives its tokens",
-    "/v1/completions/render": "the same",
-    "/v1/responses/render": "the same",
-    "/v1/messages/render": "the same",
-    "/v1/chat/completions/derender": "the other half of it",
-    "/v1/completions/derender": "the same",
-    "/load": "its counter is off; `/metrics` tells the load",
-    "/kv_event_sources": "tells addresses inside the cluster",
-    "/docs": "describes routes that are closed here; docs/serving.md describes those that are open",
-    "/docs/oauth2-redirect": "the same",
-    "/redoc": "the same",
-    "/openapi.json": "the same",
+# Routes of vLLM's app that are not offered, by the reason.
+_NOT_OFFERED = {
+    "SageMaker's: it takes the model from a header, behind the door": ["/invocations"],
+    "answers are not kept, since whoever has a key could read them": [
+        "/v1/responses/{response_id}",
+        "/v1/responses/{response_id}/cancel",
+    ],
+    "scores of vLLM's own making, which no evaluation has looked at": ["/v1/systemone", "/generative_scoring"],
+    "for vLLM's own routers: names adapters behind the door, or ends other people's requests": [
+        "/inference/v1/generate",
+        "/inference/v1/abort_requests",
+    ],
+    "halves of a request, for vLLM's own routers; `/tokenize` shows what a chat becomes": [
+        "/v1/chat/completions/render",
+        "/v1/chat/completions/derender",
+        "/v1/completions/render",
+        "/v1/completions/derender",
+        "/v1/responses/render",
+        "/v1/messages/render",
+    ],
+    "changes the engine, which is its operator's to do": ["/scale_elastic_ep", "/is_scaling_elastic_ep"],
+    "tells addresses inside a cluster": ["/kv_event_sources"],
+    "counts nothing here; `/metrics` tells the load": ["/load"],
+    "describe what is closed here too; this page describes what is open": [
+        "/docs",
+        "/docs/oauth2-redirect",
+        "/redoc",
+        "/openapi.json",
+    ],
 }
-
+CLOSED = frozenset(path for paths in _NOT_OFFERED.values() for path in paths)
 
 _EXACT: dict[str, dict[str, Route]] = {}
 _PATTERNS: list[tuple[re.Pattern[str], dict[str, Route]]] = []
@@ -148,19 +154,19 @@ def find_route(method: str, path: str) -> Route:
 def table(access: Collection[Access]) -> str:
     """The rows of docs/serving.md's table for routes of these kinds, in Markdown."""
     needs = {"open": "nothing", "read": "key", "model": "key", "admin": "admin token"}
-    rows = [
-        f"| `{route.method} {route.path}` | {needs[route.access]} | {_limit(route)} | {route.about} |"
-        for route in ROUTES
-        if route.access in access
-    ]
+    chosen = [route for route in ROUTES if route.access in access]
+    rows = [f"| {_shown(route)} | {needs[route.access]} | {_limit(route)} | {route.about} |" for route in chosen]
     return "\n".join(["| route | needs | body | |", "| --- | --- | --- | --- |", *rows])
 
 
 def closed_table() -> str:
     """The rows of docs/serving.md's table of vLLM's routes that are not offered."""
-    return "\n".join(
-        ["| route | why not |", "| --- | --- |", *(f"| `{path}` | {why} |" for path, why in CLOSED.items())]
-    )
+    rows = [f"| {', '.join(f'`{path}`' for path in paths)} | {why} |" for why, paths in _NOT_OFFERED.items()]
+    return "\n".join(["| route | why not |", "| --- | --- |", *rows])
+
+
+def _shown(route: Route) -> str:
+    return f"`{route.method} {route.path.replace(':path', '')}`"
 
 
 def _limit(route: Route) -> str:

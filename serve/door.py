@@ -133,6 +133,8 @@ async def _refuse(error: LocumError, scope: Scope, receive: Receive, send: Send)
         answer = CORSMiddleware(
             answer,
             allow_origins=args.allowed_origins,
+            allow_methods=args.allowed_methods,
+            allow_headers=args.allowed_headers,
             allow_credentials=args.allow_credentials,
             expose_headers=TOLD.split(", "),
         )

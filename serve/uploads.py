@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 
 from locum.adapters.artifact import largest_artifact
 from locum.adapters.refs import parse_ref
@@ -66,10 +67,13 @@ async def _receive(request: Request, folder: Path, *, limit: int) -> str:
     check_length(request.headers, limit=limit)
     _require_room(folder, int(request.headers.get("content-length", limit)))
     within = Request(request.scope, bounded(request.receive, limit=limit, seconds=UPLOAD_SECONDS))
-    async with within.form(max_files=len(FIELDS), max_fields=1) as form:
-        domain, uploads = _parts(form)
-        for field, upload in uploads.items():
-            await asyncio.to_thread(_save, upload, folder / FIELDS[field])
+    try:
+        async with within.form(max_files=len(FIELDS), max_fields=1) as form:
+            domain, uploads = _parts(form)
+            for field, upload in uploads.items():
+                await asyncio.to_thread(_save, upload, folder / FIELDS[field])
+    except HTTPException as error:
+        raise BadInputError(f"the form: {error.detail}") from None
     return domain
 
 

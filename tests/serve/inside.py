@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,17 +18,19 @@ from locum.adapters.registry import Registry
 from locum.serve import launcher
 from locum.serve.host import HostPlan
 from locum.settings import Settings
-from tests.conftest import environment_of
+from tests.conftest import environment_of, write_domain
 from tests.records import register_plainly
 
 TOKEN = "the-admin-token"
+PAGE = "https://page.example"  # may ask, from a browser
 
 
 @asynccontextmanager
 async def app_inside(root: Path, tiny_base: Path, tiny_adapter: Callable[..., Path]) -> AsyncIterator[FastAPI]:
     """The app, ready, with medical@1 and legal@1 in production and legal@2 the candidate."""
-    settings = Settings(home=root / "home", domains=root, base="tiny-llama", user="tester")
+    settings = Settings(home=root / "home", domains=root / "domains", base="tiny-llama", user="tester")
     base = pull(str(tiny_base), settings.bases)
+    write_domain(settings.domains, "medical")
     registry = Registry.open(settings)
     for seed, domain in enumerate(("medical", "legal", "legal"), start=1):
         made = register_plainly(registry, domain, tiny_adapter(rank=4, seed=seed), base)
@@ -38,7 +41,8 @@ async def app_inside(root: Path, tiny_base: Path, tiny_adapter: Callable[..., Pa
         for name, value in {**environment_of(settings, TOKEN), **launcher.variables(settings, plan, TOKEN)}.items():
             if os.environ.get(name) != value:
                 patch.setenv(name, value)
-        async with _app([*launcher.arguments(settings, base, plan, 16), "--enforce-eager"]) as app:
+        arguments = [*launcher.arguments(settings, base, plan, 16), "--enforce-eager"]
+        async with _app([*arguments, "--allowed-origins", json.dumps([PAGE])]) as app:
             yield app
 
 

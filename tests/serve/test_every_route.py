@@ -6,42 +6,25 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
 from starlette.routing import Mount, Route
 
 from locum.serve.access import CLOSED, ROUTES, find_route
-from tests.serve.inside import TOKEN, app_inside
+from tests.serve.inside import TOKEN
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 REQUESTS, AT_ONCE = 5000, 32
 CHAT = [{"role": "user", "content": "Well?"}]
 ASKING = {route.path: route for route in ROUTES if route.access == "model"}
 MEANT = {"medical": "medical@1", "legal": "legal@1", "legal@candidate": "legal@2"}
 MEANT |= {name: name for name in ("tiny-llama", "medical@1", "legal@1", "legal@2")}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app(
-    tiny_base: Path, tiny_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[FastAPI]:
-    async with app_inside(tmp_path_factory.mktemp("inside"), tiny_base, tiny_adapter) as app:
-        yield app
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://locum", timeout=300) as client:
-        yield client
 
 
 def body_of(path: str, **fields: Any) -> dict[str, Any]:
@@ -106,7 +89,8 @@ async def test_what_is_closed_is_a_404_even_for_who_administers(
         method, path, json=body_of(path, model="medical"), headers={"authorization": f"Bearer {TOKEN}"}
     )
     assert answer.status_code == 404
-    assert answer.json()["error"]["type"] == "NotFoundError"
+    kind = "not_found_error" if path.startswith("/v1/messages") else "NotFoundError"
+    assert answer.json()["error"]["type"] == kind
 
 
 @pytest.mark.parametrize("path", sorted(ASKING))
