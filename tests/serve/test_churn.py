@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -18,10 +19,14 @@ import pytest
 from benchmarks.streams import Answer, ask, session
 from locum.adapters.base import Base, pull
 from locum.adapters.conversations import Message
+from locum.adapters.feedback import version_name
 from locum.adapters.probes import make_probes
 from locum.adapters.registry import Registry
+from locum.adapters.signing import signing_key
+from locum.serve.answer_ids import BASE_ID, AnswerIds
 from locum.settings import Settings
 from tests.conftest import LiveServer, free_port, serving
+from tests.serve.apis import APIS
 
 CLIENTS = 16
 CALM, CHURNED = 300, 1000
@@ -30,7 +35,7 @@ BUSY, BUSY_ROUNDS = 10, 6
 TOKENS = 10
 SHARED_PREFIX = list(range(3, 43))  # fills a cache block, which must not be shared between adapters
 CANDIDATES = 192
-PROMPTS = 4
+PROMPTS, QUESTIONS = 4, 2
 MARGIN = 0.02  # between the best and the second-best logit of each known token: far more than rounding can move
 MODULES = (("q_proj", "v_proj", "down_proj"), ("o_proj", "gate_proj"), ("q_proj", "k_proj", "v_proj", "up_proj"))
 SCALED: dict[int, dict[str, object]] = {  # what legal@1 and tax@1 are scaled by
@@ -50,11 +55,25 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """An answer of another API than completions, in one piece."""
+
+    path: str
+    name: str
+    question: int
+    status: int
+    headers: Mapping[str, str]  # whatever the case of their names
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Known:
     """Prompts, and the greedy answer to each by the weights' name; `base` is the base model."""
 
     prompts: list[list[int]]
     answers: dict[str, list[tuple[int, ...]]]
+    questions: list[str]
+    texts: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -104,14 +123,55 @@ def scene(
 
 
 def known_answers(base: Base, adapters: dict[str, Path]) -> Known:
-    """What transformers and PEFT answer, to the prompts where rounding cannot change a token."""
+    """What transformers and PEFT answer, to prompts and to questions in a chat."""
     import torch
-    from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoTokenizer
 
     torch.manual_seed(0)
     rows = torch.randint(3, AutoConfig.from_pretrained(base.path).vocab_size, (CANDIDATES, 8))
     prompts = torch.cat([torch.tensor([SHARED_PREFIX] * CANDIDATES), rows], dim=1)
+    chosen, answers = surely_answered(base, adapters, prompts, wanted=PROMPTS)
+
+    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    questions = [f"What does the court say of case {number}?" for number in range(100, 100 + CANDIDATES)]
+    chats = torch.tensor([chat_ids(tokenizer, question) for question in questions])
+    asked, said = surely_answered(base, adapters, chats, wanted=QUESTIONS)
+    return Known(
+        [prompts[row].tolist() for row in chosen],
+        answers,
+        [questions[row] for row in asked],
+        {
+            name: [text_of(tokenizer, chats[row].tolist(), ids) for row, ids in zip(asked, rows, strict=True)]
+            for name, rows in said.items()
+        },
+    )
+
+
+def chat_ids(tokenizer: Any, question: str) -> list[int]:
+    rendered = tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
+    )
+    ids: list[int] = tokenizer(rendered, add_special_tokens=False).input_ids
+    return ids
+
+
+def text_of(tokenizer: Any, prompt: list[int], said: tuple[int, ...]) -> str:
+    """What a server shows of these tokens: up to the end of the turn, and no bytes that are no whole character."""
+    from tokenizers.decoders import DecodeStream
+
+    stream = DecodeStream(ids=prompt, skip_special_tokens=True)
+    spoken = said[: said.index(tokenizer.eos_token_id)] if tokenizer.eos_token_id in said else said
+    return "".join(stream.step(tokenizer._tokenizer, token) or "" for token in spoken)
+
+
+def surely_answered(
+    base: Base, adapters: dict[str, Path], prompts: Any, *, wanted: int
+) -> tuple[list[int], dict[str, list[tuple[int, ...]]]]:
+    """The rows where rounding changes no token and no two weights say the same, and what each weights say there."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
     answers, margins = {}, torch.full((CANDIDATES,), torch.inf)
     for name, folder in (("base", None), *adapters.items()):
         model = AutoModelForCausalLM.from_pretrained(base.path)
@@ -132,18 +192,22 @@ def known_answers(base: Base, adapters: dict[str, Path]) -> Known:
         answers[name] = [tuple(row) for row in said[:, prompts.shape[1] :].tolist()]
     told_apart = [len({answers[name][row] for name in answers}) == len(answers) for row in range(CANDIDATES)]
     margins[~torch.tensor(told_apart)] = 0
-    chosen = margins.topk(PROMPTS)
+    chosen = margins.topk(wanted)
     assert chosen.values.min() > MARGIN
-    rows_chosen = chosen.indices.tolist()
-    return Known(
-        [prompts[row].tolist() for row in rows_chosen],
-        {name: [said[row] for row in rows_chosen] for name, said in answers.items()},
-    )
+    rows: list[int] = chosen.indices.tolist()
+    return rows, {name: [said[row] for row in rows] for name, said in answers.items()}
 
 
-def ask_until(scene: Scene, wanted: int, enough: Callable[[], bool]) -> list[Asked]:
-    """Let all clients stream at once until there are so many answers and it is enough."""
+def ask_until(scene: Scene, wanted: int, enough: Callable[[], bool]) -> tuple[list[Asked], list[Whole]]:
+    """Let all clients stream completions at once, and one ask by each other API, until there are so many and enough."""
     done: list[Asked] = []
+    whole: list[Whole] = []
+
+    async def other_client(path: str, http: aiohttp.ClientSession) -> None:
+        turn = 0
+        while len(done) < wanted or not enough():
+            whole.append(await ask_whole(scene, http, path, ASKED[turn % len(ASKED)], turn % QUESTIONS))
+            turn += 3
 
     async def client(number: int, http: aiohttp.ClientSession) -> None:
         turn = number
@@ -155,16 +219,23 @@ def ask_until(scene: Scene, wanted: int, enough: Callable[[], bool]) -> list[Ask
     async def clients() -> None:
         # One thread and a light client: else what a client waits for is its own interpreter.
         async with session() as http:
-            await asyncio.gather(*(client(number, http) for number in range(CLIENTS)))
+            others = [other_client(path, http) for path in APIS]
+            await asyncio.gather(*(client(number, http) for number in range(CLIENTS)), *others)
 
     asyncio.run(clients())
-    return done
+    return done, whole
 
 
 async def ask_for(scene: Scene, http: aiohttp.ClientSession, name: str, prompt: int, *, tokens: int = TOKENS) -> Answer:
     body = {"model": name, "prompt": scene.known.prompts[prompt], "max_tokens": tokens, "temperature": 0}
     body |= {"ignore_eos": True, "stream": True, "return_token_ids": True}
     return await ask(http, scene.server.url, json.dumps(body).encode(), asked=name, path="/v1/completions")
+
+
+async def ask_whole(scene: Scene, http: aiohttp.ClientSession, path: str, name: str, question: int) -> Whole:
+    body = APIS[path][0](name, scene.known.questions[question], TOKENS)
+    async with http.post(f"{scene.server.url}{path}", json=body) as answer:
+        return Whole(path, name, question, answer.status, answer.headers, await answer.json())
 
 
 async def test_two_busy_adapters_do_not_keep_a_third_waiting(scene: Scene) -> None:
@@ -191,7 +262,7 @@ async def test_two_busy_adapters_do_not_keep_a_third_waiting(scene: Scene) -> No
 def test_no_answer_is_wrong_or_fails_while_versions_come_and_go(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:
-    calm = ask_until(scene, CALM, lambda: True)
+    calm, whole = ask_until(scene, CALM, lambda: True)
     evicted = scene.server.metric("locum_adapter_evictions_total")
 
     command = [sys.executable, str(Path(__file__).parent / "churner.py"), str(scene.pool)]
@@ -203,7 +274,7 @@ def test_no_answer_is_wrong_or_fails_while_versions_come_and_go(
         lines = churner.stdout
         reading = threading.Thread(target=lambda: done.extend(map(json.loads, lines)))
         reading.start()
-        churned = ask_until(scene, CHURNED, lambda: len(done) >= CHANGES or churner.poll() is not None)
+        churned, whole_churned = ask_until(scene, CHURNED, lambda: len(done) >= CHANGES or churner.poll() is not None)
         churner.stdin.close()
         reading.join()
     assert churner.returncode == 0
@@ -226,3 +297,19 @@ def test_no_answer_is_wrong_or_fails_while_versions_come_and_go(
         assert tuple(each.answer.token_ids) == scene.known.answers[weights[each.answer.version]][each.prompt], each
         if "@" in each.name or each.name == "tiny-llama":
             assert each.answer.version == each.name
+
+    whole += whole_churned
+    assert {each.path for each in whole} == set(APIS)
+    assert [each for each in whole if each.status != 200] == []
+    ids = AnswerIds(signing_key(scene.server.registry, "answers"))
+    for one in whole:
+        version = one.headers["x-locum-adapter"]
+        known = scene.known.texts[weights[version]][one.question]
+        assert one.body["model"] == version
+        assert set(APIS[one.path][1](one.body)) == {known}, one
+        if "@" in one.name or one.name == "tiny-llama":
+            assert version == one.name
+        for answer_id in (one.headers["x-request-id"], one.body["id"]):
+            row = ids.version_id(answer_id)
+            spoke = "tiny-llama" if row == BASE_ID else row and version_name(scene.server.registry, row)
+            assert spoke == version, "each answer's id is signed for who spoke"
