@@ -40,21 +40,16 @@ class Owners:
         Raises:
             UnavailableError: another registry is removing it.
         """
-        before = self.of(digest)
         # looked at twice: whoever put it there in between has marked it first
         if self._is_unmarked(digest) and is_there() and self._is_unmarked(digest):
             self._mark(UNKNOWN, [digest])
         self._mark(registry, [digest])
         self._unmark(registry, digest + REMOVING)  # left by a process that was killed
-        removers = self.of(digest + REMOVING)
-        if removers:
-            if registry not in before:
-                self._unmark(registry, digest)
-            [remover, *_] = removers
+        if removers := sorted(self.of(digest + REMOVING)):
             raise UnavailableError(
-                f"the artifact {digest[:12]} is just being removed from the store by the registry {remover}",
+                f"the artifact {digest[:12]} is just being removed from the store by the registry {removers[0]}",
                 hint="try again; if it stays so, that registry's process was killed: what it registers or deletes next "
-                f"ends this, or, where that registry is no more, removing {self._root}/{remover}",
+                f"ends this, or, where that registry is no more, removing {self._root}/{removers[0]}",
             )
 
     def adopt(self, digests: Collection[str], registry: str, *, there: Collection[str]) -> None:

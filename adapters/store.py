@@ -185,11 +185,12 @@ class ArtifactStore:
         if not self.has(digest):
             return False
         if not self._local:
-            kept = {name: f"{self._root}/{digest}/{name}" for name in FILES}
-            return all(
-                self._fs.exists(path) and self._fs.size(path) == (folder / name).stat().st_size
-                for name, path in kept.items()
-            )
+            try:
+                return all(
+                    self._fs.size(f"{self._root}/{digest}/{name}") == (folder / name).stat().st_size for name in FILES
+                )
+            except FileNotFoundError:
+                return False
         try:
             _check(Path(self._root) / digest, digest)
         except CheckFailedError:

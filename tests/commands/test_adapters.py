@@ -120,7 +120,10 @@ def test_delete_asks_first_and_then_the_number_is_not_used_again(
     assert refused.code == 1
     assert "Delete legal@1" in refused.err
     assert len(locum("adapters", "list", "--json").json) == 1
-    assert locum("adapters", "delete", "legal@1", "--yes", "--json").json == {"deleted": "legal@1"}
+    assert locum("adapters", "delete", "legal@1", "--yes", "--json").json == {
+        "deleted": "legal@1",
+        "artifact_stays": None,
+    }
     assert locum("adapters", "list", "--json").json == []
     assert register().name == "legal@2"
 
