@@ -225,19 +225,19 @@ class ArtifactStore:
             self._fs.makedirs(path)
 
     def _replace(self, part: str, target: str) -> None:
+        """Another registry may put the same artifact there at the same time, so what is there is mended file by file:
+        at no time is less there than before."""
         if not self._local:
-            if self._fs.exists(target):
-                self._fs.rm(target, recursive=True)
-            self._make_folder(target)
+            if not self._fs.exists(target):
+                self._make_folder(target)
             for name in (*FILES, SUMS):  # each by itself: a bucket holds files, and no folder that could be moved
                 self._fs.cp_file(f"{part}/{name}", f"{target}/{name}")
             return
-        damaged = Path(self._root) / part_name()
-        if Path(target).exists():
-            Path(target).rename(damaged)
-        Path(part).rename(target)
-        if damaged.exists():
-            shutil.rmtree(damaged)
+        try:
+            Path(part).rename(target)
+        except OSError:  # there is something already
+            for name in (*FILES, SUMS):
+                (Path(part) / name).replace(Path(target) / name)
 
     def _download(self, digest: str, folder: Path) -> None:
         part = self._cache / part_name()

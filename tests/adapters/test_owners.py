@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,43 +73,58 @@ WRITES = {"makedirs", "pipe", "pipe_file", "put_file", "cp_file", "rm", "rm_file
 
 
 class Steps:
-    """A store's file system that is watched: each call is counted and announced before it is made."""
+    """A store's file system that is watched: each call is announced before it is made, by its number and whether it
+    writes. What is called meanwhile is not."""
 
-    def __init__(self, fs: Any, before: Callable[[int], None], *, writes_only: bool) -> None:
+    def __init__(self, fs: Any, before: Callable[[int, bool], None]) -> None:
         self._fs = fs
         self._before = before
-        self._writes_only = writes_only
         self._count = 0
+        self._announcing = False
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._fs, name)
+        return self.announced(attribute, is_write=name in WRITES) if callable(attribute) else attribute
 
+    def announced(self, function: Callable[..., Any], *, is_write: bool = True) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            if name in WRITES or not self._writes_only:
+            if not self._announcing:
                 self._count += 1
-                self._before(self._count)
-            return attribute(*arguments, **options)
+                self._announcing = True
+                try:
+                    self._before(self._count, is_write)
+                finally:
+                    self._announcing = False
+            return function(*arguments, **options)
 
-        return call if callable(attribute) else attribute
+        return call
 
 
 @contextmanager
-def watched(registry: Registry, before: Callable[[int], None], *, writes_only: bool = False) -> Iterator[None]:
+def watched(registry: Registry, before: Callable[[int, bool], None]) -> Iterator[None]:
     store, fs = registry.store, registry.store._fs
-    store._fs = store._owners._fs = Steps(fs, before, writes_only=writes_only)
-    try:
-        yield
-    finally:
-        store._fs = store._owners._fs = fs
+    steps = store._fs = store._owners._fs = Steps(fs, before)
+    with pytest.MonkeyPatch.context() as patch:  # what a local folder is put in its place with
+        for name in ("rename", "replace"):
+            call = steps.announced(getattr(Path, name))
+            patch.setattr(Path, name, lambda *paths, call=call: call(*paths))
+        try:
+            yield
+        finally:
+            store._fs = store._owners._fs = fs
 
 
 class KilledError(BaseException):
     """Stands for kill -9: nothing that would tidy up catches it, and nothing is done after it."""
 
 
-def dying_at(step: int) -> Callable[[int], None]:
-    def before(count: int) -> None:
-        if count >= step:
+def dying_at(write: int) -> Callable[[int, bool], None]:
+    writes = 0
+
+    def before(_: int, is_write: bool) -> None:
+        nonlocal writes
+        writes += is_write
+        if writes >= write:
             raise KilledError
 
     return before
@@ -132,8 +147,8 @@ def test_an_artifact_that_is_registered_while_another_registry_removes_it_is_who
     one, other = shared.registry("one"), shared.registry("other")
     outcomes: list[str] = []
 
-    def register_at(step: int) -> Callable[[int], None]:
-        def before(count: int) -> None:
+    def register_at(step: int) -> Callable[[int, bool], None]:
+        def before(count: int, _: bool) -> None:
             if count == step:
                 try:
                     outcomes.append(shared.register(other).name)
@@ -164,7 +179,7 @@ def test_an_artifact_that_is_removed_while_another_registry_registers_it_is_whol
         deleted: list[Manifest] = []
 
         def delete_at(
-            count: int, *, at: int = step, name: str = version.name, deleted: list[Manifest] = deleted
+            count: int, _: bool, *, at: int = step, name: str = version.name, deleted: list[Manifest] = deleted
         ) -> None:
             if count == at:
                 deleted.append(one.delete(name))
@@ -179,6 +194,34 @@ def test_an_artifact_that_is_removed_while_another_registry_registers_it_is_whol
     assert step > 10
 
 
+def test_a_registration_that_dies_beside_another_of_the_same_artifact_does_not_harm_that_one(shared: Shared) -> None:
+    """At each step of a registration another one as a whole; the first one dies at the second write after that."""
+    one, other = shared.registry("one"), shared.registry("other")
+    for step in range(1, 200):
+        registered: list[Manifest] = []
+        then = dying_at(2)
+
+        def register_and_die(
+            count: int, is_write: bool, *, at: int = step, registered: list[Manifest] = registered, then: Any = then
+        ) -> None:
+            if count == at:
+                registered.append(shared.register(other))
+            if registered:
+                then(count, is_write)
+
+        with suppress(KilledError), watched(one, register_and_die):
+            shared.register(one)
+        if not registered:
+            break
+        assert shared.is_whole(registered[0]), f"at step {step}"
+        for registry in (one, other):
+            for version in registry.versions():
+                registry.delete(version.name)
+        for name in {file.partition("/")[0] for file in shared.files()}:
+            shared.remove(name)
+    assert step > 10
+
+
 def test_a_deletion_that_dies_at_any_step_takes_nothing_from_others_and_is_ended_by_the_next(shared: Shared) -> None:
     one, other = shared.registry("one"), shared.registry("other")
     for step in range(1, 200):
@@ -186,7 +229,7 @@ def test_a_deletion_that_dies_at_any_step_takes_nothing_from_others_and_is_ended
         if step % 2:
             shared.register(other)
         try:
-            with watched(one, dying_at(step), writes_only=True):
+            with watched(one, dying_at(step)):
                 one.delete(version.name)
             break
         except KilledError:
@@ -203,7 +246,7 @@ def test_a_registration_that_dies_at_any_step_leaves_nothing_that_keeps_others_f
     one, other = shared.registry("one"), shared.registry("other")
     for step in range(1, 200):
         try:
-            with watched(one, dying_at(step), writes_only=True):
+            with watched(one, dying_at(step)):
                 shared.register(one)
             break
         except KilledError:
