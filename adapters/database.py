@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
 
 from locum.errors import BadInputError, UnavailableError
@@ -47,6 +47,17 @@ def create_database(engine: Engine) -> None:
     """Make the file of a new SQLite database; nothing to do for any other."""
     if file := _file(engine):
         file.touch(mode=0o660)  # it holds what ids and links are signed with; SQLite's side files take its mode
+
+
+def which_database(db: Connection) -> str:
+    """What a copy of this database does not share with it, as long as both are on one file system or database server:
+    a SQLite file's inode number; in PostgreSQL the numbers of the database and of a table in it."""
+    if db.dialect.name == "postgresql":
+        numbers = "SELECT oid, 'identity'::regclass::oid FROM pg_database WHERE datname = current_database()"
+        return "/".join(str(number) for number in db.execute(text(numbers)).one())
+    file = _file(db.engine)
+    found = _identity(file) if file else None
+    return str(found[1]) if found else ""
 
 
 def _connect_args(url: str, busy_seconds: float) -> dict[str, Any]:

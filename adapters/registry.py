@@ -21,6 +21,7 @@ from locum.adapters import schema
 from locum.adapters.database import BUSY_SECONDS, create_database, make_engine
 from locum.adapters.domains import check_name
 from locum.adapters.evidence import evidence_for, missing_evidence, what_to_do
+from locum.adapters.identity import Identity, draw_identity, read_identity, record_marked
 from locum.adapters.manifest import DataRecord, EvaluationRecord, Manifest, Origin, Probe
 from locum.adapters.migrate import migrate
 from locum.adapters.records import Evidence, Release, RequiredSuite, Snapshot, VersionEntry
@@ -63,6 +64,7 @@ class Registry:
         except (DatabaseError, OSError) as error:
             reason = error.orig if isinstance(error, DatabaseError) else error
             raise UnavailableError(f"the registry {registry._engine.url!r} cannot be opened: {reason}") from None
+        registry._mark_what_it_holds()
         return registry
 
     def register(
@@ -82,12 +84,15 @@ class Registry:
 
         Raises:
             BadInputError: the adapter is not safe or does not fit the base model; says which tensor or field.
+            UnavailableError: another registry is just removing the same artifact from the store.
         """
         from locum.adapters.artifact import inspect_artifact
 
         check_name(domain)
         artifact = inspect_artifact(folder, base.path)
+        owner = self.identity().registry
         with self.store.staged(folder, artifact.digest) as place, self.writing() as db:
+            self.store.claim(artifact.digest, owner)
             place()
             top = db.scalar(select(func.max(schema.versions.c.number)).where(schema.versions.c.domain == domain))
             manifest = Manifest(
@@ -298,21 +303,56 @@ class Registry:
         self._sweep()
         return manifest
 
+    def identity(self) -> Identity:
+        """What this registry is called in the artifact store, which it may share with others.
+
+        Raises:
+            UnavailableError: it has no identity yet, and the database cannot be written to.
+        """
+        with self.reading() as db:
+            found = read_identity(db)
+        if found is None:
+            with self.writing(bump=False) as db:
+                found = draw_identity(db)
+        return found
+
+    def other_owners(self, digest: str) -> set[str]:
+        """The other registries that hold this artifact, and `UNKNOWN` where there may be some that the store does not
+        know of.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        return self.store.owners(digest) - {self.identity().registry}
+
+    def _mark_what_it_holds(self) -> None:
+        """Once for each store. It is no reason not to open a registry if that cannot be done now."""
+        try:
+            if self.identity().marked_in != self.store.root:
+                self._sweep()
+        except UnavailableError as error:
+            logger.warning("what this registry holds could not be marked in the artifact store: %s", error)
+
     def _sweep(self) -> None:
-        """Remove the artifacts of deleted versions that no other version shares, and what killed processes left.
+        """Mark the artifacts that versions have as this registry's, and remove those of deleted versions that neither
+        another version nor another registry holds, and what killed processes left.
 
         Whoever registers or deletes does it afterwards, so what is left behind by a process that died in between is
         gone with the next one. An artifact that no version ever had stays (a registration that died on its last
-        step): the store may be another registry's too.
+        step): a copy of this registry may have a version of it.
         """
+        owner = self.identity().registry
         table = schema.versions
         visible = select(table.c.digest).where(~table.c.deleted)
         deleted = select(table.c.digest).where(table.c.deleted, table.c.digest.not_in(visible))
-        with self.writing(bump=False) as db:  # nobody registers the same artifact while we look and remove
+        with self.writing(bump=False) as db:  # nobody registers the same artifact here while we look and remove
+            wanted, unwanted = set(db.scalars(visible)), set(db.scalars(deleted))
             try:
-                self.store.sweep(set(db.scalars(deleted)))
+                self.store.sweep(owner, wanted=wanted, unwanted=unwanted)
             except Exception as error:  # what was asked for is done; the next one sweeps again
-                logger.warning("artifacts that nobody needs could not be removed: %s", error)
+                logger.warning("artifacts could not be marked as held, or removed when nobody needs them: %s", error)
+            else:
+                record_marked(db, self.store.root)
 
     def _move(
         self,

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 metadata = MetaData()
 
 # Row ids name adapters inside vLLM, so they are never used twice: AUTOINCREMENT in SQLite, a sequence in PostgreSQL.
@@ -72,6 +72,16 @@ releases = Table(
 state = Table("state", metadata, Column("id", Integer, primary_key=True), Column("revision", Integer, nullable=False))
 # One row: what answers' ids and reviewers' links are signed with. Every server and command of this registry shares it.
 secret = Table("secret", metadata, Column("id", Integer, primary_key=True), Column("key", String(64), nullable=False))
+# One row: what this registry is called in the stores that it shares with others, which database that is said of (a copy
+# has the row too, and is another registry), and the store in which all that it holds is marked.
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("registry", String(32), nullable=False),
+    Column("database", String(64), nullable=False),
+    Column("store", Text, nullable=False),
+)
 arenas = Table(
     "arenas",
     metadata,

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from locum.adapters.owners import Owners
 from locum.errors import BadInputError, CheckFailedError, DiskFullError, LocumError, StoreError
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -50,6 +51,7 @@ class ArtifactStore:
         import fsspec
 
         self._fs: Any
+        self._root: str
         try:
             # what other processes put there is seen at once
             self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
@@ -66,6 +68,26 @@ class ArtifactStore:
         self._is_bucket = url.startswith(S3)
         self._local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
         self._cache = cache
+        self._owners = Owners(self._fs, self._root, has_folders=not self._is_bucket)
+
+    @property
+    def root(self) -> str:
+        """Where it is: a folder, or a bucket and the path in it."""
+        return self._root
+
+    def claim(self, digest: str, owner: str) -> None:
+        """Mark the artifact as this registry's, before it is put in its place; under the registry's lock.
+
+        Raises:
+            UnavailableError: another registry is removing the artifact.
+        """
+        with self._explained():
+            self._owners.claim(digest, owner, is_there=lambda: self.has(digest))
+
+    def owners(self, digest: str) -> set[str]:
+        """The registries that hold this artifact, and `UNKNOWN` where others may."""
+        with self._explained():
+            return self._owners.of(digest)
 
     @contextmanager
     def staged(self, folder: Path, digest: str) -> Iterator[Callable[[], None]]:
@@ -136,30 +158,39 @@ class ArtifactStore:
         return folder
 
     def delete(self, digest: str) -> None:
-        """Remove the artifact; nothing happens when there is none."""
-        if self.has(digest):
-            with self._explained():
+        """Remove the artifact, whoever holds it; nothing happens when there is none."""
+        while self.has(digest):
+            with self._explained(), suppress(FileNotFoundError):  # another registry removes it at the same time
                 self._fs.rm(f"{self._root}/{digest}", recursive=True)
 
-    def sweep(self, unwanted: Collection[str]) -> None:
-        """Remove the artifacts with these digests, and what processes that were killed left half written."""
+    def sweep(self, owner: str, *, wanted: Collection[str], unwanted: Collection[str]) -> None:
+        """Mark the artifacts that this registry's versions need, give up those that none needs any more, and remove
+        what processes that were killed left half written; under the registry's lock.
+
+        Raises:
+            StoreError: the store does not answer, or is not there.
+        """
         with self._explained():
             if not self._fs.exists(self._root):
+                if wanted:
+                    raise StoreError(f"the artifact store {self._root} is not there")
                 return
-            for path in self._fs.ls(self._root, detail=False):
-                name = path.rstrip("/").rsplit("/", 1)[-1]
-                if name in unwanted or _is_abandoned(name):
-                    self._fs.rm(path, recursive=True)
+            names = {path.rstrip("/").rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False)}
+            for name in filter(_is_abandoned, names):
+                self._fs.rm(f"{self._root}/{name}", recursive=True)
+            self._owners.adopt(wanted, owner, there=names)
+            self._owners.release(unwanted, owner, remove=self.delete)
 
     def _holds(self, folder: Path, digest: str) -> bool:
         if not self.has(digest):
             return False
         if not self._local:
-            kept = {name: f"{self._root}/{digest}/{name}" for name in FILES}
-            return all(
-                self._fs.exists(path) and self._fs.size(path) == (folder / name).stat().st_size
-                for name, path in kept.items()
-            )
+            try:
+                return all(
+                    self._fs.size(f"{self._root}/{digest}/{name}") == (folder / name).stat().st_size for name in FILES
+                )
+            except FileNotFoundError:
+                return False
         try:
             _check(Path(self._root) / digest, digest)
         except CheckFailedError:
@@ -194,19 +225,19 @@ class ArtifactStore:
             self._fs.makedirs(path)
 
     def _replace(self, part: str, target: str) -> None:
+        """Another registry may put the same artifact there at the same time, so what is there is mended file by file:
+        at no time is less there than before."""
         if not self._local:
-            if self._fs.exists(target):
-                self._fs.rm(target, recursive=True)
-            self._make_folder(target)
+            if not self._fs.exists(target):
+                self._make_folder(target)
             for name in (*FILES, SUMS):  # each by itself: a bucket holds files, and no folder that could be moved
                 self._fs.cp_file(f"{part}/{name}", f"{target}/{name}")
             return
-        damaged = Path(self._root) / part_name()
-        if Path(target).exists():
-            Path(target).rename(damaged)
-        Path(part).rename(target)
-        if damaged.exists():
-            shutil.rmtree(damaged)
+        try:
+            Path(part).rename(target)
+        except OSError:  # there is something already
+            for name in (*FILES, SUMS):
+                (Path(part) / name).replace(Path(target) / name)
 
     def _download(self, digest: str, folder: Path) -> None:
         part = self._cache / part_name()

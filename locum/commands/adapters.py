@@ -9,6 +9,7 @@ import typer
 
 from locum.commands import exchange
 from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, require_known, say, settings, table
+from locum.commands.ownership import held_by, owners_of, why_artifact_stays
 
 if TYPE_CHECKING:
     from locum.adapters.manifest import Manifest
@@ -65,18 +66,21 @@ def list_versions(
 
 @app.command("show")
 def show(ref: Ref, as_json: JsonOption = False) -> None:
-    """Show everything that is recorded about a version, its evaluations included.
+    """Show everything that is recorded about a version, its evaluations and the registries that hold it included.
 
     Example: locum adapters show medical@1
     """
     registry = _registry(settings())
     manifest = registry.resolve(ref)
     evaluations = registry.evaluations(manifest.name)
+    owners = owners_of(registry, manifest)
     if as_json:
         records = [record.model_dump(mode="json") for record in evaluations]
-        print_json({"manifest": manifest.model_dump(mode="json"), "evaluations": records})
+        holders = None if owners is None else sorted(owners)
+        print_json({"manifest": manifest.model_dump(mode="json"), "evaluations": records, "held_by": holders})
         return
     rows = [(key, str(value)) for key, value in _summary(manifest).items()]
+    rows.append(("held by", held_by(registry, owners)))
     rows += [(f"recipe: {key}", str(value)) for key, value in manifest.recipe.items()]
     if manifest.origin:
         rows += [(f"origin: {key}", str(value)) for key, value in manifest.origin.model_dump(exclude_none=True).items()]
@@ -171,6 +175,8 @@ def delete(
 ) -> None:
     """Delete a version. What is in production, or would be rolled back to, is not deleted.
 
+    Its artifact goes with the last version that has it, in whichever registry of the store; until then it says why.
+
     Example: locum adapters delete medical@1 --yes
     """
     registry = _registry(settings())
@@ -178,10 +184,13 @@ def delete(
     if not yes:
         typer.confirm(f"Delete {manifest.name} (digest {manifest.digest[:12]}) for good?", abort=True, err=True)
     registry.delete(manifest.name)
+    stays = why_artifact_stays(registry, manifest)
     if as_json:
-        print_json({"deleted": manifest.name})
-    else:
-        out.print(f"Deleted {manifest.name}. Its number is not used again.")
+        print_json({"deleted": manifest.name, "artifact_stays": stays})
+        return
+    say(f"Deleted {manifest.name}. Its number is not used again.")
+    if stays:
+        say(f"Its artifact {manifest.digest[:12]} stays in {registry.store.root}: {stays}.")
 
 
 exchange.add_to(app)

@@ -26,7 +26,7 @@ from locum.adapters.signing import signing_key
 from locum.adapters.votes import ArenaQuestion, Vote, delete_votes, open_arena, record_vote, undo_vote, votes
 from locum.errors import ConflictError, GateError, UnavailableError
 from locum.settings import Settings
-from tests.records import arena_of
+from tests.records import arena_of, register_plainly
 
 URL = os.environ.get("LOCUM_TEST_POSTGRESQL", "")
 pytestmark = pytest.mark.skipif(not URL, reason="LOCUM_TEST_POSTGRESQL names no database")
@@ -120,6 +120,33 @@ def test_a_registry_that_somebody_else_holds_is_an_error_in_time(remote: Setting
         with pytest.raises(UnavailableError, match=r"does not answer: .*statement timeout"):
             Registry.open(remote, busy_seconds=1).require_suites("legal", {"held-out": "s1"})
         assert 0.9 < time.monotonic() - began < 25  # and not the thirty seconds of whoever has the time
+
+
+def test_a_copy_of_a_database_is_another_registry_to_the_artifact_store_and_the_original_stays_the_same(
+    settings: Settings, base_record: Base, adapter: Path
+) -> None:
+    names = [f"locum_test_{uuid.uuid4().hex[:12]}" for _ in range(2)]
+    ours, theirs = (
+        settings.model_copy(update={"registry": make_url(URL).set(database=name).render_as_string(hide_password=False)})
+        for name in names
+    )
+    server = create_engine(URL, isolation_level="AUTOCOMMIT")
+    with server.connect() as db:
+        try:
+            db.execute(text(f"CREATE DATABASE {names[0]}"))
+            original = Registry.open(ours)
+            version = register_plainly(original, "legal", adapter, base_record)
+            original._engine.dispose()  # a database is copied while nobody uses it
+            db.execute(text(f"CREATE DATABASE {names[1]} TEMPLATE {names[0]}"))
+            copy = Registry.open(theirs)
+            assert original.identity() == Registry.open(ours).identity() != copy.identity()
+            assert copy.other_owners(version.digest) == {original.identity().registry}
+            copy.delete(version.name)
+            assert original.artifact_path(version).is_dir()
+        finally:
+            for name in names:
+                db.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    server.dispose()
 
 
 def test_votes_and_feedback_are_kept_and_taken_back(remote: Settings) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from locum.adapters.owners import OWNERS
 from locum.adapters.store import FILES, SUMS, ArtifactStore, artifact_digest
 from locum.errors import CheckFailedError, StoreError
 
@@ -159,14 +160,16 @@ def test_a_remote_upload_that_was_cut_off_is_done_again(url: str, adapter: Path,
 def test_what_was_left_half_written_is_swept_after_a_day_and_what_is_being_written_is_not(
     local: ArtifactStore, adapter: Path, tmp_path: Path
 ) -> None:
-    local.put(adapter, artifact_digest(adapter))
+    digest = artifact_digest(adapter)
+    local.claim(digest, "me")
+    local.put(adapter, digest)
     now = int(time.time())
     for left in (f".part-{now - 25 * 3600}-a", f".part-{now - 3600}-b", ".part-made-before-parts-had-a-time"):
         (tmp_path / "artifacts" / left).mkdir()
-    local.sweep(set())
-    assert names(tmp_path / "artifacts") == sorted([f".part-{now - 3600}-b", artifact_digest(adapter)])
-    local.sweep({artifact_digest(adapter)})
-    assert names(tmp_path / "artifacts") == [f".part-{now - 3600}-b"]
+    local.sweep("me", wanted={digest}, unwanted=set())
+    assert names(tmp_path / "artifacts") == sorted([OWNERS, f".part-{now - 3600}-b", digest])
+    local.sweep("me", wanted=set(), unwanted={digest})
+    assert names(tmp_path / "artifacts") == [OWNERS, f".part-{now - 3600}-b"]
 
 
 FETCH = """

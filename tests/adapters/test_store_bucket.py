@@ -11,6 +11,7 @@ import pytest
 
 from locum.adapters.base import Base
 from locum.adapters.manifest import Manifest
+from locum.adapters.owners import OWNERS
 from locum.adapters.registry import Registry
 from locum.adapters.store import FILES, SUMS, ArtifactStore, artifact_digest
 from locum.errors import BadInputError, CheckFailedError, StoreError
@@ -40,7 +41,8 @@ def test_a_version_is_registered_in_a_bucket_fetched_on_another_machine_and_dele
         )
 
     version = register()
-    assert bucket.names() == [f"artifacts/{version.digest}/{name}" for name in sorted((*FILES, SUMS))]
+    mark = f"artifacts/{OWNERS}/{registry.identity().registry}/{version.digest}"
+    assert bucket.names() == [mark, *(f"artifacts/{version.digest}/{name}" for name in sorted((*FILES, SUMS)))]
     elsewhere = Registry(
         settings.registry_url, ArtifactStore(settings.artifacts_url, cache=tmp_path / "another machine")
     )
@@ -48,7 +50,7 @@ def test_a_version_is_registered_in_a_bucket_fetched_on_another_machine_and_dele
     again = register()
     assert again.digest == version.digest
     registry.delete(version.name)
-    assert len(bucket.names()) == 3, "the other version has the same artifact"
+    assert len(bucket.names()) == 4, "the other version has the same artifact"
     registry.delete(again.name)
     assert bucket.names() == []
 
@@ -97,7 +99,9 @@ def test_wrong_keys_and_a_server_that_is_gone_are_told_whatever_is_done(
         lambda: store.put(adapter, digest),
         lambda: store.fetch(digest),
         lambda: store.delete(digest),
-        lambda: store.sweep({digest}),
+        lambda: store.sweep("me", wanted=set(), unwanted={digest}),
+        lambda: store.claim(digest, "me"),
+        lambda: store.owners(digest),
     ):
         with pytest.raises(StoreError, match="the artifact store bucket/artifacts does not answer: ") as refused:
             call()

@@ -56,11 +56,19 @@ class Order:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the actions happen: the home of the registry, that of the base model, and the adapters to register."""
+    """Where the actions happen: the home of the registry, that of the base model, and the adapters to register.
+
+    `artifacts` is the store, where it is not in the home.
+    """
 
     home: Path
     bases: Path
     adapters: tuple[Path, ...]
+    artifacts: str = ""
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(home=self.home, artifacts=self.artifacts)
 
 
 class Worker:
@@ -126,7 +134,7 @@ def _work(pipe: Connection) -> None:
             place, order = pipe.recv()
         except EOFError:
             return
-        registry = _registry(place.home)
+        registry = _registry(place)
         _steps_to_live = order.dies_at
         try:
             said = _do(registry, place, order)
@@ -137,8 +145,8 @@ def _work(pipe: Connection) -> None:
 
 
 @cache
-def _registry(home: Path) -> Registry:
-    return Registry.open(Settings(home=home))
+def _registry(place: Place) -> Registry:
+    return Registry.open(place.settings)
 
 
 def _do(registry: Registry, place: Place, order: Order) -> str:

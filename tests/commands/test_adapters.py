@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from io import StringIO
@@ -11,8 +12,11 @@ import pytest
 
 from locum.adapters.base import Base
 from locum.adapters.manifest import Manifest
+from locum.adapters.owners import OWNERS
 from locum.adapters.registry import Registry
+from locum.settings import Settings
 from tests.commands.conftest import Ran
+from tests.records import register_plainly
 
 
 def test_an_adapter_from_elsewhere_is_registered_with_probes_and_then_listed_and_shown(
@@ -120,7 +124,10 @@ def test_delete_asks_first_and_then_the_number_is_not_used_again(
     assert refused.code == 1
     assert "Delete legal@1" in refused.err
     assert len(locum("adapters", "list", "--json").json) == 1
-    assert locum("adapters", "delete", "legal@1", "--yes", "--json").json == {"deleted": "legal@1"}
+    assert locum("adapters", "delete", "legal@1", "--yes", "--json").json == {
+        "deleted": "legal@1",
+        "artifact_stays": None,
+    }
     assert locum("adapters", "list", "--json").json == []
     assert register().name == "legal@2"
 
@@ -133,3 +140,50 @@ def test_what_is_in_production_is_not_deleted(
     ran = locum("adapters", "delete", "legal@1", "--yes")
     assert ran.code == 2
     assert "legal@1 is production of legal and is not deleted" in ran.err
+
+
+def test_delete_says_why_the_artifact_stays_and_show_says_who_holds_it(
+    locum: Callable[..., Ran],
+    registry: Registry,
+    register: Callable[[], Manifest],
+    settings: Settings,
+    base_record: Base,
+    tmp_path: Path,
+) -> None:
+    version = register()
+    register_plainly(registry, "medical", registry.artifact_path(version), base_record)
+    stays = f"Its artifact {version.digest[:12]} stays in {settings.artifacts_url}: "
+    assert stays + "medical@1 has the same one." in locum("adapters", "delete", "legal@1", "--yes").out
+    theirs = Registry.open(Settings(home=tmp_path / "production", artifacts=settings.artifacts_url))
+    register_plainly(theirs, "legal", registry.artifact_path(version), base_record)
+    mine, other = (each.identity().registry for each in (registry, theirs))
+    assert locum("adapters", "show", "medical@1", "--json").json["held_by"] == sorted([mine, other])
+    assert f"this registry ({mine}), registry {other}" in locum("adapters", "show", "medical@1").out
+    deleted = locum("adapters", "delete", "medical@1", "--yes")
+    assert f"{stays}another registry holds it too ({other})." in deleted.out
+    assert theirs.artifact_path(version).is_dir()
+
+
+def test_what_was_in_the_store_before_registries_marked_what_they_hold_stays_and_delete_says_what_to_do(
+    locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest], settings: Settings
+) -> None:
+    version = register()
+    shutil.rmtree(settings.home / "artifacts" / OWNERS)
+    assert "no registry has marked it" in locum("adapters", "show", "legal@1").out
+    registry._sweep()
+    assert "perhaps others: it was there before" in locum("adapters", "show", "legal@1").out
+    deleted = locum("adapters", "delete", "legal@1", "--yes")
+    assert "before registries marked what they hold, and another may have a version of it" in deleted.out
+    assert "remove .owners/unknown in the store" in deleted.out
+    assert registry.artifact_path(version).is_dir()
+
+
+def test_show_works_without_the_store_and_says_that_it_does_not_know_who_holds_a_version(
+    locum: Callable[..., Ran], register: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = register()
+    monkeypatch.setenv("LOCUM_ARTIFACTS", "http://127.0.0.1:1/artifacts")
+    shown = locum("adapters", "show", "legal@1", "--json")
+    assert shown.code == 0
+    assert (shown.json["manifest"]["digest"], shown.json["held_by"]) == (version.digest, None)
+    assert "Who holds legal@1 is not known: the artifact store http://127.0.0.1:1/artifacts" in shown.err

@@ -29,7 +29,7 @@ def test_the_files_outlive_the_artifact_until_they_are_dropped(store: ArtifactSt
     kept = Kept()
     folder = kept.hold("legal@1", store.fetch(digest))
     store.delete(digest)
-    store.sweep({digest})
+    store.sweep("me", wanted=set(), unwanted={digest})
     assert kept.held("legal@1", digest) == folder
     assert artifact_digest(folder) == digest
     kept.drop("legal@1")
