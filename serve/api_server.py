@@ -26,11 +26,14 @@ def main() -> None:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
     from vllm.utils.system_utils import decorate_logs, set_ulimit
 
+    from locum.serve.switches import check_server
+
     def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt("terminated")
 
     cli_env_setup()
     args = make_arg_parser(FlexibleArgumentParser()).parse_args()
+    check_server(args, os.environ)  # before anything runs that an argument names; the plugin asks again
     configure_logging_from_args(args)
     validate_parsed_serve_args(args)
     validate_api_server_args(args)

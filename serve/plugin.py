@@ -91,9 +91,11 @@ class LocumEndpoints:
         from locum.serve.listing import Listing
         from locum.serve.standby import take_over
         from locum.serve.swap import Swap
+        from locum.serve.switches import check_server
         from locum.serve.traces import Traces
         from locum.settings import load_settings
 
+        check_server(args, os.environ)
         if engine_client is None:
             raise UnavailableError("Locum needs an engine: vLLM's render server has none")
         settings = load_settings()
