@@ -26,6 +26,7 @@ def main() -> None:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
     from vllm.utils.system_utils import decorate_logs, set_ulimit
 
+    from locum.network import host_and_port
     from locum.serve.switches import check_server
 
     def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
@@ -42,7 +43,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)  # until uvicorn has handlers of its own
     with socket.socket(fileno=int(os.environ.pop(LISTENER))) as listener:
         listener.set_inheritable(False)
-        uvloop.run(run_server_worker(f"http://{args.host}:{args.port}", listener, args))
+        uvloop.run(run_server_worker(f"http://{host_and_port(args.host, args.port)}", listener, args))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import httpx
 
 from locum.adapters.base import Base
 from locum.errors import BadInputError, UnavailableError
+from locum.network import host_and_port, http_url
 from locum.serve.api_server import LISTENER, STANDBY
 from locum.serve.host import HostPlan
 from locum.serve.standby import NAME, Standby
@@ -92,11 +93,9 @@ def start(
     log = None if verbose else settings.logs / f"serve-{settings.port}.log"
     command = [sys.executable, "-m", SERVER_MODULE, *arguments(settings, base, plan, max_rank), *(vllm_args or [])]
     environment = {**os.environ, **variables(settings, plan, token)}
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
-    url = f"http://{host}:{settings.port}"
     standby = Standby(listener)
     process = _spawn(command, environment, listener, standby.start("starting"), log)
-    return Server(command, environment, listener, standby, process, url, log, token)
+    return Server(command, environment, listener, standby, process, http_url(settings.host, settings.port), log, token)
 
 
 def restart(server: Server) -> None:
@@ -229,7 +228,7 @@ def stopping_on_signals() -> Iterator[None]:
 
 def _waiting_for(server: Server) -> str | None:
     try:
-        answer = httpx.get(f"{server.url}/ready", timeout=5)
+        answer = httpx.get(f"{server.url}/ready", timeout=5, trust_env=False)  # never by a proxy
     except httpx.HTTPError:
         return _stage(server.log)
     if answer.headers.get("server", "").startswith(NAME):
@@ -302,7 +301,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UnavailableError(
-            f"cannot listen on {host}:{port}: {error.strerror}",
+            f"cannot listen on {host_and_port(host, port)}: {error.strerror}",
             hint="choose another with --port or LOCUM_PORT, or stop what has it",
         ) from None
     listener.setblocking(False)  # two processes wait for connections, and one of them gets each

@@ -28,6 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from locum.adapters.base import Base, pull
 from locum.adapters.registry import Registry
+from locum.network import http_url
 from locum.settings import Settings
 from tests.collector import Collector
 
@@ -288,7 +289,7 @@ class LiveServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.settings.port}"
+        return http_url(self.settings.host, self.settings.port)
 
     @property
     def endpoint(self) -> str:

@@ -15,14 +15,24 @@ import pytest
 from locum.adapters.base import load_base
 from locum.settings import Settings
 from tests.conftest import environment_of, free_port, serving
+from tests.proxy import company_proxy, ipv6_loopback
 
 ROOT = Path(__file__).parent.parent
 SHORT = ["max_steps=4", "evaluations=1", "validation_limit=8"]
 
 
 @pytest.mark.timeout(1800)
-def test_the_loop_from_a_wheel_of_weights_to_a_release_with_evidence(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", domains=ROOT / "domains", user="tester", port=free_port())
+def test_the_loop_from_a_wheel_of_weights_to_a_release_with_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an IPv6 address where there is one, and where a company's proxy stands before all other machines."""
+    host = "::1" if ipv6_loopback() else "127.0.0.1"
+    with company_proxy(monkeypatch) as proxy:
+        go_round(Settings(home=tmp_path / "home", domains=ROOT / "domains", user="tester", host=host, port=free_port()))
+    assert proxy == []
+
+
+def go_round(settings: Settings) -> None:
     environment = environment_of(settings, "token")
 
     def locum(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
