@@ -118,6 +118,11 @@ VARIABLES = {
 }
 OFF = frozenset({"", "0", "false"})
 
+# The field by which an argument does what it is refused for: vLLM fills in others by itself.
+DECISIVE = {
+    "--profiler-config": "--profiler-config.profiler",
+    "--ec-manager-config": "--ec-manager-config.encoder_cache_manager_cls",
+}
 # vLLM's names that begin a refused one, and are no abbreviation of it.
 WHOLE_NAMES = frozenset({"--reasoning-parser", "--structured-outputs-config", "--compilation-config"})
 EXECUTORS = frozenset({None, "mp", "ray", "uni", "external_launcher"})
@@ -212,7 +217,7 @@ def _abbreviates(name: str, whole: str) -> bool:
 
 def _value(arguments: Namespace, name: str) -> Any:
     """The value of an argument, or of a field in it; None where there is none."""
-    first, *fields = name.removeprefix("--").split(".")
+    first, *fields = DECISIVE.get(name, name).removeprefix("--").split(".")
     value: Any = getattr(arguments, first.replace("-", "_"), None)
     for field in fields:
         value = value.get(field) if isinstance(value, dict) else getattr(value, field, None)
