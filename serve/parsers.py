@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +158,14 @@ def read_checkpoint(folder: Path, chat_template: str | None = None) -> Checkpoin
     }
     template = _template(folder, tokenizer) if chat_template is None else _given(chat_template)
     return Checkpoint(str(config.get("model_type", "")), template, frozenset(tokens))
+
+
+def tools_in_force(arguments: Namespace, base: Path) -> Choice:
+    """What takes tool calls out of answers on a server that vLLM was told these arguments for, whoever started it."""
+    if arguments.enable_auto_tool_choice and arguments.tool_call_parser:
+        return Choice(arguments.tool_call_parser, GIVEN)
+    fits = choose(read_checkpoint(base, arguments.chat_template)).tools
+    return Choice(None, f"it was started without the parser {fits.parser}, which fits" if fits.parser else fits.reason)
 
 
 def refuse_tools(body: Mapping[str, Any], tools: Choice) -> None:

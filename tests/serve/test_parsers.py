@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from locum.serve.parsers import (
     for_arguments,
     read_checkpoint,
     refuse_tools,
+    tools_in_force,
 )
 from tests.conftest import CHATML
 
@@ -41,6 +43,7 @@ def tools_as(form: str) -> str:
 CHAT = "{% for message in messages %}<|im_start|>{{ message.content }}{% endfor %}"
 CLOSED = "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>{% endif %}"
 HERMES = tools_as('<tool_call>\n{"name": …, "arguments": …}\n</tool_call>') + CHAT
+QWEN3_CODER = tools_as("<tool_call>\n<function=example_function_name>\n</function>\n</tool_call>") + CHAT
 SMOLLM3 = tools_as('<tool_call>{"name": …}</tool_call>') + CHAT + CLOSED
 MISTRAL = "[AVAILABLE_TOOLS]" + tools_as("") + "[INST]" + CHAT + "{{ '[TOOL_CALLS]' }}"
 GRANITE_3_2 = tools_as("<|tool_call|>") + "{% if thinking %}Write 'Here is my thought process:'{% endif %}" + CHAT
@@ -76,6 +79,7 @@ def of_trl(name: str) -> str:
         pytest.param("qwen3", of_trl("qwen3"), QWEN3, "hermes", "qwen3", id="Qwen3"),
         pytest.param("qwen3", of_trl("qwen3_instruct_2507"), QWEN3, "hermes", None, id="Qwen3-Instruct-2507"),
         pytest.param("qwen3_vl", of_trl("qwen3_vl"), QWEN3, "hermes", None, id="Qwen3-VL-Instruct"),
+        pytest.param("qwen3_moe", QWEN3_CODER, QWEN3, "qwen3_xml", None, id="Qwen3-Coder"),
         pytest.param("qwen3_5", of_trl("qwen3_5_think"), QWEN3, "qwen3_xml", "qwen3", id="Qwen3.5"),
         pytest.param("qwen3_5", of_trl("qwen3_5_nothink"), QWEN3, "qwen3_xml", None, id="Qwen3.5, small"),
         pytest.param("llama", CHAT, frozenset(), None, None, id="ChatML, without tools"),
@@ -161,6 +165,17 @@ def test_what_is_chosen_is_said_in_two_lines() -> None:
         "tools    hermes (the chat template has <tool_call> and </tool_call>)",
         "thinking none (the chat template is not that of a model that vLLM knows to think)",
     ]
+
+
+def test_a_server_that_somebody_else_started_knows_its_parser(base_record: Base) -> None:
+    def started(**given: object) -> Choice:
+        usual = {"enable_auto_tool_choice": False, "tool_call_parser": None, "chat_template": None}
+        return tools_in_force(Namespace(**{**usual, **given}), base_record.path)
+
+    assert started(enable_auto_tool_choice=True, tool_call_parser="xlam").parser == "xlam"
+    assert started() == Choice(None, "it was started without the parser hermes, which fits")
+    assert started(tool_call_parser="xlam").parser is None  # vLLM does not use it so
+    assert started(chat_template=CHAT) == Choice(None, "the chat template shows the model no tools")
 
 
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
