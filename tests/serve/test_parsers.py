@@ -18,6 +18,7 @@ from locum.serve.parsers import (
     TOOL_RULES,
     Checkpoint,
     Choice,
+    Rule,
     choose,
     for_arguments,
     read_checkpoint,
@@ -133,6 +134,17 @@ def test_every_parser_is_one_of_the_installed_vllms() -> None:
 
     assert {rule.parser for rule in TOOL_RULES} <= set(ToolParserManager.list_registered())
     assert {rule.parser for rule in REASONING_RULES} <= set(ReasoningParserManager.list_registered())
+
+
+@pytest.mark.parametrize("rule", [*TOOL_RULES, *REASONING_RULES], ids=lambda rule: rule.parser)
+def test_the_tokens_of_a_rule_are_all_that_its_parser_asks_of_a_tokenizer(rule: Rule, tiny_base: Path) -> None:
+    from transformers import AutoTokenizer
+    from vllm.parser.parser_manager import ParserManager
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    tokenizer.add_tokens(list(rule.tokens), special_tokens=True)
+    name = {"tool_parser_name" if rule in TOOL_RULES else "reasoning_parser_name": rule.parser}
+    assert ParserManager.get_parser(**name, enable_auto_tools=True, tokenizer=tokenizer) is not None  # else no start
 
 
 def test_a_checkpoint_is_read_from_its_files(base_record: Base) -> None:
