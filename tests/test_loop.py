@@ -53,6 +53,9 @@ def go_round(settings: Settings) -> None:
     locum("adapters", "verify", "finance@1", code=3)  # no server yet
 
     with serving(settings, load_base(settings.bases, settings.base), "--", "--enforce-eager", "--dtype", "float32"):
+        said = (settings.home / "serve.out").read_text()
+        assert f"Ready at {settings.endpoint_url}" in said
+        assert "tools    none (the chat template shows the model no tools)" in said
         verified = json.loads(locum("adapters", "verify", "finance@1", "--json").stdout)
         assert verified["passed"] is True
         assert verified["worst"] < 0.02 < verified["from_base"]
