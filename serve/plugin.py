@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from locum.serve.answer_ids import AnswerIds
     from locum.serve.engine import Engine
     from locum.serve.listing import Listing
+    from locum.serve.parsers import Choice
     from locum.serve.swap import Swap
     from locum.serve.traces import Traces
     from locum.settings import Settings
@@ -63,6 +64,7 @@ class ServerState:
     admin_token: str
     log_requests: bool
     traces: Traces | None
+    tools: Choice
 
 
 class LocumEndpoints:
@@ -73,10 +75,11 @@ class LocumEndpoints:
 
     def attach_router(self, app: FastAPI) -> None:
         from locum.errors import LocumError
-        from locum.serve import feedback, routes
-        from locum.serve.door import explain
+        from locum.serve import feedback, routes, uploads
+        from locum.serve.http_errors import explain
 
         app.include_router(routes.router)
+        app.include_router(uploads.router)
         app.include_router(feedback.router)
         app.add_exception_handler(LocumError, explain)
 
@@ -89,6 +92,8 @@ class LocumEndpoints:
         from locum.serve.api_server import STANDBY
         from locum.serve.engine import Engine
         from locum.serve.listing import Listing
+        from locum.serve.parsers import tools_in_force
+        from locum.serve.requests import admit
         from locum.serve.standby import take_over
         from locum.serve.swap import Swap
         from locum.serve.switches import check_server
@@ -100,8 +105,10 @@ class LocumEndpoints:
             raise UnavailableError("Locum needs an engine: vLLM's render server has none")
         settings = load_settings()
         engine = Engine(engine_client, state.openai_serving_models)
+        engine.ask_first(admit)
         registry = Registry.open(settings, busy_seconds=BUSY_SECONDS)
-        swap = Swap(registry, engine, load_base(settings.bases, settings.base))
+        base = load_base(settings.bases, settings.base)
+        swap = Swap(registry, engine, base)
         state.locum = ServerState(
             settings=settings,
             swap=swap,
@@ -112,6 +119,7 @@ class LocumEndpoints:
             admin_token=settings.admin_token.get_secret_value() or secrets.token_urlsafe(32),
             log_requests=args.logging_config.formatter == "json",
             traces=Traces() if args.otlp_traces_endpoint else None,
+            tools=tools_in_force(args, base.path),
         )
         swap.start()
         self._end = asyncio.create_task(_end_with(engine, state))

@@ -148,7 +148,7 @@ def test_the_start_says_how_tool_calls_and_thoughts_are_told_from_text(server: L
     assert "thinking none" in said
 
 
-def test_a_malformed_body_gets_vllms_own_error(server: LiveServer) -> None:
+def test_a_malformed_body_is_refused(server: LiveServer) -> None:
     answer = httpx.post(
         f"{server.endpoint}/chat/completions",
         content=b"{not json",
