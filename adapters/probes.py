@@ -18,6 +18,7 @@ from locum.adapters.conversations import Message, read_conversations
 from locum.adapters.domains import Domain
 from locum.adapters.manifest import Probe
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.network import on_loopback
 from locum.settings import NO_SUCH_PATH, authorization
 
 if TYPE_CHECKING:
@@ -200,7 +201,8 @@ def _request(method: str, url: str, api_key: str, body: dict[str, Any] | None = 
     import httpx
 
     try:
-        answer = httpx.request(method, url, json=body, headers=authorization(api_key), timeout=120)
+        trusts = not on_loopback(url)
+        answer = httpx.request(method, url, json=body, headers=authorization(api_key), timeout=120, trust_env=trusts)
     except httpx.HTTPError as error:
         raise UnavailableError(f"no server answers at {url}: {error}", hint="start one with: locum serve") from None
     if answer.status_code == 200:

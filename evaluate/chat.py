@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from locum.adapters.card import DomainCard
 from locum.adapters.domains import domain_names, load_domain
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.network import on_loopback
 from locum.settings import NO_SUCH_PATH, Settings, authorization
 
 if TYPE_CHECKING:
@@ -46,14 +47,19 @@ def stream_answer(
         BadInputError: the server refuses the question, for instance because it is too long, or the key cannot be sent.
         UnavailableError: nothing answers there, or it cannot answer now.
     """
-    from openai import OpenAI, OpenAIError
+    from openai import DefaultHttpxClient, OpenAI, OpenAIError
 
     messages: list[ChatCompletionMessageParam] = []
     if system:
         messages.append({"role": "system", "content": system})
     messages.append({"role": "user", "content": question})
     try:
-        client = OpenAI(base_url=url, api_key=api_key or "none", default_headers=authorization(api_key))
+        client = OpenAI(
+            base_url=url,
+            api_key=api_key or "none",
+            default_headers=authorization(api_key),
+            http_client=DefaultHttpxClient(trust_env=not on_loopback(url)),
+        )
         stream = client.chat.completions.create(
             model=model, messages=messages, temperature=0, max_tokens=max_tokens, stream=True
         )

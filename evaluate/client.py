@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locum.evaluate.endpoint import error_of, message_of
+from locum.network import proxy_of
 from locum.settings import authorization
 
 if TYPE_CHECKING:
@@ -86,14 +85,8 @@ def session(url: str, api_key: str, concurrency: int) -> ClientSession:
         headers=authorization(api_key),
         connector=aiohttp.TCPConnector(limit=concurrency),
         timeout=aiohttp.ClientTimeout(total=None),
-        proxy=_proxy(url),
+        proxy=proxy_of(url),  # aiohttp's `trust_env` asks two threads at every request
     )
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL. aiohttp's `trust_env` asks two threads at every request."""
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 async def ask(

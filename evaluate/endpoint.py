@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locum.adapters.manifest import Manifest
 from locum.errors import CheckFailedError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.network import on_loopback
 from locum.settings import NO_SUCH_PATH, authorization
 
 _TIMEOUT_S = 30.0
@@ -92,8 +93,9 @@ def read_endpoint(url: str, *, api_key: str = "") -> Endpoint:
     """
     import httpx
 
+    headers, trusts = authorization(api_key), not on_loopback(url)
     try:
-        response = httpx.get(f"{url}/models", headers=authorization(api_key), timeout=_TIMEOUT_S)
+        response = httpx.get(f"{url}/models", headers=headers, timeout=_TIMEOUT_S, trust_env=trusts)
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise UnavailableError(
             f"no server answers at {url} ({type(error).__name__}: {error})",

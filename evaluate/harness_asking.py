@@ -23,6 +23,7 @@ from locum.evaluate.harness import HarnessSuite, sample_id
 from locum.evaluate.harness_package import heard, open_harness, task_manager
 from locum.evaluate.runner import Asked, Asking, progress_bar
 from locum.evaluate.samples import Sample
+from locum.network import asked_directly
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +74,12 @@ def ask_harness(
     missing = [contender for contender, key in keys.items() if key not in known]
     folder = tokenizer.absolute() if tokenizer else None  # the harness works in a folder of its own
     if missing:
-        with heard(console) as own, progress_bar(own) as progress, open_harness(suite.include) as lm_eval:
+        with (
+            heard(console) as own,
+            progress_bar(own) as progress,
+            open_harness(suite.include) as lm_eval,
+            asked_directly(asking.url),
+        ):
             from locum.evaluate.harness_turns import Turns
 
             bar = progress.add_task(f"{suite.domain} · {suite.name}", total=None, errors="")

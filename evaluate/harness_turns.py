@@ -28,6 +28,7 @@ from locum.errors import BadInputError, UnavailableError
 from locum.evaluate.answers import Contender
 from locum.evaluate.cache import AnswerCache, cache_key
 from locum.evaluate.runner import Asking, side_by_side
+from locum.network import proxy_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -113,7 +114,9 @@ class Turns:
         at_once = self.asking.concurrency
         limit = asyncio.Semaphore(at_once)  # the harness wants one; there are no more workers than it lets pass
         timeout = ClientTimeout(total=self.asking.patience.timeout_s)
-        async with ClientSession(connector=TCPConnector(limit=at_once), timeout=timeout) as client:
+        async with ClientSession(
+            connector=TCPConnector(limit=at_once), timeout=timeout, proxy=proxy_of(self.asking.url)
+        ) as client:
 
             async def work() -> None:
                 while missing:

@@ -7,18 +7,37 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from locum.errors import BadInputError
+from locum.network import http_url
 
 CONFIG_FILE = "locum.toml"
 ENV_PREFIX = "LOCUM_"
 NO_SUCH_PATH = "the URL of an endpoint usually ends in /v1"  # the hint where a server knows no path of OpenAI's API
+
+
+class _Variables(EnvSettingsSource):
+    """`LOCUM_*`, but for what Kubernetes sets in every container beside a service called `locum`."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        if _is_of_kubernetes(found.get("port")):
+            _say_passed_over(found.pop("port"))
+        return found
 
 
 class Settings(BaseSettings):
@@ -56,7 +75,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, _Variables(settings_cls), TomlConfigSettingsSource(settings_cls)
 
     @property
     def registry_url(self) -> str:
@@ -99,8 +118,7 @@ class Settings(BaseSettings):
 
     @property
     def endpoint_url(self) -> str:
-        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host
-        return (self.endpoint or f"http://{host}:{self.port}/v1").rstrip("/")
+        return (self.endpoint or f"{http_url(self.host, self.port)}/v1").rstrip("/")
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -125,12 +143,23 @@ def origins(settings: Settings) -> dict[str, str]:
     """For each setting, where its value came from: a variable, the file, or `default`."""
     path = Path(CONFIG_FILE)
     in_file = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    environment = {key.upper() for key in os.environ}
+    environment = {key.upper() for key, value in os.environ.items() if not _is_of_kubernetes(value)}
     found = {}
     for name in type(settings).model_fields:
         variable = ENV_PREFIX + name.upper()
         found[name] = variable if variable in environment else CONFIG_FILE if name in in_file else "default"
     return found
+
+
+def _is_of_kubernetes(value: object) -> bool:
+    """Whether a variable's value is the URL of a service, as in `LOCUM_PORT=tcp://10.0.0.1:8000`."""
+    return str(value).startswith(("tcp://", "udp://", "sctp://"))
+
+
+@cache
+def _say_passed_over(port: object) -> None:
+    """Once a process."""
+    sys.stderr.write(f"LOCUM_PORT={port} is passed over: Kubernetes sets it for a service called `locum`\n")
 
 
 def _complaint(problem: Any, given: dict[str, Any]) -> str:

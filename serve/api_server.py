@@ -27,13 +27,16 @@ def main() -> None:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
     from vllm.utils.system_utils import decorate_logs, set_ulimit
 
+    from locum.network import host_and_port
     from locum.serve.http_protocol import BoundedHttp
+    from locum.serve.switches import check_server
 
     def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt("terminated")
 
     cli_env_setup()
     args = make_arg_parser(FlexibleArgumentParser()).parse_args()
+    check_server(args, os.environ)  # before anything runs that an argument names; the plugin asks again
     configure_logging_from_args(args)
     validate_parsed_serve_args(args)
     validate_api_server_args(args)
@@ -42,7 +45,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)  # until uvicorn has handlers of its own
     with socket.socket(fileno=int(os.environ.pop(LISTENER))) as listener:
         listener.set_inheritable(False)
-        uvloop.run(run_server_worker(f"http://{args.host}:{args.port}", listener, args, http=BoundedHttp, ws="none"))
+        address = f"http://{host_and_port(args.host, args.port)}"
+        uvloop.run(run_server_worker(address, listener, args, http=BoundedHttp, ws="none"))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,19 @@ class Body:
         """The same body with these fields in the place of what it had."""
         return self._encode({**self._fields, **fields})
 
+    def values(self, *names: str) -> dict[str, Any]:
+        """What some fields hold, as Python reads them; without those that are not there.
+
+        Raises:
+            BadInputError: one is not JSON, or nested too deeply.
+        """
+        try:
+            return {name: _value(self._fields[name]) for name in names if name in self._fields}
+        except RecursionError:
+            raise BadInputError("the body is nested too deeply") from None
+        except ValueError as error:
+            raise BadInputError(f"the body is not JSON: {error}") from None
+
     def _read_leniently(self, raw: bytes) -> None:
         """As vLLM reads it: Python's parser takes NaN, UTF-16 and half surrogate pairs, which JSON does not have."""
         self._encode = _dump
@@ -57,6 +70,10 @@ class Body:
             raise BadInputError(f"model: expected the name of a model, {wrong}", hint=MODELS, param="model")
         self._fields = request
         self.model = model.encode(errors="backslashreplace").decode()  # so that an error can name it
+
+
+def _value(value: Any) -> Any:
+    return json.loads(bytes(value)) if isinstance(value, msgspec.Raw) else value
 
 
 def _kind(value: object) -> str:

@@ -22,6 +22,7 @@ from locum.serve.body import Body
 from locum.serve.engine import ENGINE_DEAD
 from locum.serve.http_errors import MediaTypeError, error_response
 from locum.serve.limits import read_body, replay
+from locum.serve.parsers import refuse_tools
 from locum.serve.requests import REQUEST_ID, accounted
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Door:
         body = Body(await read_body(receive, headers, limit=route.max_bytes))
         if state.swap.engine.dead:
             raise UnavailableError(ENGINE_DEAD)
+        if route.generates and state.tools.parser is None:
+            refuse_tools(body.values("tools", "tool_choice"), state.tools)
         name = await state.swap.resolve(body.model) or state.swap.engine.base_name
         with ExitStack() as while_it_runs:
             request = while_it_runs.enter_context(

@@ -21,10 +21,11 @@ import httpx
 
 from locum.adapters.base import Base
 from locum.errors import BadInputError, UnavailableError
+from locum.network import host_and_port, http_url
 from locum.serve.api_server import LISTENER, STANDBY
 from locum.serve.host import HostPlan
-from locum.serve.plugin import DOOR
 from locum.serve.standby import NAME, Standby
+from locum.serve.switches import DOOR, PLUGIN, SCHEDULER, check_environment, check_names
 from locum.settings import Settings
 
 SERVER_MODULE = "locum.serve.api_server"
@@ -81,21 +82,20 @@ def start(
     `max_rank` is the highest LoRA rank it must hold. `vllm_args` go to vLLM as they are and win over Locum's.
 
     Raises:
-        BadInputError: an argument that Locum must decide itself.
+        BadInputError: an argument or a variable that would open a way past the door, or that Locum must decide itself.
         UnavailableError: the port is taken, or vLLM is not installed.
     """
-    _refuse(vllm_args or [])
+    check_names(vllm_args or [])
+    check_environment(os.environ)
     _require_vllm()
     listener = _listen(settings.host, settings.port)
     token = settings.admin_token.get_secret_value() or secrets.token_urlsafe(32)
     log = None if verbose else settings.logs / f"serve-{settings.port}.log"
     command = [sys.executable, "-m", SERVER_MODULE, *arguments(settings, base, plan, max_rank), *(vllm_args or [])]
     environment = {**os.environ, **variables(settings, plan, token)}
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
-    url = f"http://{host}:{settings.port}"
     standby = Standby(listener)
     process = _spawn(command, environment, listener, standby.start("starting"), log)
-    return Server(command, environment, listener, standby, process, url, log, token)
+    return Server(command, environment, listener, standby, process, http_url(settings.host, settings.port), log, token)
 
 
 def restart(server: Server) -> None:
@@ -129,7 +129,7 @@ def arguments(settings: Settings, base: Base, plan: HostPlan, max_rank: int) -> 
     found = ["--model", str(base.path), "--served-model-name", base.name, "--dtype", plan.dtype]
     found += ["--host", settings.host, "--port", str(settings.port)]
     found += ["--enable-lora", "--max-loras", "8", "--max-cpu-loras", "64", "--max-lora-rank", str(rank)]
-    found += ["--middleware", DOOR, "--scheduler-cls", "locum.serve.scheduler.fair_scheduler"]
+    found += ["--middleware", DOOR, "--scheduler-cls", SCHEDULER]
     found += ["--shutdown-timeout", str(DRAIN_SECONDS)]
     # lm-evaluation-harness asks for the tokenizer of a name that is no checkpoint, such as `medical`.
     found += ["--enable-tokenizer-info-endpoint"]
@@ -144,7 +144,7 @@ def arguments(settings: Settings, base: Base, plan: HostPlan, max_rank: int) -> 
 def variables(settings: Settings, plan: HostPlan, admin_token: str) -> dict[str, str]:
     """Environment of the server process: Locum's settings as they are in force, and what vLLM reads."""
     found = {
-        "VLLM_PLUGINS": "locum",
+        "VLLM_PLUGINS": PLUGIN,
         "VLLM_NO_USAGE_STATS": "1",
         # else vLLM stops to accept connections when the engine has died, some time before the process ends
         "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH": "1",
@@ -228,7 +228,7 @@ def stopping_on_signals() -> Iterator[None]:
 
 def _waiting_for(server: Server) -> str | None:
     try:
-        answer = httpx.get(f"{server.url}/ready", timeout=5)
+        answer = httpx.get(f"{server.url}/ready", timeout=5, trust_env=False)  # never by a proxy
     except httpx.HTTPError:
         return _stage(server.log)
     if answer.headers.get("server", "").startswith(NAME):
@@ -283,22 +283,6 @@ def _output(log: Path | None) -> Iterator[int | None]:
         yield file.fileno()
 
 
-def _refuse(vllm_args: list[str]) -> None:
-    decided = {
-        "--api-key": "set LOCUM_API_KEY: the admin routes need a token of their own beside it",
-        "--model": "use `locum serve --base NAME`, so that adapters and base model fit",
-        "--served-model-name": "the base model is served under the name that it was pulled with",
-        "--host": "use `locum serve --host`",
-        "--port": "use `locum serve --port`",
-    }
-    for argument in vllm_args:
-        name = argument.split("=", 1)[0]
-        if name in decided:
-            raise BadInputError(f"{name} is not passed on to vLLM", hint=decided[name])
-    if os.environ.get("VLLM_API_KEY"):
-        raise BadInputError("VLLM_API_KEY is set", hint=decided["--api-key"])
-
-
 def _require_vllm() -> None:
     from importlib.util import find_spec
 
@@ -317,7 +301,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UnavailableError(
-            f"cannot listen on {host}:{port}: {error.strerror}",
+            f"cannot listen on {host_and_port(host, port)}: {error.strerror}",
             hint="choose another with --port or LOCUM_PORT, or stop what has it",
         ) from None
     listener.setblocking(False)  # two processes wait for connections, and one of them gets each

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from locum.serve.answer_ids import AnswerIds
     from locum.serve.engine import Engine
     from locum.serve.listing import Listing
+    from locum.serve.parsers import Choice
     from locum.serve.swap import Swap
     from locum.serve.traces import Traces
     from locum.settings import Settings
 
 logger = logging.getLogger("vllm.locum.plugin")
 
-DOOR = "locum.serve.door.Door"
 END_SECONDS = 2.0  # that requests have to end by themselves when the engine has died
 BUSY_SECONDS = 5.0  # that a release over HTTP waits for a registry that is locked
 
@@ -64,6 +64,7 @@ class ServerState:
     admin_token: str
     log_requests: bool
     traces: Traces | None
+    tools: Choice
 
 
 class LocumEndpoints:
@@ -86,26 +87,28 @@ class LocumEndpoints:
         from locum.adapters.base import load_base
         from locum.adapters.registry import Registry
         from locum.adapters.signing import signing_key
-        from locum.errors import BadInputError, UnavailableError
+        from locum.errors import UnavailableError
         from locum.serve.answer_ids import AnswerIds
         from locum.serve.api_server import STANDBY
         from locum.serve.engine import Engine
         from locum.serve.listing import Listing
+        from locum.serve.parsers import tools_in_force
         from locum.serve.requests import admit
         from locum.serve.standby import take_over
         from locum.serve.swap import Swap
+        from locum.serve.switches import check_server
         from locum.serve.traces import Traces
         from locum.settings import load_settings
 
+        check_server(args, os.environ)
         if engine_client is None:
             raise UnavailableError("Locum needs an engine: vLLM's render server has none")
-        if args.middleware != [DOOR]:
-            raise BadInputError(f"--middleware: expected {DOOR} alone, found {' and '.join(args.middleware) or 'none'}")
         settings = load_settings()
         engine = Engine(engine_client, state.openai_serving_models)
         engine.ask_first(admit)
         registry = Registry.open(settings, busy_seconds=BUSY_SECONDS)
-        swap = Swap(registry, engine, load_base(settings.bases, settings.base))
+        base = load_base(settings.bases, settings.base)
+        swap = Swap(registry, engine, base)
         state.locum = ServerState(
             settings=settings,
             swap=swap,
@@ -116,6 +119,7 @@ class LocumEndpoints:
             admin_token=settings.admin_token.get_secret_value() or secrets.token_urlsafe(32),
             log_requests=args.logging_config.formatter == "json",
             traces=Traces() if args.otlp_traces_endpoint else None,
+            tools=tools_in_force(args, base.path),
         )
         swap.start()
         self._end = asyncio.create_task(_end_with(engine, state))

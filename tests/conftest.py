@@ -28,6 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from locum.adapters.base import Base, pull
 from locum.adapters.registry import Registry
+from locum.network import http_url
 from locum.settings import Settings
 from tests.collector import Collector
 
@@ -44,6 +45,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CHATML = (
+    '{% if tools %}{{ \'<|im_start|>system\nCall a tool as <tool_call>{"name": …, "arguments": …}</tool_call>:\n\' }}'
+    "{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ '<|im_end|>\n' }}{% endif %}"
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -289,7 +292,7 @@ class LiveServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.settings.port}"
+        return http_url(self.settings.host, self.settings.port)
 
     @property
     def endpoint(self) -> str:
@@ -441,8 +444,7 @@ def server(
         if manifest.number == 1 and domain != "tax":
             registry.release(manifest.name, by="tester", reason="first version of the tests", force=True)
     collector = Collector()
-    vllm_args = ["--dtype", "float32", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
-    vllm_args += ["--otlp-traces-endpoint", collector.url]
+    vllm_args = ["--dtype", "float32", "--otlp-traces-endpoint", collector.url]
     os.environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"
     os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "200"  # milliseconds
     with serving(settings, base, "--log-format", "json", "--", *vllm_args) as live:

@@ -15,14 +15,24 @@ import pytest
 from locum.adapters.base import load_base
 from locum.settings import Settings
 from tests.conftest import environment_of, free_port, serving
+from tests.proxy import company_proxy, ipv6_loopback
 
 ROOT = Path(__file__).parent.parent
 SHORT = ["max_steps=4", "evaluations=1", "validation_limit=8"]
 
 
 @pytest.mark.timeout(1800)
-def test_the_loop_from_a_wheel_of_weights_to_a_release_with_evidence(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", domains=ROOT / "domains", user="tester", port=free_port())
+def test_the_loop_from_a_wheel_of_weights_to_a_release_with_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an IPv6 address where there is one, and where a company's proxy stands before all other machines."""
+    host = "::1" if ipv6_loopback() else "127.0.0.1"
+    with company_proxy(monkeypatch) as proxy:
+        go_round(Settings(home=tmp_path / "home", domains=ROOT / "domains", user="tester", host=host, port=free_port()))
+    assert proxy == []
+
+
+def go_round(settings: Settings) -> None:
     environment = environment_of(settings, "token")
 
     def locum(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -43,6 +53,9 @@ def test_the_loop_from_a_wheel_of_weights_to_a_release_with_evidence(tmp_path: P
     locum("adapters", "verify", "finance@1", code=3)  # no server yet
 
     with serving(settings, load_base(settings.bases, settings.base), "--", "--enforce-eager", "--dtype", "float32"):
+        said = (settings.home / "serve.out").read_text()
+        assert f"Ready at {settings.endpoint_url}" in said
+        assert "tools    none (the chat template shows the model no tools)" in said
         verified = json.loads(locum("adapters", "verify", "finance@1", "--json").stdout)
         assert verified["passed"] is True
         assert verified["worst"] < 0.02 < verified["from_base"]

@@ -35,7 +35,7 @@ def serve(
     """
     from locum.adapters.base import load_base
     from locum.adapters.registry import Registry
-    from locum.serve import launcher
+    from locum.serve import launcher, parsers
     from locum.serve.host import plan_for_this_host
     from locum.serve.supervisor import supervise
 
@@ -43,14 +43,14 @@ def serve(
     model = load_base(in_force.bases, in_force.base)
     ranks = [manifest.rank for manifest in Registry.open(in_force).versions()]
     plan = plan_for_this_host()
-    for line in plan.lines():
+    chosen = parsers.for_arguments(model.path, vllm_args or [])
+    for line in [*plan.lines(), *chosen.lines()]:
         err.print(line, style="dim", highlight=False, soft_wrap=True)
 
     in_json = ["--logging-config.formatter", "json", "--disable-uvicorn-access-log"] if log_format == "json" else []
+    given = [*in_json, *chosen.arguments, *(vllm_args or [])]
     with launcher.stopping_on_signals():
-        server = launcher.start(
-            in_force, model, plan, max_rank=max([16, *ranks]), vllm_args=[*in_json, *(vllm_args or [])], verbose=verbose
-        )
+        server = launcher.start(in_force, model, plan, max_rank=max([16, *ranks]), vllm_args=given, verbose=verbose)
         try:
             with waiting("waiting: importing vLLM") as tell:
                 launcher.wait_until_ready(server, lambda reason: tell(f"waiting: {reason}"))

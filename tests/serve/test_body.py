@@ -33,6 +33,13 @@ def test_the_model_is_replaced_and_everything_else_is_what_python_reads(
     )
 
 
+@given(st.dictionaries(keys, values), st.lists(keys))
+def test_single_values_are_what_python_reads(fields: dict[str, Any], names: list[str]) -> None:
+    raw = json.dumps({**fields, "model": "medical"}).encode()
+    wanted = {name: value for name, value in json.loads(raw).items() if name in names}
+    assert json.dumps(Body(raw).values(*names), sort_keys=True) == json.dumps(wanted, sort_keys=True)
+
+
 def model_of(raw: bytes) -> str | None:
     """The model that a body asks for, None where it is refused."""
     try:

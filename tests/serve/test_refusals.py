@@ -195,3 +195,25 @@ async def test_no_more_adapters_are_registered_at_once_than_the_stated_number(ap
 async def test_a_command_that_takes_too_long_is_ended() -> None:
     with pytest.raises(UnavailableError, match=r"`locum adapters list` took over 0\.01 seconds, and was ended"):
         await run_locum("adapters", "list", seconds=0.01)
+
+
+TOOL = {"name": "look_up", "description": "Looks up.", "parameters": {"type": "object", "properties": {}}}
+ASKED = {
+    "/v1/chat/completions": {**CHAT, "tools": [{"type": "function", "function": TOOL}]},
+    "/v1/responses": {"model": "medical", "input": "Well?", "tools": [{"type": "function", **TOOL}]},
+    "/v1/messages": {**CHAT, "tools": [{"name": "look_up", "input_schema": {"type": "object", "properties": {}}}]},
+}
+
+
+@pytest.mark.parametrize("path", ASKED)
+async def test_tools_without_a_parser_are_refused_with_what_to_pass(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.post(path, json=ASKED[path])
+    assert answer.status_code == 400
+    message = answer.json()["error"]["message"]
+    assert "it was started without the parser hermes, which fits" in message
+    assert "locum serve -- --enable-auto-tool-choice --tool-call-parser" in message
+
+
+async def test_tools_that_are_not_to_be_called_need_no_parser(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/chat/completions", json={**ASKED["/v1/chat/completions"], "tool_choice": "none"})
+    assert answer.status_code == 200

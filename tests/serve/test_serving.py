@@ -122,22 +122,30 @@ def test_structured_output_works_for_adapters(server: LiveServer) -> None:
     assert isinstance(json.loads(text(answer))["ok"], bool)
 
 
-def test_a_forced_tool_call_works_for_adapters(server: LiveServer) -> None:
-    parameters = {
-        "type": "object",
-        "properties": {"code": {"type": "string", "enum": ["A00", "B00"]}},
-        "required": ["code"],
-    }
-    answer = ask(
-        server,
-        "medical",
-        max_tokens=400,  # a random model likes white space, which JSON allows
-        tools=[{"type": "function", "function": {"name": "look_up", "strict": True, "parameters": parameters}}],
-        tool_choice={"type": "function", "function": {"name": "look_up"}},
-    )
+CODE = {"type": "object", "properties": {"code": {"type": "string", "enum": ["A00", "B00"]}}, "required": ["code"]}
+LOOK_UP = {"type": "function", "function": {"name": "look_up", "strict": True, "parameters": CODE}}
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "look_up"}}])
+def test_a_forced_tool_call_works_for_adapters_on_a_server_that_was_told_nothing_of_tools(
+    server: LiveServer, choice: object
+) -> None:
+    # a random model likes white space, which JSON allows
+    answer = ask(server, "medical", max_tokens=400, tools=[LOOK_UP], tool_choice=choice)
     call = answer.choices[0].message.tool_calls[0]
     assert call.function.name == "look_up"
     assert json.loads(call.function.arguments)["code"] in {"A00", "B00"}
+
+
+def test_a_model_that_may_call_a_tool_is_shown_it(server: LiveServer) -> None:
+    shown, alone = ask(server, "medical", tools=[LOOK_UP], tool_choice="auto"), ask(server, "medical")
+    assert shown.usage.prompt_tokens > alone.usage.prompt_tokens + 50
+
+
+def test_the_start_says_how_tool_calls_and_thoughts_are_told_from_text(server: LiveServer) -> None:
+    said = (server.settings.home / "serve.out").read_text()
+    assert "tools    hermes (the chat template has <tool_call> and </tool_call>)" in said
+    assert "thinking none" in said
 
 
 def test_a_malformed_body_is_refused(server: LiveServer) -> None:

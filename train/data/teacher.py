@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from locum.adapters.replies import objects_in
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.network import on_loopback
 from locum.settings import Settings
 
 if TYPE_CHECKING:
@@ -135,9 +136,15 @@ class Teacher:
             raise self._explained(error) from None
 
     def _client(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        return AsyncOpenAI(base_url=self.url, api_key=self._key or "none", max_retries=RETRIES, timeout=TIMEOUT_SECONDS)
+        return AsyncOpenAI(
+            base_url=self.url,
+            api_key=self._key or "none",
+            max_retries=RETRIES,
+            timeout=TIMEOUT_SECONDS,
+            http_client=DefaultAsyncHttpxClient(trust_env=not on_loopback(self.url)),
+        )
 
     def _explained(self, error: OpenAIError) -> LocumError:
         import openai
