@@ -20,9 +20,10 @@ from locum.serve import metrics
 from locum.serve.auth import require_token
 from locum.serve.body import Body
 from locum.serve.requests import REQUEST_ID, Asked, accounted
+from locum.serve.stopping import StoppingError
 
 if TYPE_CHECKING:
-    from locum.serve.engine import Engine
+    from locum.serve.plugin import ServerState
 
 ADAPTER_HEADER = "x-locum-adapter"
 # Paths that anybody may read: liveness, readiness and metrics tell nothing of what is asked or answered.
@@ -55,9 +56,16 @@ class Door:
         state = getattr(scope["app"].state, "locum", None)
         if state is None:
             raise UnavailableError("Locum's endpoint plugin is not loaded", hint="start vLLM with VLLM_PLUGINS=locum")
-        headers = Headers(scope=scope)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if state.api_key and path not in OPEN_PATHS:
+        if path in OPEN_PATHS:
+            await self.app(scope, receive, send)
+            return
+        with state.drain.admitted():
+            await self._admit(state, path, scope, receive, send)
+
+    async def _admit(self, state: ServerState, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if state.api_key:
             tokens = [state.api_key, state.admin_token]
             require_token(headers.get("authorization"), tokens, what_for="this server")
         asks = scope.get("method") == "POST" and headers.get("content-type", "").startswith("application/json")
@@ -90,7 +98,7 @@ class Door:
             if state.traces is not None:
                 given |= while_it_runs.enter_context(state.traces.span(request, path=path, headers=headers))
             scope = {**scope, "headers": _with(scope["headers"], given)}
-            await self.app(scope, _replay(raw, receive), _marked(send, request, state.swap.engine))
+            await self.app(scope, _replay(raw, receive), _marked(send, request, state))
 
 
 def error_response(error: LocumError) -> JSONResponse:
@@ -101,6 +109,8 @@ def error_response(error: LocumError) -> JSONResponse:
     headers = {"www-authenticate": "Bearer"} if error.http_status == 401 else None
     if isinstance(error, UnavailableError):
         headers = {"retry-after": str(error.retry_after)}
+    if isinstance(error, StoppingError):
+        headers = dict(error.headers)
     return JSONResponse(content, status_code=error.http_status, headers=headers)
 
 
@@ -158,7 +168,7 @@ def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
     return replay
 
 
-def _marked(send: Send, request: Asked, engine: Engine) -> Send:
+def _marked(send: Send, request: Asked, state: ServerState) -> Send:
     """A `send` that names the version and the request in the answer's headers, and notes how the answer went."""
 
     async def marked(message: Message) -> None:
@@ -166,7 +176,7 @@ def _marked(send: Send, request: Asked, engine: Engine) -> Send:
             headers = MutableHeaders(scope=message)
             headers[ADAPTER_HEADER] = request.name
             headers[REQUEST_ID] = request.id
-            if message["status"] == 500 and engine.dead:  # it died while it worked on this
+            if message["status"] == 500 and state.swap.engine.dead:  # it died while it worked on this
                 message["status"] = 503
                 headers["retry-after"] = str(UnavailableError.retry_after)
             request.status = message["status"]

@@ -12,6 +12,8 @@ import os
 import secrets
 import socket
 from argparse import Namespace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from locum.serve.answer_ids import AnswerIds
     from locum.serve.engine import Engine
     from locum.serve.listing import Listing
+    from locum.serve.stopping import Drain
     from locum.serve.swap import Swap
     from locum.serve.traces import Traces
     from locum.settings import Settings
@@ -51,12 +54,32 @@ async def _end_with(engine: Engine, state: State) -> None:
     os._exit(1)
 
 
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """What runs beside the app: vLLM starts it when everything else is set up."""
+    from locum.serve.stopping import stop_on_signals
+    from locum.serve.watchdog import end_when_it_hangs
+
+    drain, engine = app.state.locum.drain, app.state.locum.swap.engine
+    stop_on_signals(app.state)
+    watching = [
+        asyncio.create_task(end_when_it_hangs(engine)),
+        asyncio.create_task(_end_with(engine, app.state)),
+    ]
+    yield
+    for task in watching:
+        task.cancel()
+    if engine.dead and not drain.stopping:
+        os._exit(1)  # else vLLM ends as if all were well, and whoever starts failed servers again does not
+
+
 @dataclass(frozen=True)
 class ServerState:
     """What routes and door share, as `app.state.locum`."""
 
     settings: Settings
     swap: Swap
+    drain: Drain
     listing: Listing
     answer_ids: AnswerIds
     api_key: str
@@ -72,10 +95,13 @@ class LocumEndpoints:
     required_tasks = ("generate",)
 
     def attach_router(self, app: FastAPI) -> None:
+        from fastapi import APIRouter
+
         from locum.errors import LocumError
         from locum.serve import feedback, routes
         from locum.serve.door import explain
 
+        app.include_router(APIRouter(lifespan=_lifespan))
         app.include_router(routes.router)
         app.include_router(feedback.router)
         app.add_exception_handler(LocumError, explain)
@@ -90,6 +116,7 @@ class LocumEndpoints:
         from locum.serve.engine import Engine
         from locum.serve.listing import Listing
         from locum.serve.standby import take_over
+        from locum.serve.stopping import Drain
         from locum.serve.swap import Swap
         from locum.serve.traces import Traces
         from locum.settings import load_settings
@@ -103,6 +130,7 @@ class LocumEndpoints:
         state.locum = ServerState(
             settings=settings,
             swap=swap,
+            drain=Drain(),
             listing=Listing(),
             answer_ids=AnswerIds(signing_key(registry, "answers")),
             api_key=settings.api_key.get_secret_value(),
@@ -112,6 +140,5 @@ class LocumEndpoints:
             traces=Traces() if args.otlp_traces_endpoint else None,
         )
         swap.start()
-        self._end = asyncio.create_task(_end_with(engine, state))
         if descriptor := os.environ.pop(STANDBY, None):
             take_over(socket.socket(fileno=int(descriptor)))  # vLLM accepts connections next

@@ -25,6 +25,7 @@ from locum.adapters.refs import Ref, parse_ref
 from locum.errors import BadInputError, CheckFailedError, LocumError, UnavailableError
 from locum.serve.auth import require_token
 from locum.serve.plugin import ServerState
+from locum.serve.stopping import WAITING_FOR, StoppingError
 
 CHANGE_SECONDS = 15.0
 
@@ -71,6 +72,9 @@ class RollbackRequest(BaseModel):
 @router.get("/ready")
 async def ready(state: State) -> JSONResponse:
     """200 when every domain in production can answer; 503 with what is still waited for."""
+    if state.drain.stopping:
+        content = {"ready": False, "waiting_for": WAITING_FOR}
+        return JSONResponse(content, status_code=503, headers=StoppingError().headers)
     waiting_for = state.swap.waiting_for()
     if waiting_for:
         return JSONResponse({"ready": False, "waiting_for": waiting_for}, status_code=503)
