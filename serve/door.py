@@ -23,6 +23,7 @@ from locum.serve.requests import REQUEST_ID, Asked, accounted
 from locum.serve.stopping import StoppingError
 
 if TYPE_CHECKING:
+    from locum.serve.engine import Engine
     from locum.serve.plugin import ServerState
 
 ADAPTER_HEADER = "x-locum-adapter"
@@ -98,7 +99,7 @@ class Door:
             if state.traces is not None:
                 given |= while_it_runs.enter_context(state.traces.span(request, path=path, headers=headers))
             scope = {**scope, "headers": _with(scope["headers"], given)}
-            await self.app(scope, _replay(raw, receive), _marked(send, request, state))
+            await self.app(scope, _replay(raw, receive), _marked(send, request, state.swap.engine))
 
 
 def error_response(error: LocumError) -> JSONResponse:
@@ -168,7 +169,7 @@ def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
     return replay
 
 
-def _marked(send: Send, request: Asked, state: ServerState) -> Send:
+def _marked(send: Send, request: Asked, engine: Engine) -> Send:
     """A `send` that names the version and the request in the answer's headers, and notes how the answer went."""
 
     async def marked(message: Message) -> None:
@@ -176,7 +177,7 @@ def _marked(send: Send, request: Asked, state: ServerState) -> Send:
             headers = MutableHeaders(scope=message)
             headers[ADAPTER_HEADER] = request.name
             headers[REQUEST_ID] = request.id
-            if message["status"] == 500 and state.swap.engine.dead:  # it died while it worked on this
+            if message["status"] == 500 and engine.dead:  # it died while it worked on this
                 message["status"] = 503
                 headers["retry-after"] = str(UnavailableError.retry_after)
             request.status = message["status"]
