@@ -56,12 +56,19 @@ class Door:
             await self.app(scope, receive, send)  # vLLM's CORS middleware answers it, before any route
             return
         route = find_route(scope["method"], _path(scope))
+        if route.access == "open":
+            await self.app(scope, replay(b"", receive), send)
+            return
         _authorize(route, headers, state)
+        with state.drain.admitted():
+            await self._admit(route, scope, receive, send, state)
+
+    async def _admit(self, route: Route, scope: Scope, receive: Receive, send: Send, state: ServerState) -> None:
         if route.access == "model":
             await self._ask(route, scope, receive, send, state)
             return
         if not route.streams:
-            body = await read_body(receive, headers, limit=route.max_bytes) if route.max_bytes else b""
+            body = await read_body(receive, Headers(scope=scope), limit=route.max_bytes) if route.max_bytes else b""
             receive = replay(body, receive)
         await self.app(scope, receive, send)
 
@@ -114,7 +121,7 @@ def _is_preflight(method: str, headers: Headers) -> bool:
 def _authorize(route: Route, headers: Headers, state: ServerState) -> None:
     if route.access == "admin":
         require_token(tokens_of(headers), [state.admin_token], what_for="this route")
-    elif route.access != "open" and state.api_key:
+    elif state.api_key:
         require_token(tokens_of(headers), [state.api_key, state.admin_token], what_for="this server")
 
 

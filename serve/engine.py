@@ -1,18 +1,22 @@
 """The one place that leans on vLLM's internals: how a version gets into the engine and how it is asked.
 
 What is used beyond vLLM's documented interfaces: `EngineClient.add_lora`, `EngineClient.generate`,
-`EngineClient.errored`, `AsyncLLM.add_request`, by which every request reaches the engine, and the mapping
+`EngineClient.errored`, `EngineClient.is_sleeping`, the processes that its core client manages, `AsyncLLM.add_request`,
+by which every request reaches the engine, and the mapping
 `OpenAIServingModels.lora_requests`, which vLLM's request handlers look an adapter's name up in.
 tests/serve/test_vllm_internals.py says so when one of them changes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from locum.errors import UnavailableError
 from locum.serve.requests import probing
@@ -31,6 +35,7 @@ class Engine:
     def __init__(self, client: EngineClient, models: OpenAIServingModels) -> None:
         self._client = client
         self._models = models
+        self._killed = False
 
     @property
     def base_name(self) -> str:
@@ -51,7 +56,34 @@ class Engine:
     @property
     def dead(self) -> bool:
         """Whether the engine's process has ended. Nothing brings it back but a new server."""
-        return bool(self._client.errored)
+        return self._killed or bool(self._client.errored)
+
+    @property
+    def shutdown_seconds(self) -> int:
+        """How long running requests may take when the server stops (`--shutdown-timeout`)."""
+        return int(self._client.vllm_config.shutdown_timeout)
+
+    async def answers(self) -> None:
+        """Returns when the engine has answered a question that changes nothing, or it is known that it cannot."""
+        with contextlib.suppress(Exception):
+            await self._client.is_sleeping()
+
+    def processes(self) -> list[psutil.Process]:
+        """The engine's processes and their children; none where another server process has started them."""
+        manager: Any = self._client.engine_core.resources.engine_manager
+        found = []
+        for process in getattr(manager, "processes", []):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                own = psutil.Process(process.pid)
+                found += [own, *own.children(recursive=True)]
+        return found
+
+    def kill(self) -> None:
+        """End the engine's processes at once, even those that are stopped. Requests that run end with an error."""
+        self._killed = True
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     @property
     def dtype(self) -> str:

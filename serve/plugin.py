@@ -12,6 +12,8 @@ import os
 import secrets
 import socket
 from argparse import Namespace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from locum.serve.engine import Engine
     from locum.serve.listing import Listing
     from locum.serve.parsers import Choice
+    from locum.serve.stopping import Drain
     from locum.serve.swap import Swap
     from locum.serve.traces import Traces
     from locum.settings import Settings
@@ -52,12 +55,32 @@ async def _end_with(engine: Engine, state: State) -> None:
     os._exit(1)
 
 
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """What runs beside the app: vLLM starts it when everything else is set up."""
+    from locum.serve.stopping import stop_on_signals
+    from locum.serve.watchdog import end_when_it_hangs
+
+    drain, engine = app.state.locum.drain, app.state.locum.swap.engine
+    stop_on_signals(app.state)
+    watching = [
+        asyncio.create_task(end_when_it_hangs(engine)),
+        asyncio.create_task(_end_with(engine, app.state)),
+    ]
+    yield
+    for task in watching:
+        task.cancel()
+    if engine.dead and not drain.stopping:
+        os._exit(1)  # else vLLM ends as if all were well, and whoever starts failed servers again does not
+
+
 @dataclass(frozen=True)
 class ServerState:
     """What routes and door share, as `app.state.locum`."""
 
     settings: Settings
     swap: Swap
+    drain: Drain
     listing: Listing
     answer_ids: AnswerIds
     api_key: str
@@ -74,10 +97,13 @@ class LocumEndpoints:
     required_tasks = ("generate",)
 
     def attach_router(self, app: FastAPI) -> None:
+        from fastapi import APIRouter
+
         from locum.errors import LocumError
         from locum.serve import feedback, routes, uploads
         from locum.serve.http_errors import explain
 
+        app.include_router(APIRouter(lifespan=_lifespan))
         app.include_router(routes.router)
         app.include_router(uploads.router)
         app.include_router(feedback.router)
@@ -95,6 +121,7 @@ class LocumEndpoints:
         from locum.serve.parsers import tools_in_force
         from locum.serve.requests import admit
         from locum.serve.standby import take_over
+        from locum.serve.stopping import Drain
         from locum.serve.swap import Swap
         from locum.serve.switches import check_server
         from locum.serve.traces import Traces
@@ -112,6 +139,7 @@ class LocumEndpoints:
         state.locum = ServerState(
             settings=settings,
             swap=swap,
+            drain=Drain(),
             listing=Listing(),
             answer_ids=AnswerIds(signing_key(registry, "answers")),
             api_key=settings.api_key.get_secret_value(),
@@ -122,6 +150,5 @@ class LocumEndpoints:
             tools=tools_in_force(args, base.path),
         )
         swap.start()
-        self._end = asyncio.create_task(_end_with(engine, state))
         if descriptor := os.environ.pop(STANDBY, None):
             take_over(socket.socket(fileno=int(descriptor)))  # vLLM accepts connections next

@@ -22,6 +22,7 @@ from locum.errors import BadInputError, UnavailableError
 from locum.serve.listing import describe
 from locum.serve.own_command import run_locum
 from locum.serve.plugin import ServerState
+from locum.serve.stopping import WAITING_FOR, StoppingError
 
 CHANGE_SECONDS = 15.0
 SUITES_SECONDS = 60.0
@@ -62,6 +63,9 @@ class RollbackRequest(BaseModel):
 @router.get("/ready")
 async def ready(state: State) -> JSONResponse:
     """200 when every domain in production can answer; 503 with what is still waited for."""
+    if state.drain.stopping:
+        content = {"ready": False, "waiting_for": WAITING_FOR}
+        return JSONResponse(content, status_code=503, headers=StoppingError().headers)
     waiting_for = state.swap.waiting_for()
     if waiting_for:
         return JSONResponse({"ready": False, "waiting_for": waiting_for}, status_code=503)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -48,8 +49,19 @@ def own_server(
         yield server
 
 
+def look(server: LiveServer, path: str) -> httpx.Response:
+    return httpx.get(f"{server.url}/{path}", timeout=60)
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs: in a container, nobody may clear away what has ended without a parent."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def ready(server: LiveServer) -> httpx.Response:
-    return httpx.get(f"{server.url}/ready", timeout=60)
+    return look(server, "ready")
 
 
 def answer_to(request: Callable[[], httpx.Response]) -> httpx.Response:
@@ -153,12 +165,30 @@ def test_a_killed_engine_is_started_again_while_the_port_answers_503_and_the_ali
     assert said.keys() == {"stream", "plain", "stalled"}, "requests that ran must end, even one that stalls"
     assert said["plain"] == "503 retry-after 10"
     assert '"error"' in said["stream"]
+    assert not psutil.pid_exists(first.pid)
 
-    own_server.engine.kill()
+
+def test_an_engine_that_hangs_is_ended_and_started_again_and_a_server_that_starts_can_be_stopped(
+    own_server: LiveServer,
+) -> None:
+    family = psutil.Process(own_server.process.pid).children(recursive=True)
+    said: dict[str, str] = {}
+    threads = ask_a_stopped_engine(own_server, own_server.engine, said)
+    threads[2].join(120)  # longer than it takes to see that the engine hangs
+    assert said.get("plain") == "503 retry-after 10"
+    assert {answer_to(lambda: look(own_server, "health")).status_code for _ in range(10)} == {503}
     own_server.until(lambda: answer_to(lambda: ready(own_server)).headers["server"].startswith("locum"))
+    for thread in threads:
+        thread.join(60)
+    assert said.keys() == {"stream", "plain", "stalled"}
+    assert '"error"' in said["stream"]
+    out = (own_server.settings.home / "serve.out").read_text()
+    assert re.search(r"EngineHangsError: the engine has not answered for \d+ seconds and one of its processes is", out)
+    assert "It is started again (2 of at most 5 times)" in out
+
     own_server.process.terminate()
     assert own_server.process.wait(120) == 0
-    assert not psutil.pid_exists(first.pid)
+    own_server.until(lambda: not any(lives(process) for process in family))
 
 
 def test_a_server_that_keeps_ending_is_given_up_with_its_last_complaint(

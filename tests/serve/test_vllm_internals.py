@@ -1,7 +1,7 @@
 """What Locum leans on beyond vLLM's documented interfaces.
 
-A failure here means: look at serve/engine.py, for the start at serve/api_server.py, for the order of requests at
-serve/scheduler.py, or for the CPU at serve/cpu_platform.py and serve/cpu_worker.py.
+A failure here means: look at serve/engine.py, for the start at serve/api_server.py, for the end at serve/stopping.py,
+for the order of requests at serve/scheduler.py, or for the CPU at serve/cpu_platform.py and serve/cpu_worker.py.
 """
 
 from __future__ import annotations
@@ -63,6 +63,46 @@ def test_vllms_own_entry_point_is_what_ours_repeats_with_another_socket() -> Non
         assert step in inspect.getsource(setup_server)
     assert "server.should_exit = True" in inspect.getsource(terminate_if_errored)
     assert "KEEP_ALIVE_ON_ENGINE_DEATH" in inspect.getsource(terminate_if_errored)
+
+
+def test_vllm_sets_its_signal_handlers_before_the_app_starts_and_ends_its_engine_after_the_http_server() -> None:
+    from vllm.entrypoints.launchers.api_server import entry
+    from vllm.entrypoints.launchers.launcher import NoSignalServer, serve_http
+
+    source = inspect.getsource(serve_http)
+    steps = [
+        "app.state.server = server",
+        "loop.add_signal_handler(signal.SIGINT, signal_handler)",
+        "loop.add_signal_handler(signal.SIGTERM, signal_handler)",
+        "await server_task\n        return dummy_shutdown()",
+    ]
+    positions = [source.index(step) for step in steps]
+    assert positions == sorted(positions)
+    assert "await" not in source[positions[0] : source.index("async def handle_shutdown")]
+    assert "yield" in inspect.getsource(NoSignalServer.capture_signals), "uvicorn's own handlers must not come back"
+    assert "async with build_async_engine_client(" in inspect.getsource(entry.run_server_worker)
+    assert "async_llm.shutdown(timeout=vllm_config.shutdown_timeout)" in inspect.getsource(
+        entry.build_async_engine_client_from_engine_args
+    )
+
+
+def test_uvicorn_closes_the_port_when_it_should_exit_and_waits_for_answers_no_longer_than_it_may() -> None:
+    from uvicorn import Server
+
+    assert "if self.should_exit:\n            return True" in inspect.getsource(Server.on_tick)
+    assert "timeout=self.config.timeout_graceful_shutdown" in inspect.getsource(Server.shutdown)
+
+
+def test_the_engine_answers_whether_it_sleeps_from_its_own_process_and_its_processes_are_known() -> None:
+    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.core_client import AsyncMPClient, BackgroundResources
+    from vllm.v1.engine.utils import CoreEngineProcManager
+
+    assert "return await self.engine_core.is_sleeping_async()" in inspect.getsource(AsyncLLM.is_sleeping)
+    asked = inspect.getsource(AsyncMPClient.is_sleeping_async)
+    assert 'return await self.call_utility_consensus_async("is_sleeping")' in asked
+    assert "engine_manager" in BackgroundResources.__dataclass_fields__
+    assert "self.processes: list[BaseProcess] = []" in inspect.getsource(CoreEngineProcManager.__init__)
 
 
 def test_our_plugin_is_what_vllm_calls_an_endpoint_plugin() -> None:
