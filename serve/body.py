@@ -17,22 +17,25 @@ _string = msgspec.json.Decoder(str)
 
 
 class Body:
-    """A request body. `model` is the name it asks for; None where there is none that a server could look up."""
+    """A request body. `model` is the name it asks for; None where there is none that a server could look up.
+
+    `fields` are the outermost object's: bytes (`msgspec.Raw`), or Python objects where it had to be read leniently.
+    """
 
     def __init__(self, raw: bytes) -> None:
-        self._fields: dict[str, Any] = {}
+        self.fields: dict[str, Any] = {}
         self._encode: Callable[[dict[str, Any]], bytes] = msgspec.json.encode
         try:
-            self._fields = _object.decode(raw)
-            self.model: str | None = _string.decode(self._fields["model"])
+            self.fields = _object.decode(raw)
+            self.model: str | None = _string.decode(self.fields["model"])
         except (KeyError, RecursionError, msgspec.ValidationError):
             self.model = None
         except msgspec.DecodeError:
             self._read_leniently(raw)
 
     def naming(self, model: str) -> bytes:
-        """The same body with `model` in the place of what it asked for."""
-        return self._encode({**self._fields, "model": model})
+        """The body of the fields, with `model` in the place of what it asked for."""
+        return self._encode({**self.fields, "model": model})
 
     def _read_leniently(self, raw: bytes) -> None:
         """As vLLM reads it: Python's parser takes NaN, UTF-16 and half surrogate pairs, which JSON does not have."""
@@ -43,7 +46,7 @@ class Body:
         except (ValueError, RecursionError):
             return  # vLLM says what is wrong with it
         if isinstance(request, dict) and isinstance(request.get("model"), str):
-            self._fields = request
+            self.fields = request
             self.model = request["model"].encode(errors="backslashreplace").decode()  # so that an error can name it
 
 

@@ -15,11 +15,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from locum.adapters.system_prompt import HEADER as SYSTEM_HEADER
 from locum.errors import LocumError, UnavailableError
 from locum.serve import metrics
 from locum.serve.auth import require_token
 from locum.serve.body import Body
 from locum.serve.requests import REQUEST_ID, Asked, accounted
+from locum.serve.system_prompt import give_system_prompt
 
 if TYPE_CHECKING:
     from locum.serve.engine import Engine
@@ -73,7 +75,9 @@ class Door:
         if state.swap.engine.dead:
             raise UnavailableError(ENGINE_DEAD)
         name = await state.swap.resolve(body.model) or state.swap.engine.base_name
-        if name != body.model:
+        fields = give_system_prompt(path, body.fields, state.swap.manifest(name), header=headers.get(SYSTEM_HEADER))
+        if name != body.model or fields is not body.fields:
+            body.fields = fields
             raw = body.naming(name)
         with ExitStack() as while_it_runs:
             request = while_it_runs.enter_context(
