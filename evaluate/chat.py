@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from locum.adapters.card import DomainCard
 from locum.adapters.domains import domain_names, load_domain
+from locum.adapters.system_prompt import HEADER
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
 from locum.settings import NO_SUCH_PATH, Settings, authorization
 
@@ -36,9 +37,20 @@ def domain_of(settings: Settings, model: str) -> DomainCard | None:
 
 
 def stream_answer(
-    url: str, api_key: str, *, model: str, system: str | None, question: str, max_tokens: int
+    url: str,
+    api_key: str,
+    *,
+    model: str,
+    system: str | None,
+    question: str,
+    max_tokens: int,
+    no_system: bool = False,
 ) -> Iterator[Part]:
     """The answer in pieces, as they arrive.
+
+    Args:
+        system: the system prompt to send; with none, a server gives a version's own.
+        no_system: let the server give none either.
 
     Raises:
         NotFoundError: the server does not know the model; its message lists those that it does.
@@ -53,7 +65,8 @@ def stream_answer(
         messages.append({"role": "system", "content": system})
     messages.append({"role": "user", "content": question})
     try:
-        client = OpenAI(base_url=url, api_key=api_key or "none", default_headers=authorization(api_key))
+        headers = authorization(api_key) | ({HEADER: "never"} if no_system else {})
+        client = OpenAI(base_url=url, api_key=api_key or "none", default_headers=headers)
         stream = client.chat.completions.create(
             model=model, messages=messages, temperature=0, max_tokens=max_tokens, stream=True
         )
