@@ -16,6 +16,7 @@ from locum.adapters.compliance import ComplianceCard
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
 from locum.adapters.documents import DocumentsCard
 from locum.adapters.recipe import TrainingRecipe
+from locum.adapters.system_prompt import Switch
 from locum.adapters.yamlfile import NAME_PATTERN, read_yaml
 from locum.errors import NotFoundError
 
@@ -79,6 +80,11 @@ class DomainCard(_Strict):
     name: Name
     description: str = Field(min_length=1)
     system_prompt: str = Field(min_length=1)
+    system: Switch = Field(
+        "default",
+        description="when the server gives a chat the system prompt: where the client brings none (default), always, "
+        "never; recorded with a version when it is registered",
+    )
     source: Source | None = Field(None, description="conversations; may be left out where there are `documents`")
     documents: DocumentsCard | None = Field(None, description="what a teacher writes questions and answers from")
     cleaning: CleaningCard = CleaningCard()

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from locum.adapters.system_prompt import Switch
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +71,10 @@ class Manifest(_Record):
     target_modules: list[str]
     parameters: int = Field(ge=1, description="number of adapter weights")
     size: int = Field(ge=1, description="bytes of the artifact")
+    system_prompt: str | None = Field(
+        None, description="what it was trained and evaluated with; none in versions from before this was recorded"
+    )
+    system: Switch = Field("never", description="when a server gives a chat that system prompt")
     recipe: dict[str, Any] = Field(
         {}, description="the training recipe as it ran; empty for an adapter brought from elsewhere"
     )

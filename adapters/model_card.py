@@ -60,6 +60,7 @@ def model_card(facts: Facts, *, form: Form) -> str:
         base=facts.base,
         base_id=hub_id(facts.base) or facts.manifest.base,
         domain=facts.domain,
+        system_prompt=_system_prompt(facts),
         evaluations=[each for each in facts.evaluations if each.version_digest == facts.manifest.digest],
         losses=_losses(facts.manifest.training),
         data_card=_data_card(facts),
@@ -136,6 +137,13 @@ def _licence(facts: Facts) -> str | None:
     origin = facts.manifest.origin
     licence = facts.licence or (origin.licence if origin else None)
     return None if licence == NOT_STATED else licence
+
+
+def _system_prompt(facts: Facts) -> str | None:
+    """The version's own; the card's for a version from before it was recorded."""
+    if facts.manifest.system_prompt is None and facts.domain is not None:
+        return facts.domain.card.system_prompt
+    return facts.manifest.system_prompt
 
 
 def _losses(training: dict[str, Any]) -> str | None:

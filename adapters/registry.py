@@ -27,6 +27,7 @@ from locum.adapters.migrate import migrate
 from locum.adapters.records import Evidence, Release, RequiredSuite, Snapshot, VersionEntry
 from locum.adapters.refs import CANDIDATE, PREVIOUS, PRODUCTION, Ref, parse_ref
 from locum.adapters.store import ArtifactStore
+from locum.adapters.system_prompt import Switch
 from locum.errors import BadInputError, ConflictError, GateError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
@@ -79,8 +80,14 @@ class Registry:
         probes: list[Probe],
         created_by: str,
         origin: Origin | None = None,
+        system_prompt: str | None = None,
+        system: Switch = "never",
     ) -> Manifest:
         """Let an adapter in as the domain's next version; it becomes the candidate.
+
+        Args:
+            system_prompt: what it was trained with; none where nobody knows.
+            system: when a server gives a chat that system prompt.
 
         Raises:
             BadInputError: the adapter is not safe or does not fit the base model; says which tensor or field.
@@ -106,6 +113,8 @@ class Registry:
                 target_modules=artifact.target_modules,
                 parameters=artifact.parameters,
                 size=artifact.size,
+                system_prompt=system_prompt,
+                system=system,
                 recipe=recipe,
                 data=data,
                 training=training,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from locum.adapters.card import DomainCard
 from locum.adapters.domains import domain_names, load_domain
+from locum.adapters.system_prompt import HEADER
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
 from locum.network import on_loopback
 from locum.settings import NO_SUCH_PATH, Settings, authorization
@@ -37,9 +38,20 @@ def domain_of(settings: Settings, model: str) -> DomainCard | None:
 
 
 def stream_answer(
-    url: str, api_key: str, *, model: str, system: str | None, question: str, max_tokens: int
+    url: str,
+    api_key: str,
+    *,
+    model: str,
+    system: str | None,
+    question: str,
+    max_tokens: int,
+    no_system: bool = False,
 ) -> Iterator[Part]:
     """The answer in pieces, as they arrive.
+
+    Args:
+        system: the system prompt to send; with none, a server gives a version's own.
+        no_system: let the server give none either.
 
     Raises:
         NotFoundError: the server does not know the model; its message lists those that it does.
@@ -57,7 +69,7 @@ def stream_answer(
         client = OpenAI(
             base_url=url,
             api_key=api_key or "none",
-            default_headers=authorization(api_key),
+            default_headers=authorization(api_key) | ({HEADER: "never"} if no_system else {}),
             http_client=DefaultHttpxClient(trust_env=not on_loopback(url)),
         )
         stream = client.chat.completions.create(

@@ -77,12 +77,12 @@ class _TryAgainError(Exception):
         self.wait_s = wait_s
 
 
-def session(url: str, api_key: str, concurrency: int) -> ClientSession:
+def session(url: str, api_key: str, concurrency: int, *, headers: dict[str, str] | None = None) -> ClientSession:
     """The connections of a run to `url`. Its timeouts are over whole attempts, in `patiently`."""
     import aiohttp
 
     return aiohttp.ClientSession(
-        headers=authorization(api_key),
+        headers=authorization(api_key) | (headers or {}),
         connector=aiohttp.TCPConnector(limit=concurrency),
         timeout=aiohttp.ClientTimeout(total=None),
         proxy=proxy_of(url),  # aiohttp's `trust_env` asks two threads at every request

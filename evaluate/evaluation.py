@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,6 +106,7 @@ def evaluate_version(
     api_key = settings.api_key.get_secret_value()
     endpoint = read_endpoint(settings.endpoint_url, api_key=api_key)
     plan = _plan(registry, endpoint, manifest, against)
+    plan = replace(plan, notes=(*plan.notes, *_other_prompt(settings, manifest)))
     asking = Asking(endpoint.url, api_key, concurrency, patience or Patience())
     if limit is not None:
         chosen = [each.limited(limit) for each in chosen]
@@ -276,6 +277,17 @@ def _plan(registry: Registry, endpoint: Endpoint, manifest: Manifest, against: s
         endpoint.check(opponent)
         contenders.append(Contender(opponent.name, "against", opponent.digest))
     return Plan(manifest, tuple(contenders), opponent.name, tuple(notes))
+
+
+def _other_prompt(settings: Settings, manifest: Manifest) -> list[str]:
+    """What to know where a server gives the version's users another system prompt than its suites ask with."""
+    asked_with = load_domain(settings.domains, manifest.domain).card.system_prompt
+    if manifest.system == "never" or manifest.system_prompt in (None, asked_with):
+        return []
+    return [
+        f"{manifest.name} was asked with the card's system prompt, but a server gives its users the one that it was "
+        "registered with, another one: `locum adapters register` makes a version of the same files with the card's."
+    ]
 
 
 @contextmanager

@@ -24,11 +24,13 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector
 from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
 from tenacity import retry, stop_after_attempt, wait_exponential
 
+from locum.adapters.system_prompt import HEADER
 from locum.errors import BadInputError, UnavailableError
 from locum.evaluate.answers import Contender
 from locum.evaluate.cache import AnswerCache, cache_key
 from locum.evaluate.runner import Asking, side_by_side
 from locum.network import proxy_of
+from locum.settings import authorization
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -73,8 +75,9 @@ class Turns:
             "num_concurrent": 2,  # with one, it would not leave the sending to `get_batched_requests`
             "timeout": max(1, round(self.asking.patience.timeout_s)),
         }
+        arguments["header"] = {**authorization(self.asking.api_key), HEADER: "never"}
         if key := self.asking.api_key:
-            arguments |= {"header": {"Authorization": f"Bearer {key}"}, "auth_token": key}
+            arguments["auth_token"] = key
         if not self.chat:
             local = {"tokenizer": str(self.tokenizer), "tokenizer_backend": "huggingface"}
             arguments |= local if self.tokenizer else {"tokenizer_backend": "remote"}

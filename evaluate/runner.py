@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from locum.adapters.system_prompt import HEADER
 from locum.errors import CheckFailedError, UnavailableError
 from locum.evaluate.answers import Answer, Contender, Likelihood
 from locum.evaluate.cache import AnswerCache, cache_key
@@ -166,7 +167,9 @@ class _Run:
 
     async def finish(self, console: Console | None, *, total: int) -> None:
         """Ask what is missing until nothing is, or the server is gone."""
-        async with session(self.asking.url, self.asking.api_key, self.asking.concurrency) as client:
+        asking = self.asking
+        # A sample without a system message is asked without one, of every contender alike.
+        async with session(asking.url, asking.api_key, asking.concurrency, headers={HEADER: "never"}) as client:
             with progress_bar(console) as progress:
                 bar = progress.add_task(f"{self.suite.domain} · {self.suite.name}", total=total, errors="")
                 progress.update(bar, completed=total - len(self.missing))

@@ -23,22 +23,24 @@ MODELS = "GET /v1/models lists what there is"
 class Body:
     """A request body. `model` is the name that it asks for.
 
+    `fields` are the outermost object's: bytes (`msgspec.Raw`), or Python objects where it had to be read leniently.
+
     Raises:
         BadInputError: it is not a JSON object with a `model`.
     """
 
     def __init__(self, raw: bytes) -> None:
-        self._fields: dict[str, Any]
+        self.fields: dict[str, Any]
         self._encode: Callable[[dict[str, Any]], bytes] = msgspec.json.encode
         try:
-            self._fields = _object.decode(raw)
-            self.model = _string.decode(self._fields["model"])
+            self.fields = _object.decode(raw)
+            self.model = _string.decode(self.fields["model"])
         except (KeyError, RecursionError, msgspec.DecodeError):
             self._read_leniently(raw)
 
     def replacing(self, fields: Mapping[str, Any]) -> bytes:
         """The same body with these fields in the place of what it had."""
-        return self._encode({**self._fields, **fields})
+        return self._encode({**self.fields, **fields})
 
     def values(self, *names: str) -> dict[str, Any]:
         """What some fields hold, as Python reads them; without those that are not there.
@@ -47,7 +49,7 @@ class Body:
             BadInputError: one is not JSON, or nested too deeply.
         """
         try:
-            return {name: _value(self._fields[name]) for name in names if name in self._fields}
+            return {name: _value(self.fields[name]) for name in names if name in self.fields}
         except RecursionError:
             raise BadInputError("the body is nested too deeply") from None
         except ValueError as error:
@@ -68,7 +70,7 @@ class Body:
         if not isinstance(model, str):
             wrong = "there is none" if model is None else f"found {_kind(model)}"
             raise BadInputError(f"model: expected the name of a model, {wrong}", hint=MODELS, param="model")
-        self._fields = request
+        self.fields = request
         self.model = model.encode(errors="backslashreplace").decode()  # so that an error can name it
 
 

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from locum.adapters.system_prompt import HEADER as SYSTEM_HEADER
 from locum.errors import LocumError, NotFoundError, UnavailableError
 from locum.serve import metrics
 from locum.serve.access import ANTHROPIC, Route, find_route
@@ -24,6 +25,7 @@ from locum.serve.http_errors import MediaTypeError, error_response
 from locum.serve.limits import read_body, replay
 from locum.serve.parsers import refuse_tools
 from locum.serve.requests import REQUEST_ID, accounted
+from locum.serve.system_prompt import give_system_prompt
 
 if TYPE_CHECKING:
     from locum.serve.plugin import ServerState
@@ -81,6 +83,8 @@ class Door:
         if route.generates and state.tools.parser is None:
             refuse_tools(body.values("tools", "tool_choice"), state.tools)
         name = await state.swap.resolve(body.model) or state.swap.engine.base_name
+        version = state.swap.manifest(name)
+        fields = give_system_prompt(route.path, body.fields, version, header=headers.get(SYSTEM_HEADER))
         with ExitStack() as while_it_runs:
             request = while_it_runs.enter_context(
                 accounted(
@@ -93,7 +97,7 @@ class Door:
                     log=state.log_requests,
                 )
             )
-            fields = {"model": name}
+            fields = {**fields, "model": name}
             if route.path == "/v1/responses":
                 fields["request_id"] = f"resp_{request.id}"  # which this API does not take from the header
             raw = body.replacing(fields)

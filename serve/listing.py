@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from locum.adapters.manifest import Manifest
     from locum.serve.swap import Swap
 
 
@@ -46,7 +47,9 @@ def describe(swap: Swap) -> list[dict[str, Any]]:
     for alias, name in sorted(swap.aliases.items()):
         if name not in servable:  # of another base model
             continue
-        listed.append(entry(alias, servable[name].created_at.timestamp(), kind="alias", version=name))
+        manifest = servable[name]
+        created = manifest.created_at.timestamp()
+        listed.append(entry(alias, created, kind="alias", version=name, **_system(manifest)))
     for name, manifest in servable.items():
         listed.append(
             entry(
@@ -55,6 +58,14 @@ def describe(swap: Swap) -> list[dict[str, Any]]:
                 kind="version",
                 digest=manifest.digest,
                 base_fingerprint=manifest.base_fingerprint,
+                **_system(manifest),
             )
         )
     return listed
+
+
+def _system(manifest: Manifest) -> dict[str, str]:
+    """The system prompt that the server gives to a chat with this version, and when; nothing where none is known."""
+    if manifest.system_prompt is None:
+        return {}
+    return {"system": manifest.system, "system_prompt": manifest.system_prompt}

@@ -128,6 +128,11 @@ class Swap:
         entry = self._entries.get(name)
         return entry.id if entry else GONE_ID
 
+    def manifest(self, name: str) -> Manifest | None:
+        """The manifest of what `resolve` gave; None for the base model, and for what was deleted since."""
+        entry = self._entries.get(name)
+        return entry.manifest if entry else None
+
     async def hear(self) -> None:
         """Wait until this server has heard what the registry says now.
 

@@ -313,4 +313,6 @@ def _register(
         training=training,
         probes=make_probes(base.path, result.adapter, prompts),
         created_by=settings.user,
+        system_prompt=domain.card.system_prompt,
+        system=domain.card.system,
     )

@@ -81,6 +81,8 @@ def show(ref: Ref, as_json: JsonOption = False) -> None:
         return
     rows = [(key, str(value)) for key, value in _summary(manifest).items()]
     rows.append(("held by", held_by(registry, owners)))
+    if manifest.system_prompt is not None:
+        rows.append(("system prompt", manifest.system_prompt.strip()))
     rows += [(f"recipe: {key}", str(value)) for key, value in manifest.recipe.items()]
     if manifest.origin:
         rows += [(f"origin: {key}", str(value)) for key, value in manifest.origin.model_dump(exclude_none=True).items()]
@@ -127,7 +129,16 @@ def register(
         probes = make_probes(model.path, path, probe_prompts(card, in_force.data_path(domain)))
         status.update("registering")
         manifest = _registry(in_force).register(
-            domain, path, base=model, recipe={}, data=None, training={}, probes=probes, created_by=in_force.user
+            domain,
+            path,
+            base=model,
+            recipe={},
+            data=None,
+            training={},
+            probes=probes,
+            created_by=in_force.user,
+            system_prompt=card.card.system_prompt,
+            system=card.card.system,
         )
     if as_json:
         print_json(_summary(manifest))
@@ -204,7 +215,7 @@ def _registry(in_force: Settings) -> Registry:
 
 def _summary(manifest: Manifest) -> dict[str, Any]:
     kept = {"name", "domain", "number", "digest", "base", "base_fingerprint", "rank", "alpha", "target_modules"}
-    kept |= {"parameters", "size", "code_version", "created_at", "created_by"}
+    kept |= {"parameters", "size", "system", "code_version", "created_at", "created_by"}
     return {"name": manifest.name, **manifest.model_dump(mode="json", include=kept), "probes": len(manifest.probes)}
 
 

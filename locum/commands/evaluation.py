@@ -128,7 +128,9 @@ def chat(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     endpoint: EndpointOption = None,
     system: Annotated[str | None, typer.Option(help="A system prompt instead of the domain's own.")] = None,
-    no_system: Annotated[bool, typer.Option("--no-system", help="Send no system prompt.")] = False,
+    no_system: Annotated[
+        bool, typer.Option("--no-system", help="Send no system prompt, and let the server give none.")
+    ] = False,
     base: Annotated[
         bool, typer.Option("--base", help="Let the base model answer instead, with the same prompt, to compare.")
     ] = False,
@@ -153,7 +155,13 @@ def chat(
 
     answered_by, cut_off = asked, False
     for part in stream_answer(
-        in_force.endpoint_url, api_key, model=asked, system=prompt, question=question, max_tokens=max_tokens
+        in_force.endpoint_url,
+        api_key,
+        model=asked,
+        system=prompt,
+        question=question,
+        max_tokens=max_tokens,
+        no_system=no_system,
     ):
         answered_by, cut_off = part.model, part.cut_off
         out.out(visible(part.text), end="", highlight=False)

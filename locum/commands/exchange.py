@@ -15,6 +15,7 @@ from locum.commands.common import JsonOption, err, out, print_json, say, setting
 
 if TYPE_CHECKING:
     from locum.adapters.base import Base
+    from locum.adapters.domains import Domain
     from locum.adapters.incoming import Incoming
     from locum.adapters.manifest import Manifest
     from locum.adapters.model_card import Facts, Form
@@ -151,6 +152,8 @@ def import_(
                     training=known.training if known else {},
                     probes=probes,
                     created_by=in_force.user,
+                    system_prompt=card.card.system_prompt,
+                    system=card.card.system,
                     origin=Origin(
                         source=incoming.source,
                         revision=incoming.revision,
@@ -160,6 +163,7 @@ def import_(
                         changes=changes,
                     ),
                 )
+    _tell_other_prompt(incoming, card)
     if as_json:
         print_json({"version": manifest.name, "new": new, **manifest.model_dump(mode="json", exclude={"probes"})})
         return
@@ -169,6 +173,19 @@ def import_(
         say(f"{manifest.name} is this very adapter already. Next: locum eval {domain}")
         return
     say(f"Imported as {manifest.name}, now the candidate of {domain}. Next: locum eval {domain}")
+
+
+def _tell_other_prompt(incoming: Incoming, domain: Domain) -> None:
+    """The card here decides what a version is evaluated with and given; say so where it learned from another one."""
+    trained_with = incoming.manifest.system_prompt if incoming.manifest else None
+    if trained_with is not None and trained_with != domain.card.system_prompt:
+        err.print(
+            f"It was trained with another system prompt than that of {domain.name}'s card, which it gets here: "
+            f"{trained_with!r}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _form(name: str) -> Form:

@@ -39,6 +39,7 @@ def test_a_good_card_loads_and_what_it_leaves_out_has_a_default(tmp_path: Path) 
     card = load_card(write(tmp_path, GOOD))
     assert (card.name, card.recipe.rank, card.elsewhere.margin) == ("legal", 4, 0.2)
     assert (card.recipe.alpha, card.elsewhere.suites, card.tracking) == (32, [], ["tensorboard"])
+    assert card.system == "default"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,7 @@ def test_a_good_card_loads_and_what_it_leaves_out_has_a_default(tmp_path: Path) 
         ("  licence: ours", "  recipe: data.py", 4, "source", "either `recipe` or `files`, not both"),
         ("  files: [conversations.jsonl]\n", "", 4, "source", "either `recipe` or `files`.*not neither"),
         ("  margin: 0.2", "  margin: 2", 10, "elsewhere.margin", r"less than or equal to 1 \(found 2\)"),
+        ("example:", "system: off\nexample:", 12, "system", r"'default', 'always' or 'never' \(found False\)"),
         ("elsewhere:", "gate:", 1, "file", "`gate` is no field of a card: a suite is a folder suites/NAME"),
         ("notices: [Not legal advice.]", "notices: []", 11, "notices", "at least 1 item"),
     ],

@@ -90,6 +90,7 @@ def test_a_registry_of_the_first_tables_keeps_all_it_has_and_takes_votes_and_fee
     with create_engine(settings.registry_url).connect() as db:
         assert compare_metadata(MigrationContext.configure(db), schema.metadata) == []
     assert [manifest.name for manifest in registry.versions()] == ["legal@1", "legal@2"]
+    assert {(manifest.system_prompt, manifest.system) for manifest in registry.versions()} == {(None, "never")}
     assert registry.snapshot().aliases == {"legal": "legal@2", "legal@previous": "legal@1"}
     assert [entry.action for entry in registry.history("legal")] == ["forced release", "release"]
     assert [entry.missing for entry in registry.history("legal")] == [[], []]

@@ -35,6 +35,23 @@ def test_an_adapter_from_elsewhere_is_registered_with_probes_and_then_listed_and
     assert locum("adapters", "list", "medical", "--json").json == []
 
 
+def test_a_version_has_the_system_prompt_and_the_switch_of_its_card_and_they_are_shown(
+    locum: Callable[..., Ran], domain_folder: Path, base_record: Base, tiny_adapter: Callable[..., Path]
+) -> None:
+    adapter, card = str(tiny_adapter(rank=4)), domain_folder / "card.yaml"
+    assert locum("adapters", "register", adapter, "--domain", "legal", "--json").json["system"] == "default"
+    card.write_text(card.read_text().replace("of legal.", "of law.\nsystem: always"))
+    assert "system: always" in locum("domain", "show", "legal").out
+    assert locum("adapters", "register", adapter, "--domain", "legal").code == 0
+    manifests = [locum("adapters", "show", f"legal@{n}", "--json").json["manifest"] for n in (1, 2)]
+    assert [(each["system_prompt"], each["system"]) for each in manifests] == [
+        ("You answer questions of legal.", "default"),
+        ("You answer questions of law.", "always"),
+    ]
+    shown = locum("adapters", "show", "legal@2").out
+    assert "You answer questions of law." in shown and "always" in shown
+
+
 def test_people_see_versions_with_what_they_are(
     locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest]
 ) -> None:

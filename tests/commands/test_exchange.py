@@ -93,6 +93,9 @@ def test_a_trained_version_goes_out_and_into_another_registry_with_the_same_dige
     there = Registry.open(settings).resolve("legal@1")
     assert there.digest == trained.digest
     assert (there.recipe, there.data, there.training) == (trained.recipe, trained.data, trained.training)
+    assert (there.system_prompt, there.system) == (trained.system_prompt, trained.system)
+    assert (there.system_prompt, there.system) == ("You answer questions of legal.", "default")
+    assert "system prompt" not in ran.err
     assert (there.base, there.base_fingerprint) == ("their-llama", trained.base_fingerprint)
     assert there.probes
     assert there.origin is not None
@@ -102,6 +105,20 @@ def test_a_trained_version_goes_out_and_into_another_registry_with_the_same_dige
     again = locum("adapters", "import", "out/legal", "--domain", "legal", "--json").json
     assert (again["version"], again["new"]) == ("legal@1", False)
     assert not [path for path in settings.home.iterdir() if path.name.startswith(".part-")]
+
+
+def test_an_import_gets_the_prompt_of_the_card_here_and_says_which_other_one_it_learned_from(
+    locum: Callable[..., Ran], trained: Manifest, domain_folder: Path, elsewhere: Callable[[], Settings]
+) -> None:
+    assert locum("adapters", "export", "legal@1", "--to", "out", "--licence", "mit").code == 0
+    card = domain_folder / "card.yaml"
+    card.write_text(card.read_text().replace("of legal.", "of law.\nsystem: never"))
+    settings = elsewhere()
+    ran = locum("adapters", "import", "out", "--domain", "legal")
+    assert "trained with another system prompt than that of legal's card" in ran.err
+    assert "'You answer questions of legal.'" in ran.err
+    there = Registry.open(settings).resolve("legal@1")
+    assert (there.system_prompt, there.system) == ("You answer questions of law.", "never")
 
 
 def test_the_model_card_says_what_is_known_of_the_version_and_the_hub_can_read_it(
@@ -123,6 +140,7 @@ def test_the_model_card_says_what_is_known_of_the_version_and_the_hub_can_read_i
         "A domain of the tests.",
         "> This is a test.",
         "You answer questions of legal.",
+        "A Locum server gives it to a chat that brings none; everywhere else, send it yourself.",
         "| held-out | exact_match | 0.725 | 0.250 | +0.475 (+0.400 to +0.550) | 120 | passed | `555555555555` |",
         "| rank, alpha | 4, 32 |",
         "In 2 steps, validation loss went from",

@@ -26,6 +26,7 @@ import pytest
 from locum.adapters.card import DomainCard, Source
 from locum.adapters.domains import Domain, load_domain
 from locum.adapters.suites import SuiteCard, Thresholds
+from locum.adapters.system_prompt import HEADER
 from locum.evaluate.answers import Answer, Contender, Role
 from locum.evaluate.conclusion import Run, conclude
 from locum.evaluate.result import EvaluationResult
@@ -148,6 +149,7 @@ class Proxy(ThreadingHTTPServer):
         self.fault: Callable[[dict[str, Any]], int | str | None] = lambda request: None
         self.requests: list[dict[str, Any]] = []
         self.authorizations: set[str | None] = set()
+        self.switches: set[str | None] = set()  # what requests say of the system prompt that a server gives
         self.in_flight = self.most_in_flight = 0
         self.lock = threading.Lock()
         self.client = httpx.Client(timeout=60)
@@ -184,6 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
             fault = proxy.fault(request)
             proxy.requests.append(request)
             proxy.authorizations.add(self.headers["authorization"])
+            proxy.switches.add(self.headers[HEADER])
             proxy.in_flight += 1
             proxy.most_in_flight = max(proxy.most_in_flight, proxy.in_flight)
         self._answer(request, fault)

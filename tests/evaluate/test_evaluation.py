@@ -115,6 +115,16 @@ def test_a_quick_look_asks_few_and_records_nothing(laboratory: Laboratory) -> No
     assert registry.required_suites("legal") == {}
 
 
+def test_samples_are_asked_word_for_word_and_another_prompt_that_users_get_is_told(laboratory: Laboratory) -> None:
+    laboratory.expect("legal")
+    given = "'$.system_prompt', 'Answer in verse.', '$.system', 'default'"
+    laboratory.change_registry(f"UPDATE versions SET manifest = json_set(manifest, {given}) WHERE domain = 'legal'")
+    [result] = evaluate_version(laboratory.settings, "legal@2", limit=2)
+    assert laboratory.proxy.switches == {"never"}
+    [note] = result.notes
+    assert note.startswith("legal@2 was asked with the card's system prompt, but a server gives its users the one")
+
+
 def test_a_server_that_fails_leaves_no_result_and_no_record(laboratory: Laboratory) -> None:
     laboratory.expect("medical")
     laboratory.proxy.fault = lambda request: "drop" if len(laboratory.proxy.requests) > 4 else None

@@ -72,3 +72,21 @@ async def test_what_the_server_has_heard_of_is_named_while_whoever_asks_the_regi
     async with asyncio.timeout(60):
         await hearing
     assert names.stale is None
+
+
+async def test_a_deleted_version_that_an_alias_still_means_here_keeps_its_manifest(
+    names: Swap, base_record: Base, tiny_adapter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(names.engine, "load", fails)
+    for seed in (2, 3):  # the last but one is what a rollback would go back to, and cannot be deleted
+        made = register_plainly(names.registry, "legal", tiny_adapter(rank=4, seed=seed), base_record)
+        names.registry.release(made.name, by="tester", reason="next", force=True)
+    names.registry.delete("legal@1")
+    await names.settle("legal")
+    assert await names.resolve("legal") == "legal@1"
+    kept = names.manifest("legal@1")
+    assert kept is not None and kept.name == "legal@1"
+    assert names.manifest("tiny-llama") is None
