@@ -77,6 +77,7 @@ class Registry:
         probes: list[Probe],
         created_by: str,
         origin: Origin | None = None,
+        enforced_notices: Sequence[Sequence[str]] = (),
     ) -> Manifest:
         """Let an adapter in as the domain's next version; it becomes the candidate.
 
@@ -106,6 +107,7 @@ class Registry:
                 training=training,
                 probes=probes,
                 origin=origin,
+                enforced_notices=[list(wordings) for wordings in enforced_notices],
                 code_version=__version__,
                 created_at=datetime.now(UTC),
                 created_by=created_by,

@@ -19,6 +19,7 @@ from locum.errors import LocumError, UnavailableError
 from locum.serve import metrics
 from locum.serve.auth import require_token
 from locum.serve.body import Body
+from locum.serve.notices import enforcing
 from locum.serve.requests import REQUEST_ID, Asked, accounted
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ class Door:
             if state.traces is not None:
                 given |= while_it_runs.enter_context(state.traces.span(request, path=path, headers=headers))
             scope = {**scope, "headers": _with(scope["headers"], given)}
-            await self.app(scope, _replay(raw, receive), _marked(send, request, state.swap.engine))
+            required = state.swap.enforced_notices(name)
+            answer = _marked(send, request, state.swap.engine)
+            answer = enforcing(answer, name=name, required=required, path=path, body=raw)
+            await self.app(scope, _replay(raw, receive), answer)
 
 
 def error_response(error: LocumError) -> JSONResponse:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from locum.adapters.manifest import Manifest
     from locum.serve.swap import Swap
 
 
@@ -46,7 +47,8 @@ def describe(swap: Swap) -> list[dict[str, Any]]:
     for alias, name in sorted(swap.aliases.items()):
         if name not in servable:  # of another base model
             continue
-        listed.append(entry(alias, servable[name].created_at.timestamp(), kind="alias", version=name))
+        manifest = servable[name]
+        listed.append(entry(alias, manifest.created_at.timestamp(), kind="alias", version=name, **_notices(manifest)))
     for name, manifest in servable.items():
         listed.append(
             entry(
@@ -55,6 +57,14 @@ def describe(swap: Swap) -> list[dict[str, Any]]:
                 kind="version",
                 digest=manifest.digest,
                 base_fingerprint=manifest.base_fingerprint,
+                **_notices(manifest),
             )
         )
     return listed
+
+
+def _notices(manifest: Manifest) -> dict[str, object]:
+    """What the server appends to an answer that lacks it, where it does."""
+    if not manifest.enforced_notices:
+        return {}
+    return {"notices": {"enforce": "append", "texts": [wordings[0] for wordings in manifest.enforced_notices]}}

@@ -34,6 +34,11 @@ OUTPUT_TOKEN = Histogram(
 FEEDBACK = Counter(
     "locum_feedback", "What users said of answers: up, down or neither, a score or words.", (*VERSION, "rating")
 )
+NOTICES = Counter(
+    "locum_notices",
+    "Answers of versions whose notices are enforced: given by the model, appended, or in the header alone.",
+    (*VERSION, "outcome"),
+)
 LOADS = Counter(
     "locum_adapter_loads",
     "Versions fetched, loaded and probed, because of an alias or of a request; outcome ok or what kind of failure.",
@@ -60,7 +65,7 @@ EVICTIONS = Counter("locum_adapter_evictions", "Adapters that had to leave the e
 SLOTS = _gauge("locum_adapter_slots", "Adapters that one step can use.")
 SLOTS_IN_USE = _gauge("locum_adapter_slots_in_use", "Adapters that running requests use.")
 
-_OF_A_VERSION = (REQUESTS, PROMPT_TOKENS, COMPLETION_TOKENS, FIRST_TOKEN, OUTPUT_TOKEN, FEEDBACK, LOADS)
+_OF_A_VERSION = (REQUESTS, PROMPT_TOKENS, COMPLETION_TOKENS, FIRST_TOKEN, OUTPUT_TOKEN, FEEDBACK, NOTICES, LOADS)
 _known: set[str] = set()  # versions in the registry, and the base model
 
 
@@ -99,6 +104,12 @@ def count_feedback(name: str, rating: str | None) -> None:
     """A user has rated an answer of this version."""
     if name in _known:
         FEEDBACK.labels(*labels_of(name), rating or "neither").inc()
+
+
+def count_notice(name: str, outcome: str) -> None:
+    """An answer of this version must say a notice: it was `given` by the model, `appended`, or sent in the `header`."""
+    if name in _known:
+        NOTICES.labels(*labels_of(name), outcome).inc()
 
 
 def know(names: Iterable[str]) -> None:

@@ -313,4 +313,5 @@ def _register(
         training=training,
         probes=make_probes(base.path, result.adapter, prompts),
         created_by=settings.user,
+        enforced_notices=domain.card.enforced_notices,
     )

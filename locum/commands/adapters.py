@@ -80,6 +80,7 @@ def show(ref: Ref, as_json: JsonOption = False) -> None:
     rows += [(f"recipe: {key}", str(value)) for key, value in manifest.recipe.items()]
     if manifest.origin:
         rows += [(f"origin: {key}", str(value)) for key, value in manifest.origin.model_dump(exclude_none=True).items()]
+    rows += [("enforced notice", " / ".join(wordings)) for wordings in manifest.enforced_notices]
     if manifest.data:
         rows += [
             (f"data: {name}", f"{split.rows} rows, digest {split.digest[:12]}")
@@ -123,7 +124,15 @@ def register(
         probes = make_probes(model.path, path, probe_prompts(card, in_force.data_path(domain)))
         status.update("registering")
         manifest = _registry(in_force).register(
-            domain, path, base=model, recipe={}, data=None, training={}, probes=probes, created_by=in_force.user
+            domain,
+            path,
+            base=model,
+            recipe={},
+            data=None,
+            training={},
+            probes=probes,
+            created_by=in_force.user,
+            enforced_notices=card.card.enforced_notices,
         )
     if as_json:
         print_json(_summary(manifest))

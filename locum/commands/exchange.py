@@ -151,6 +151,7 @@ def import_(
                     training=known.training if known else {},
                     probes=probes,
                     created_by=in_force.user,
+                    enforced_notices=card.card.enforced_notices,
                     origin=Origin(
                         source=incoming.source,
                         revision=incoming.revision,
