@@ -76,6 +76,7 @@ class Door:
         name = await state.swap.resolve(body.model) or state.swap.engine.base_name
         if name != body.model:
             raw = body.naming(name)
+        send = enforcing(send, name=name, required=state.swap.enforced_notices(name), path=path, body=raw)
         with ExitStack() as while_it_runs:
             request = while_it_runs.enter_context(
                 accounted(
@@ -91,10 +92,7 @@ class Door:
             if state.traces is not None:
                 given |= while_it_runs.enter_context(state.traces.span(request, path=path, headers=headers))
             scope = {**scope, "headers": _with(scope["headers"], given)}
-            required = state.swap.enforced_notices(name)
-            answer = _marked(send, request, state.swap.engine)
-            answer = enforcing(answer, name=name, required=required, path=path, body=raw)
-            await self.app(scope, _replay(raw, receive), answer)
+            await self.app(scope, _replay(raw, receive), _marked(send, request, state.swap.engine))
 
 
 def error_response(error: LocumError) -> JSONResponse:

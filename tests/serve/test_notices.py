@@ -310,7 +310,8 @@ def heard(stream: bytes) -> dict[int, tuple[str, list[str | None], int]]:
             assert not ends, "nothing comes after the end"
             text += choice["delta"].get("content") or "" if "delta" in choice else choice["text"]
             ends = [*ends, choice["finish_reason"]] if choice["finish_reason"] else ends
-            logprobs += len((choice["logprobs"] or {"content": []})["content"])
+            probable = choice["logprobs"] or {}
+            logprobs += len(probable.get("content") or probable.get("tokens") or [])
             found[choice["index"]] = (text, ends, logprobs)
     return found
 
@@ -583,8 +584,8 @@ def test_on_every_route_that_streams_too(
     if path in (CHAT, COMPLETIONS):
         assert len(added) == answers
         said, kept_said = heard(free), heard(held)
-        for index, (text, ends, _) in said.items():
-            assert kept_said[index][:2] == (text + ALL, ends)
+        for index, (text, ends, logprobs) in said.items():
+            assert kept_said[index] == (text + ALL, ends, logprobs)
         assert changing(kept[-1]) == changing(plain[-1])
     elif path == RESPONSES:
         assert [each["sequence_number"] for each in kept] == list(range(len(plain) + 1))
@@ -633,7 +634,9 @@ def test_models_say_whose_notices_are_enforced(server: LiveServer, versions: tup
 
 
 def test_an_answer_in_the_background_is_refused(server: LiveServer, versions: tuple[str, str]) -> None:
+    before = server.metric("locum_requests_total", outcome="failed")
     body = {"model": versions[1], "input": "Well?", "background": True}
     answer = httpx.post(f"{server.url}{RESPONSES}", json=body, timeout=60)
     assert answer.status_code == 400
     assert "enforces notices" in answer.json()["error"]["message"]
+    assert server.metric("locum_requests_total", outcome="failed") == before
