@@ -76,8 +76,8 @@ class Registry:
         training: dict[str, Any],
         probes: list[Probe],
         created_by: str,
-        origin: Origin | None = None,
         enforced_notices: Sequence[Sequence[str]] = (),
+        origin: Origin | None = None,
     ) -> Manifest:
         """Let an adapter in as the domain's next version; it becomes the candidate.
 

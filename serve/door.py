@@ -76,7 +76,7 @@ class Door:
         name = await state.swap.resolve(body.model) or state.swap.engine.base_name
         if name != body.model:
             raw = body.naming(name)
-        send = enforcing(send, name=name, required=state.swap.enforced_notices(name), path=path, body=raw)
+        send = enforcing(send, state.swap.manifest(name), path=path, body=raw)
         with ExitStack() as while_it_runs:
             request = while_it_runs.enter_context(
                 accounted(

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from starlette.datastructures import MutableHeaders
@@ -21,6 +21,9 @@ from locum.errors import BadInputError
 from locum.serve import metrics
 from locum.serve.event_stream import Events
 from locum.serve.notice_formats import FORMATS, Format
+
+if TYPE_CHECKING:
+    from locum.adapters.manifest import Manifest
 
 logger = logging.getLogger("vllm.locum.notices")
 
@@ -57,20 +60,19 @@ class Notices:
         return f"\n\n{joined(lacks)}" if appended else ""
 
 
-def enforcing(send: Send, *, name: str, required: Sequence[Sequence[str]], path: str, body: bytes) -> Send:
+def enforcing(send: Send, version: Manifest | None, *, path: str, body: bytes) -> Send:
     """The `send` that keeps a version's notices; the same one where it has none, or the route gives no answers.
 
     Args:
-        name: the version that answers.
-        required: the wordings of each notice; the first one is appended.
-        body: of the request, as vLLM gets it.
+        version: what answers; None for the base model.
+        body: of the request.
 
     Raises:
         BadInputError: the answer would be fetched later, by a request that names no version.
     """
-    if not required or path not in FORMATS:
+    if version is None or not version.enforced_notices or path not in FORMATS:
         return send
-    request = _read(body)
+    request, name, required = _read(body), version.name, version.enforced_notices
     if request.background:
         raise BadInputError(
             f"{name} enforces notices, which an answer in the background would lack",

@@ -124,10 +124,10 @@ class Swap:
         entry = self._entries.get(name)
         return entry.id if entry else GONE_ID
 
-    def enforced_notices(self, name: str) -> list[list[str]]:
-        """What the answers of what `resolve` gave must say, in the wordings that count; nothing for the base model."""
+    def manifest(self, name: str) -> Manifest | None:
+        """The manifest of what `resolve` gave; None for the base model, and for what was deleted since."""
         entry = self._entries.get(name)
-        return entry.manifest.enforced_notices if entry else []
+        return entry.manifest if entry else None
 
     async def hear(self) -> None:
         """Wait until this server has heard what the registry says now.

@@ -312,6 +312,6 @@ def _register(
         data=result.data,
         training=training,
         probes=make_probes(base.path, result.adapter, prompts),
-        created_by=settings.user,
         enforced_notices=domain.card.enforced_notices,
+        created_by=settings.user,
     )

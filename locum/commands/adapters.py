@@ -131,8 +131,8 @@ def register(
             data=None,
             training={},
             probes=probes,
-            created_by=in_force.user,
             enforced_notices=card.card.enforced_notices,
+            created_by=in_force.user,
         )
     if as_json:
         print_json(_summary(manifest))

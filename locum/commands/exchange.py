@@ -150,8 +150,8 @@ def import_(
                     data=known.data if known else None,
                     training=known.training if known else {},
                     probes=probes,
-                    created_by=in_force.user,
                     enforced_notices=card.card.enforced_notices,
+                    created_by=in_force.user,
                     origin=Origin(
                         source=incoming.source,
                         revision=incoming.revision,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from locum.adapters.manifest import Manifest
 from locum.adapters.wordings import lacking
 from locum.errors import BadInputError
 from locum.serve import metrics
@@ -29,6 +31,22 @@ if TYPE_CHECKING:
 
 
 NOTICES = [["Not medical advice.", "/不构成.*建议/"], ["请咨询医生。"]]
+VERSION = Manifest(
+    domain="medical",
+    number=1,
+    digest="d",
+    base="tiny",
+    base_fingerprint="b",
+    rank=8,
+    alpha=16,
+    target_modules=["q_proj"],
+    parameters=10,
+    size=10,
+    enforced_notices=NOTICES,
+    code_version="1",
+    created_at=datetime(2026, 1, 2, tzinfo=UTC),
+    created_by="tester",
+)
 ALL = "\n\nNot medical advice.\n\n请咨询医生。"
 CHAT, COMPLETIONS, RESPONSES, MESSAGES = (
     f"/v1/{route}" for route in ("chat/completions", "completions", "responses", "messages")
@@ -36,7 +54,7 @@ CHAT, COMPLETIONS, RESPONSES, MESSAGES = (
 
 
 def through(
-    path: str, parts: Iterable[bytes], *, request: object = (), kind: str = "application/json", status: int = 200
+    path: str, parts: Iterable[bytes], *, request: object = None, kind: str = "application/json", status: int = 200
 ) -> tuple[dict[str, str], bytes]:
     """Headers and body of an answer that goes through the wrapper in these parts."""
     sent: list[Message] = []
@@ -45,13 +63,7 @@ def through(
         sent.append(message)
 
     async def answer() -> None:
-        keeping = enforcing(
-            send,
-            name="medical@1",
-            required=NOTICES,
-            path=path,
-            body=json.dumps(dict(request)).encode(),  # type: ignore[call-overload]
-        )
+        keeping = enforcing(send, VERSION, path=path, body=json.dumps(request).encode())
         headers = [(b"content-type", kind.encode()), (b"content-length", b"7")]
         await keeping({"type": "http.response.start", "status": status, "headers": headers})
         for part in parts:
@@ -248,8 +260,9 @@ def test_refusals_other_routes_and_versions_that_enforce_nothing_are_not_touched
 
     async def send(message: Message) -> None: ...
 
-    assert enforcing(send, name="a@1", required=NOTICES, path="/tokenize", body=b"{}") is send
-    assert enforcing(send, name="a@1", required=[], path=CHAT, body=b"{}") is send
+    assert enforcing(send, VERSION, path="/tokenize", body=b"{}") is send
+    assert enforcing(send, VERSION.model_copy(update={"enforced_notices": []}), path=CHAT, body=b"{}") is send
+    assert enforcing(send, None, path=CHAT, body=b"{}") is send
 
 
 def test_an_answer_in_the_background_would_escape_and_is_refused() -> None:
@@ -263,7 +276,7 @@ def test_an_answer_in_the_background_would_escape_and_is_refused() -> None:
 def test_a_request_that_only_vllm_can_read_is_taken_for_one_that_wants_words(body: bytes) -> None:
     async def send(message: Message) -> None: ...
 
-    assert enforcing(send, name="a@1", required=NOTICES, path=CHAT, body=body) is not send
+    assert enforcing(send, VERSION, path=CHAT, body=body) is not send
 
 
 # Streams, as vLLM writes them ---------------------------------------------------------------------------------------
