@@ -67,9 +67,9 @@ async def test_such_an_answer_is_asked_for_again_and_then_given_up() -> None:
 
 @pytest.fixture(scope="module")
 def versions(server: LiveServer, tiny_adapter: Callable[..., Path]) -> Iterator[tuple[str, str]]:
-    """legal@2 once more, and with notices that are enforced."""
+    """legal@2, and the same adapter as a version whose notices are enforced."""
     folder = tiny_adapter(rank=16, seed=3)
-    held = register_plainly(server.registry, "legal", folder, server.base, enforced_notices=NOTICES)
+    held = register_plainly(server.registry, "finance", folder, server.base, enforced_notices=NOTICES)
     assert held.digest == server.registry.resolve("legal@2").digest
     yield "legal@2", held.name
     server.registry.delete(held.name)
@@ -80,7 +80,7 @@ def test_a_version_is_evaluated_by_what_its_model_says_and_the_result_says_so(
 ) -> None:
     free, held = versions
     laboratory.expect(
-        "legal",
+        "finance",
         free,
         samples=20,  # those in the middle are streamed
         card={"notices": {"texts": [text for [text] in NOTICES], "enforce": "append"}},
@@ -101,6 +101,6 @@ def test_a_version_is_evaluated_by_what_its_model_says_and_the_result_says_so(
 
 def test_the_harness_reads_the_models_own_words(laboratory: Laboratory, versions: tuple[str, str]) -> None:
     free, held = versions
-    write_suite(laboratory, answers_of=free)
+    write_suite(laboratory, answers_of=free, domain="finance")
     [result] = evaluate_version(laboratory.settings, held, limit=4)
     assert result.score.mean == 1.0
