@@ -20,7 +20,10 @@ from locum.adapters.wordings import in_header, joined, lacking
 from locum.errors import BadInputError
 from locum.serve import metrics
 from locum.serve.event_stream import Events
-from locum.serve.notice_formats import FORMATS, Format
+from locum.serve.notice_choices import Choices
+from locum.serve.notice_formats import Format, Missing
+from locum.serve.notice_messages import Messages
+from locum.serve.notice_responses import Responses
 
 if TYPE_CHECKING:
     from locum.adapters.manifest import Manifest
@@ -28,6 +31,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vllm.locum.notices")
 
 NOTICE_HEADER = "x-locum-notice"
+FORMATS: dict[str, Callable[[Missing], Format]] = {
+    "/v1/chat/completions": Choices,
+    "/v1/chat/completions/batch": Choices,
+    "/v1/completions": Choices,
+    "/v1/responses": Responses,
+    "/v1/messages": Messages,
+}
+"""How answers look on each route that gives some."""
 Outcome = Literal["given", "appended", "header"]
 
 
