@@ -519,6 +519,19 @@ def test_a_message_that_calls_a_tool_or_was_broken_off_is_streamed_as_it_is(
     assert outcomes() == {"header": 1}
 
 
+def test_where_a_thought_comes_last_there_is_nothing_to_append_to(outcomes: Callable[[], dict[str, float]]) -> None:
+    thought = {"type": "content_block_start", "index": 2, "content_block": {"type": "thinking", "thinking": ""}}
+    end = b"event: message_delta"
+    before, after = message_stream(["Rest."]).split(end)
+    stream = before + sse(thought) + sse({"type": "content_block_stop", "index": 2}) + end + after
+    assert streamed(MESSAGES, [stream]) == stream
+    end = b"event: response.completed"
+    before, after = response_stream(["Rest."]).split(end)
+    stream = before + sse({"type": "response.output_item.added", "item": {"type": "reasoning"}}) + end + after
+    assert streamed(RESPONSES, [stream]) == stream
+    assert outcomes() == {"header": 2}
+
+
 # The real server ----------------------------------------------------------------------------------------------------
 
 
