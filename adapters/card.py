@@ -7,20 +7,22 @@ an operator should never have to guess which of forty lines is meant.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from locum.adapters.cleaning import CleaningCard
-from locum.adapters.compliance import ComplianceCard
+from locum.adapters.compliance import ComplianceCard, NoticesCard, check_wording, pattern_of
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
 from locum.adapters.documents import DocumentsCard
 from locum.adapters.recipe import TrainingRecipe
 from locum.adapters.system_prompt import Switch
+from locum.adapters.wordings import in_header
 from locum.adapters.yamlfile import NAME_PATTERN, read_yaml
 from locum.errors import NotFoundError
 
 CARD_FILE = "card.yaml"
+NOTICE_HEADER_BYTES = 2000  # proxies refuse answers whose headers have more than 4 to 8 KiB in all
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -98,7 +100,7 @@ class DomainCard(_Strict):
     )
     compliance: ComplianceCard = ComplianceCard()
     elsewhere: ElsewhereCard = ElsewhereCard()
-    notices: list[str] = Field(min_length=1, description="what must be said to whoever reads an answer")
+    notices: NoticesCard = Field(description="what must be said to whoever reads an answer: a list, or with `enforce`")
     example: str = Field(min_length=1, description="one question a user of this domain would ask")
 
     @model_validator(mode="before")
@@ -112,6 +114,11 @@ class DomainCard(_Strict):
                 )
         return data
 
+    @field_validator("notices", mode="before")
+    @classmethod
+    def _list_alone(cls, value: object) -> object:
+        return {"texts": value} if isinstance(value, list) else value
+
     @field_validator("name")
     @classmethod
     def _not_reserved(cls, name: str) -> str:
@@ -124,6 +131,38 @@ class DomainCard(_Strict):
         if self.source is None and self.documents is None:
             raise ValueError("give `source`, `documents` or both: what the domain learns from")
         return self
+
+    @model_validator(mode="after")
+    def _can_append(self) -> DomainCard:
+        for wordings in self.enforced_notices:
+            check_wording(wordings[0])
+            if pattern_of(wordings[0]) is not None:
+                raise ValueError(
+                    f"`notices.enforce: append` appends the first wording of a notice: expected a phrase before the "
+                    f"pattern {wordings[0]}"
+                )
+        size = len(in_header(wordings[0] for wordings in self.enforced_notices))
+        if size > NOTICE_HEADER_BYTES:
+            raise ValueError(
+                f"`notices.enforce: append` sends the notices in a header too: expected at most {NOTICE_HEADER_BYTES} "
+                f"bytes, percent-encoded, found {size}"
+            )
+        return self
+
+    @property
+    def enforced_notices(self) -> list[list[str]]:
+        """What the server adds to an answer that lacks it: of each notice the wordings that count, of which the first
+        is what it adds. Empty where nothing is enforced."""
+        if self.notices.enforce == "never":
+            return []
+        return self.compliance.notice or [[text] for text in self.notices.texts]
+
+    def metric_options(self) -> dict[str, dict[str, Any]]:
+        """The options of each metric that the card is about. What is enforced can be measured, too."""
+        options = self.compliance.metric_options()
+        if self.enforced_notices:
+            options.setdefault("notice", {"notices": self.enforced_notices})
+        return options
 
 
 def load_card(path: Path) -> DomainCard:

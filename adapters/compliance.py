@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -55,6 +55,16 @@ Wordings = Annotated[
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoticesCard(_Strict):
+    """What whoever reads an answer must be told, and whether the server sees to it that the answer says it."""
+
+    texts: list[str] = Field(min_length=1, description="what must be said to whoever reads an answer")
+    enforce: Literal["never", "append"] = Field(
+        "never",
+        description="append: the server adds to an answer what it lacks of `compliance.notice`, or else of `texts`",
+    )
 
 
 class ReferralCard(_Strict):

@@ -81,6 +81,11 @@ class Manifest(_Record):
     data: DataRecord | None = None
     training: dict[str, Any] = Field({}, description="losses, tokens/s, time, memory, library versions: training.json")
     probes: list[Probe] = []
+    enforced_notices: list[list[str]] = Field(
+        [],
+        description="notices that the server adds to an answer that lacks them: the wordings of each that count, the "
+        "first of which is added",
+    )
     origin: Origin | None = Field(None, description="of an adapter that was imported; nothing when it was trained here")
     code_version: str
     created_at: datetime

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from locum.evaluate.endpoint import error_of, message_of
+from locum.evaluate.own_words import Mark, own_words
 from locum.network import proxy_of
 from locum.settings import authorization
 
@@ -42,7 +43,7 @@ class Patience:
 
 
 class Reply(BaseModel):
-    """An answer as the server gave it."""
+    """An answer as the model gave it: without a notice that the server appended."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -233,6 +234,7 @@ class _Delta(BaseModel):
 class _Choice(BaseModel):
     delta: _Delta
     finish_reason: str | None = None
+    locum: Mark | None = None
 
 
 class _Usage(BaseModel):
@@ -249,6 +251,7 @@ class _Chunk(BaseModel):
 class _Answered(BaseModel):
     message: _Delta
     finish_reason: str | None = None
+    locum: Mark | None = None
 
 
 class _Completion(BaseModel):
@@ -267,7 +270,7 @@ async def _read_whole(response: ClientResponse, start: float) -> Reply:
     [choice, *_], usage = completion.choices, completion.usage or _Usage()
     _require_whole(choice.finish_reason)
     return Reply(
-        text=choice.message.content or "",
+        text=_own_words(choice.message.content, choice.locum),
         answered_by=completion.model,
         adapter=response.headers.get(ADAPTER_HEADER),
         finish_reason=choice.finish_reason,
@@ -297,9 +300,10 @@ async def _read_stream(response: ClientResponse, start: float) -> Reply:
         model, usage = chunk.model, chunk.usage or usage
         for choice in chunk.choices:
             finish_reason = choice.finish_reason or finish_reason
-            if choice.delta.content:
+            said = _own_words(choice.delta.content, choice.locum)
+            if said:
                 first_token_s = first_token_s or time.monotonic() - start
-                text.append(choice.delta.content)
+                text.append(said)
     if not done or not model:
         raise _TryAgainError("the answer broke off before its end")
     _require_whole(finish_reason)
@@ -313,6 +317,13 @@ async def _read_stream(response: ClientResponse, start: float) -> Reply:
         first_token_s=None if first_token_s is None else round(first_token_s, 4),
         latency_s=round(time.monotonic() - start, 4),
     )
+
+
+def _own_words(text: str | None, mark: Mark | None) -> str:
+    try:
+        return own_words(text or "", mark)
+    except ValueError as error:
+        raise _TryAgainError(str(error)) from None
 
 
 def _not_an_answer(data: bytes, error: ValidationError) -> str:

@@ -254,11 +254,12 @@ def _plan(registry: Registry, endpoint: Endpoint, manifest: Manifest, against: s
         Contender(manifest.name, "version", manifest.digest),
         Contender(endpoint.base, "base", endpoint.fingerprint),
     ]
-    notes = []
+    notes = _note_notices(manifest)
     production = _resolve_if_any(registry, manifest.domain)
     if production and production.name != manifest.name:
         if production.base_fingerprint == manifest.base_fingerprint:
             endpoint.check(production)
+            notes += _note_notices(production)
             contenders.append(Contender(production.name, "production", production.digest))
         else:
             notes.append(f"{production.name} in production stands on another base model and was not compared with.")
@@ -275,6 +276,7 @@ def _plan(registry: Registry, endpoint: Endpoint, manifest: Manifest, against: s
         )
     if opponent.name not in [contender.name for contender in contenders]:
         endpoint.check(opponent)
+        notes += _note_notices(opponent)
         contenders.append(Contender(opponent.name, "against", opponent.digest))
     return Plan(manifest, tuple(contenders), opponent.name, tuple(notes))
 
@@ -287,6 +289,16 @@ def _other_prompt(settings: Settings, manifest: Manifest) -> list[str]:
     return [
         f"{manifest.name} was asked with the card's system prompt, but a server gives its users the one that it was "
         "registered with, another one: `locum adapters register` makes a version of the same files with the card's."
+    ]
+
+
+def _note_notices(manifest: Manifest) -> list[str]:
+    """What a report says of a version to whose answers the server appends what they lack."""
+    if not manifest.enforced_notices:
+        return []
+    return [
+        f"The server appends notices to answers of {manifest.name} that lack them; what is measured here is the "
+        "model's own answer, without an appended notice."
     ]
 
 

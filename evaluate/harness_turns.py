@@ -28,6 +28,7 @@ from locum.adapters.system_prompt import HEADER
 from locum.errors import BadInputError, UnavailableError
 from locum.evaluate.answers import Contender
 from locum.evaluate.cache import AnswerCache, cache_key
+from locum.evaluate.own_words import in_own_words
 from locum.evaluate.runner import Asking, side_by_side
 from locum.network import proxy_of
 from locum.settings import authorization
@@ -180,6 +181,12 @@ class _InTurn:
             times[asked] += 1
         answers = await self.turns.answer(self, questions)
         return [[answer if isinstance(answer, str) else tuple(answer)] for answer in answers]
+
+    def parse_generations(self, outputs: Any, **options: Any) -> list[str]:
+        """What the harness reads of an answer: the model's own words."""
+        own = [in_own_words(output) for output in (outputs if isinstance(outputs, list) else [outputs])]
+        parsed: list[str] = super().parse_generations(outputs=own, **options)  # type: ignore[misc]
+        return parsed
 
 
 class CompletionsInTurn(_InTurn, LocalCompletionsAPI):  # type: ignore[misc]  # the harness is not typed

@@ -172,7 +172,7 @@ def load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
             )
     if not samples:
         raise BadInputError(f"suite {card.name!r} of {domain.name} holds no sample")
-    options = domain.card.compliance.metric_options()
+    options = domain.card.metric_options()
     return assemble(domain.name, card, _ordered(samples.values())[: card.limit], options=options)
 
 

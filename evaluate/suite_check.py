@@ -147,7 +147,7 @@ def _check_suite(
     asked = asked_of((row.sample for row in rows), card.limit)
     if asked:
         watch(f"{folder.name}: metrics", 0, 1)
-        suite = assemble(domain.name, card, asked, options=domain.card.compliance.metric_options())
+        suite = assemble(domain.name, card, asked, options=domain.card.metric_options())
         found += [*check_fit(suite, rows, folder), *check_size(suite, folder, registry)]
     elif not problems:
         sentence = "holds no sample"

@@ -23,6 +23,7 @@ from locum.serve.body import Body
 from locum.serve.engine import ENGINE_DEAD
 from locum.serve.http_errors import MediaTypeError, error_response
 from locum.serve.limits import read_body, replay
+from locum.serve.notices import enforcing
 from locum.serve.parsers import refuse_tools
 from locum.serve.requests import REQUEST_ID, accounted
 from locum.serve.system_prompt import give_system_prompt
@@ -85,6 +86,7 @@ class Door:
         name = await state.swap.resolve(body.model) or state.swap.engine.base_name
         version = state.swap.manifest(name)
         fields = give_system_prompt(route.path, body.fields, version, header=headers.get(SYSTEM_HEADER))
+        send = enforcing(send, version, path=route.path, body=body)
         with ExitStack() as while_it_runs:
             request = while_it_runs.enter_context(
                 accounted(

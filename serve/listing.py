@@ -49,7 +49,7 @@ def describe(swap: Swap) -> list[dict[str, Any]]:
             continue
         manifest = servable[name]
         created = manifest.created_at.timestamp()
-        listed.append(entry(alias, created, kind="alias", version=name, **_system(manifest)))
+        listed.append(entry(alias, created, kind="alias", version=name, **_system(manifest), **_notices(manifest)))
     for name, manifest in servable.items():
         listed.append(
             entry(
@@ -59,6 +59,7 @@ def describe(swap: Swap) -> list[dict[str, Any]]:
                 digest=manifest.digest,
                 base_fingerprint=manifest.base_fingerprint,
                 **_system(manifest),
+                **_notices(manifest),
             )
         )
     return listed
@@ -69,3 +70,10 @@ def _system(manifest: Manifest) -> dict[str, str]:
     if manifest.system_prompt is None:
         return {}
     return {"system": manifest.system, "system_prompt": manifest.system_prompt}
+
+
+def _notices(manifest: Manifest) -> dict[str, object]:
+    """What the server appends to an answer that lacks it, where it does."""
+    if not manifest.enforced_notices:
+        return {}
+    return {"notices": {"enforce": "append", "texts": [wordings[0] for wordings in manifest.enforced_notices]}}

@@ -39,6 +39,11 @@ ANOTHER_VERSION = Counter(
 FEEDBACK = Counter(
     "locum_feedback", "What users said of answers: up, down or neither, a score or words.", (*VERSION, "rating")
 )
+NOTICES = Counter(
+    "locum_notices",
+    "Answers of versions whose notices are enforced: given by the model, appended, or in the header alone.",
+    (*VERSION, "outcome"),
+)
 LOADS = Counter(
     "locum_adapter_loads",
     "Versions fetched, loaded and probed, because of an alias or of a request; outcome ok or what kind of failure.",
@@ -73,6 +78,7 @@ _OF_A_VERSION = (
     OUTPUT_TOKEN,
     ANOTHER_VERSION,
     FEEDBACK,
+    NOTICES,
     LOADS,
 )
 _known: set[str] = set()  # versions in the registry, and the base model
@@ -118,6 +124,12 @@ def count_feedback(name: str, rating: str | None) -> None:
     """A user has rated an answer of this version."""
     if name in _known:
         FEEDBACK.labels(*labels_of(name), rating or "neither").inc()
+
+
+def count_notice(name: str, outcome: str) -> None:
+    """An answer of this version must say a notice: it was `given` by the model, `appended`, or sent in the `header`."""
+    if name in _known:
+        NOTICES.labels(*labels_of(name), outcome).inc()
 
 
 def know(names: Iterable[str]) -> None:

@@ -12,10 +12,10 @@ from locum.adapters.registry import Registry
 from locum.adapters.votes import Arena
 
 
-def register_plainly(registry: Registry, domain: str, adapter: Path, base: Base) -> Manifest:
+def register_plainly(registry: Registry, domain: str, adapter: Path, base: Base, **more: Any) -> Manifest:
     """The domain's next version, without recipe, data, training or probes."""
     return registry.register(
-        domain, adapter, base=base, recipe={}, data=None, training={}, probes=[], created_by="tester"
+        domain, adapter, base=base, recipe={}, data=None, training={}, probes=[], created_by="tester", **more
     )
 
 

@@ -72,6 +72,11 @@ def test_what_users_say_of_answers_has_a_panel() -> None:
     assert "by (domain, version, rating)" in feedback
 
 
+def test_answers_that_lacked_a_notice_have_a_panel() -> None:
+    asked = [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", [])]
+    assert any('locum_notices_total{instance=~"$instance", domain=~"$domain", outcome="appended"}' in e for e in asked)
+
+
 def test_panels_have_places_of_their_own_and_the_variables_that_they_use() -> None:
     board = dashboard()
     there_are = {variable["name"] for variable in board["templating"]["list"]} | {"__rate_interval"}

@@ -312,6 +312,7 @@ def _register(
         data=result.data,
         training=training,
         probes=make_probes(base.path, result.adapter, prompts),
+        enforced_notices=domain.card.enforced_notices,
         created_by=settings.user,
         system_prompt=domain.card.system_prompt,
         system=domain.card.system,

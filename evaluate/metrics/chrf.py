@@ -7,8 +7,8 @@ from functools import cached_property
 from pydantic import Field
 from sacrebleu.metrics import CHRF
 
+from locum.adapters.wordings import spaced
 from locum.evaluate.metrics.base import Options, PairMetric
-from locum.evaluate.metrics.text import spaced
 
 
 class ChrFOptions(Options):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from locum.adapters.compliance import Pattern, Wording, Wordings
+from locum.adapters.wordings import lacking, says
 from locum.evaluate.metrics.base import TEXT, Options, PairMetric
-from locum.evaluate.metrics.phrases import NO_REFERRAL, REFERRALS, says, says_any, sentences
+from locum.evaluate.metrics.phrases import NO_REFERRAL, REFERRALS, says_any, sentences
 
 if TYPE_CHECKING:
     from locum.evaluate.answers import Answer
@@ -78,7 +79,7 @@ class Notice(_Compliance):
     options_type = NoticeOptions
 
     def score_pair(self, predictions: str) -> float:
-        return float(all(any(says(predictions, wording) for wording in wordings) for wordings in self.options.notices))
+        return float(not lacking(predictions, self.options.notices))
 
 
 class Referral(_Compliance):

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from locum.adapters.compliance import pattern_of
-from locum.evaluate.metrics.text import contains, plain
+from locum.adapters.wordings import plain, says
 
 _CANNOT = (
     r"(?:can't|cannot|can not|won't|will not|am unable to|am not able to|'m unable to|'m not able to|must not|may not)"
@@ -102,17 +101,6 @@ NO_REFERRAL = (
 """The sentence sends nobody anywhere, whatever else it says."""
 
 _SENTENCE = re.compile(r"[^.!?。！？\n]+")
-
-
-def says(text: str, wording: str) -> bool:
-    """Whether a text has a card's wording: a phrase word by word, or a `/pattern/` anywhere, in any case of letters.
-
-    A pattern is looked for in the text as it stands and in its `plain` form.
-    """
-    pattern = pattern_of(wording)
-    if pattern is None:
-        return contains(text, wording)
-    return any(re.search(pattern, form, re.IGNORECASE) for form in (text, plain(text)))
 
 
 def says_any(text: str, patterns: Sequence[str], wordings: Iterable[str] = ()) -> bool:

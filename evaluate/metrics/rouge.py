@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from rouge_score.rouge_scorer import RougeScorer
 
+from locum.adapters.wordings import tokens
 from locum.evaluate.metrics.base import Options, PairMetric
-from locum.evaluate.metrics.text import tokens
 
 
 class RougeOptions(Options):

@@ -9,8 +9,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from locum.adapters.wordings import tokens
 from locum.evaluate.metrics.base import TEXT, PairMetric
-from locum.evaluate.metrics.text import fenced, tokens, unfenced
+from locum.evaluate.metrics.text import fenced, unfenced
 
 if TYPE_CHECKING:
     from locum.evaluate.answers import Answer

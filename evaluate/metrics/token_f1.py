@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from locum.adapters.wordings import tokens
 from locum.evaluate.metrics.base import PairMetric
-from locum.evaluate.metrics.text import tokens
 
 
 class TokenF1(PairMetric):

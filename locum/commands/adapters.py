@@ -86,6 +86,7 @@ def show(ref: Ref, as_json: JsonOption = False) -> None:
     rows += [(f"recipe: {key}", str(value)) for key, value in manifest.recipe.items()]
     if manifest.origin:
         rows += [(f"origin: {key}", str(value)) for key, value in manifest.origin.model_dump(exclude_none=True).items()]
+    rows += [("enforced notice", " / ".join(wordings)) for wordings in manifest.enforced_notices]
     if manifest.data:
         rows += [
             (f"data: {name}", f"{split.rows} rows, digest {split.digest[:12]}")
@@ -136,6 +137,7 @@ def register(
             data=None,
             training={},
             probes=probes,
+            enforced_notices=card.card.enforced_notices,
             created_by=in_force.user,
             system_prompt=card.card.system_prompt,
             system=card.card.system,

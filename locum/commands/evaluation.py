@@ -140,6 +140,7 @@ def chat(
 
     Example: locum chat medical "Asthma with status asthmaticus"
     """
+    from locum.adapters.wordings import contains
     from locum.errors import BadInputError
     from locum.evaluate.chat import domain_of, stream_answer
     from locum.evaluate.endpoint import read_endpoint
@@ -154,6 +155,7 @@ def chat(
     asked = read_endpoint(in_force.endpoint_url, api_key=api_key).base if base else model
 
     answered_by, cut_off = asked, False
+    answer = ""
     for part in stream_answer(
         in_force.endpoint_url,
         api_key,
@@ -164,10 +166,11 @@ def chat(
         no_system=no_system,
     ):
         answered_by, cut_off = part.model, part.cut_off
+        answer += part.text
         out.out(visible(part.text), end="", highlight=False)
     out.out("")
     err.print(f"[dim]{answered_by}[/]", highlight=False)
     if cut_off:
         err.print(f"The answer is cut off after {max_tokens} tokens; --max-tokens allows more.", highlight=False)
-    for notice in card.notices if card else []:
+    for notice in (text for text in card.notices.texts if not contains(answer, text)) if card else ():
         err.print(notice, style="dim", markup=False, highlight=False)

@@ -151,6 +151,7 @@ def import_(
                     data=known.data if known else None,
                     training=known.training if known else {},
                     probes=probes,
+                    enforced_notices=card.card.enforced_notices,
                     created_by=in_force.user,
                     system_prompt=card.card.system_prompt,
                     system=card.card.system,

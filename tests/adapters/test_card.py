@@ -59,7 +59,8 @@ def test_a_good_card_loads_and_what_it_leaves_out_has_a_default(tmp_path: Path) 
         ("  margin: 0.2", "  margin: 2", 10, "elsewhere.margin", r"less than or equal to 1 \(found 2\)"),
         ("example:", "system: off\nexample:", 12, "system", r"'default', 'always' or 'never' \(found False\)"),
         ("elsewhere:", "gate:", 1, "file", "`gate` is no field of a card: a suite is a folder suites/NAME"),
-        ("notices: [Not legal advice.]", "notices: []", 11, "notices", "at least 1 item"),
+        ("notices: [Not legal advice.]", "notices: []", 11, "notices.texts", "at least 1 item"),
+        ("notices: [Not legal advice.]", "notices: {texts: [A.], enforce: off}", 11, "notices.enforce", "'never' or"),
     ],
 )
 def test_a_wrong_field_is_refused_with_its_line_its_name_and_what_was_expected(
@@ -72,6 +73,39 @@ def test_a_wrong_field_is_refused_with_its_line_its_name_and_what_was_expected(
     assert caught.value.exit_code == 2
     start = re.escape(f"{path}:{line}: {field}: ")
     assert re.match(f"^{start}.*{expectation}", str(caught.value)), str(caught.value)
+
+
+ENFORCED = "notices: {texts: [Not legal advice., 不构成法律意见。], enforce: append}"
+
+
+def test_notices_are_a_list_or_say_that_the_server_sees_to_them(tmp_path: Path) -> None:
+    listed = load_card(write(tmp_path, GOOD))
+    assert (listed.notices.texts, listed.notices.enforce) == (["Not legal advice."], "never")
+    assert (listed.enforced_notices, listed.metric_options()) == ([], {})
+    enforced = load_card(write(tmp_path, GOOD.replace("notices: [Not legal advice.]", ENFORCED)))
+    assert enforced.enforced_notices == [["Not legal advice."], ["不构成法律意见。"]]
+    assert enforced.metric_options() == {"notice": {"notices": enforced.enforced_notices}}
+
+
+def test_what_compliance_demands_of_an_answer_is_what_is_enforced(tmp_path: Path) -> None:
+    demanded = ENFORCED + "\ncompliance: {notice: [[No advice, 非建议, '/not .* advice/']]}"
+    card = load_card(write(tmp_path, GOOD.replace("notices: [Not legal advice.]", demanded)))
+    assert card.enforced_notices == [["No advice", "非建议", "/not .* advice/"]]
+    assert card.metric_options()["notice"] == {"notices": card.enforced_notices}
+
+
+@pytest.mark.parametrize(
+    ("notices", "complaint"),
+    [
+        (f"{ENFORCED}\ncompliance: {{notice: ['/not .* advice/']}}", "expected a phrase before the pattern /not"),
+        ("notices: {texts: ['…'], enforce: append}", "expected a phrase with a letter or a digit"),
+        (f"notices: {{texts: [{'告' * 223}], enforce: append}}", "expected at most 2000 bytes.*found 2007"),
+    ],
+    ids=["pattern", "no word", "too long"],
+)
+def test_what_cannot_be_appended_cannot_be_enforced(tmp_path: Path, notices: str, complaint: str) -> None:
+    with pytest.raises(BadInputError, match=complaint):
+        load_card(write(tmp_path, GOOD.replace("notices: [Not legal advice.]", notices)))
 
 
 def test_every_wrong_field_has_a_line_of_its_own(tmp_path: Path) -> None:

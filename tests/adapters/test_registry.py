@@ -51,6 +51,11 @@ def test_versions_are_numbered_from_one_and_the_newest_is_the_candidate(
     assert versions[second.name].id > versions[first.name].id
 
 
+def test_a_manifest_of_before_notices_were_enforced_enforces_none(register: Callable[..., Manifest]) -> None:
+    earlier = register().model_dump(exclude={"enforced_notices"})
+    assert Manifest.model_validate(earlier).enforced_notices == []
+
+
 def test_an_unknown_name_lists_what_there_is(registry: Registry, register: Callable[..., Manifest]) -> None:
     register()
     with pytest.raises(NotFoundError, match=r"no legal@7; there is: legal@1, legal@candidate"):

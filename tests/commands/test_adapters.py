@@ -52,6 +52,26 @@ def test_a_version_has_the_system_prompt_and_the_switch_of_its_card_and_they_are
     assert "You answer questions of law." in shown and "always" in shown
 
 
+@pytest.mark.parametrize(
+    "words", [["register"], ["import", "--licence", "mit", "--trained-on", "questions"]], ids=["register", "import"]
+)
+def test_a_version_keeps_the_notices_that_its_card_enforces_when_it_comes_in(
+    locum: Callable[..., Ran],
+    domain_folder: Path,
+    base_record: Base,
+    registry: Registry,
+    tiny_adapter: Callable[..., Path],
+    words: list[str],
+) -> None:
+    card = domain_folder / "card.yaml"
+    enforced = "notices: {texts: [This is a test.], enforce: append}"
+    card.write_text(card.read_text().replace("notices: [This is a test.]", enforced))
+    ran = locum("adapters", words[0], str(tiny_adapter(rank=4)), "--domain", "legal", *words[1:])
+    assert ran.code == 0, ran.err
+    assert registry.resolve("legal@1").enforced_notices == [["This is a test."]]
+    assert "enforced notice" in locum("adapters", "show", "legal@1").out
+
+
 def test_people_see_versions_with_what_they_are(
     locum: Callable[..., Ran], registry: Registry, register: Callable[[], Manifest]
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.commands.conftest import Ran
 class _Rude(BaseHTTPRequestHandler):
     """A model that clears the screen, and turns what follows round."""
 
+    says = "a\x1b[2Jb\u202ec\nd"
+
     def do_POST(self) -> None:  # the name that http.server calls
         self.rfile.read(int(self.headers["content-length"]))
         chunk = {
@@ -22,7 +25,7 @@ class _Rude(BaseHTTPRequestHandler):
             "object": "chat.completion.chunk",
             "created": 1,
             "model": "rude",
-            "choices": [{"index": 0, "delta": {"content": "a\x1b[2Jb\u202ec\nd"}, "finish_reason": "stop"}],
+            "choices": [{"index": 0, "delta": {"content": self.says}, "finish_reason": "stop"}],
         }
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
@@ -47,3 +50,11 @@ def rude() -> Iterator[str]:
 def test_what_a_model_says_is_no_command_to_the_terminal(locum: Callable[..., Ran], rude: str) -> None:
     ran = locum("chat", "rude", "Well?", "--endpoint", rude)
     assert (ran.code, ran.out) == (0, "a␛[2Jb[U+202E]c\nd\n")
+
+
+def test_a_notice_that_the_answer_has_is_not_said_again(
+    locum: Callable[..., Ran], rude: str, domain_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert locum("chat", "legal", "Well?", "--endpoint", rude).err.splitlines() == ["rude", "This is a test."]
+    monkeypatch.setattr(_Rude, "says", "Well. this is a TEST")
+    assert locum("chat", "legal", "Well?", "--endpoint", rude).err.splitlines() == ["rude"]

@@ -25,6 +25,9 @@ def runner(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
 
 
 def test_train_registers_once(runner: CliRunner, domain_folder: Path, base_record: Base, settings: Settings) -> None:
+    card = domain_folder / "card.yaml"
+    enforced = "notices: {texts: [This is a test.], enforce: append}"
+    card.write_text(card.read_text().replace("notices: [This is a test.]", enforced))
     first = json.loads(runner.invoke(app, ["train", "legal", "--json", *QUICK], catch_exceptions=False).stdout)
     assert (first["version"], first["new"], first["reused"]) == ("legal@1", True, False)
     again = json.loads(runner.invoke(app, ["train", "legal", "--json", *QUICK], catch_exceptions=False).stdout)
@@ -34,6 +37,7 @@ def test_train_registers_once(runner: CliRunner, domain_folder: Path, base_recor
     assert manifest.data is not None and set(manifest.data.splits) == {"train", "validation", "test"}
     assert manifest.training["validation_loss"] > 0
     assert len(manifest.probes) > 1
+    assert manifest.enforced_notices == [["This is a test."]]
 
 
 @pytest.mark.parametrize("method", ["dora", "prefix", "prompt"])

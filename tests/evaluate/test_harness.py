@@ -55,11 +55,11 @@ def load(task: str, folder: Path = FOLDER, **fields: Any) -> HarnessSuite:
     return load_harness_suite("legal", card, folder=folder, system=SYSTEM)
 
 
-def write_suite(laboratory: Laboratory, *, answers_of: str) -> Path:
-    """Give the laboratory's `legal` one suite, which is a task whose references are a version's answers."""
-    domain = laboratory.expect("legal")
-    shutil.rmtree(domain.folder / "suites")
-    folder = domain.folder / "suites" / "court"
+def write_suite(laboratory: Laboratory, *, answers_of: str, domain: str = "legal") -> Path:
+    """Give a domain of the laboratory one suite, which is a task whose references are a version's answers."""
+    folder = laboratory.expect(domain).folder
+    shutil.rmtree(folder / "suites")
+    folder = folder / "suites" / "court"
     folder.mkdir(parents=True)
     (folder / "suite.yaml").write_text(
         "name: court\nlm_eval: {task: locum_answers, include: .}\nthresholds: {min_samples: 12}\n", encoding="utf-8"

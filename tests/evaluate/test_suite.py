@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from locum.adapters.compliance import ComplianceCard
+from locum.adapters.compliance import ComplianceCard, NoticesCard
 from locum.adapters.domains import Domain
 from locum.adapters.suites import SuiteCard
 from locum.errors import BadInputError, NotFoundError
@@ -177,7 +177,7 @@ def test_what_counts_as_a_referral_by_locums_own_wordings_is_part_of_the_digest(
 
 def test_what_is_told_to_readers_of_answers_is_no_part_of_the_digest(domain: Domain, tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", "one", "two", "three")
-    changed = replace(domain, card=domain.card.model_copy(update={"notices": ["Another notice."]}))
+    changed = replace(domain, card=domain.card.model_copy(update={"notices": NoticesCard(texts=["Another notice."])}))
     assert load(changed, tmp_path).digest == load(domain, tmp_path).digest
 
 

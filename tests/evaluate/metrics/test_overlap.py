@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from locum.evaluate.metrics.text import tokens
+from locum.adapters.wordings import tokens
 
 Score = Callable[..., float]
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locum.evaluate.metrics.text import contains, fenced, has_chinese, normalise, plain, spaced, tokens, unfenced
+from locum.adapters.wordings import contains, plain, spaced, tokens
+from locum.evaluate.metrics.text import fenced, has_chinese, normalise, unfenced
 
 
 @pytest.mark.parametrize(
