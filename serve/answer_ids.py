@@ -13,7 +13,6 @@ import os
 from locum.adapters.feedback import bare_id
 
 BASE_ID = 0  # stands for the base model; rows of versions begin at 1
-GONE_ID = -1  # a version that was deleted in this very moment
 _RANDOM, _VERSION, _MAC = 8, 4, 8  # bytes
 _LENGTH = 2 * (_RANDOM + _VERSION + _MAC)
 

@@ -18,6 +18,7 @@ from locum.errors import LocumError, NotFoundError, UnavailableError
 from locum.serve import metrics
 from locum.serve.access import ANTHROPIC, Route, find_route
 from locum.serve.answer import TOLD, Answer
+from locum.serve.answer_ids import BASE_ID
 from locum.serve.auth import require_token, tokens_of
 from locum.serve.body import Body
 from locum.serve.engine import ENGINE_DEAD
@@ -83,8 +84,9 @@ class Door:
             raise UnavailableError(ENGINE_DEAD)
         if route.generates and state.tools.parser is None:
             refuse_tools(body.values("tools", "tool_choice"), state.tools)
-        name = await state.swap.resolve(body.model) or state.swap.engine.base_name
-        version = state.swap.manifest(name)
+        entry = await state.swap.resolve(body.model)
+        version = entry.manifest if entry else None
+        name = version.name if version else state.swap.engine.base_name
         fields = give_system_prompt(route.path, body.fields, version, header=headers.get(SYSTEM_HEADER))
         send = enforcing(send, version, path=route.path, body=body)
         with ExitStack() as while_it_runs:
@@ -92,7 +94,7 @@ class Door:
                 accounted(
                     headers.get(REQUEST_ID),
                     name,
-                    version_id=state.swap.version_id(name),
+                    version_id=entry.id if entry else BASE_ID,
                     ids=state.answer_ids,
                     path=route.path,
                     generates=route.generates,

@@ -83,11 +83,8 @@ def enforcing(send: Send, version: Manifest | None, *, path: str, body: Body) ->
     """
     if version is None or not version.enforced_notices or path not in FORMATS:
         return send
-    request, name, required = (
-        _Request(**body.values(*_Request.__struct_fields__)),
-        version.name,
-        version.enforced_notices,
-    )
+    request = _Request(**body.values(*_Request.__struct_fields__))
+    name, required = version.name, version.enforced_notices
     if request.background:
         raise BadInputError(
             f"{name} enforces notices, which an answer in the background would lack",

@@ -26,7 +26,6 @@ from locum.adapters.refs import PREVIOUS, parse_ref
 from locum.adapters.registry import Registry
 from locum.errors import LocumError, NotFoundError, UnavailableError
 from locum.serve import metrics
-from locum.serve.answer_ids import BASE_ID, GONE_ID
 from locum.serve.engine import Engine
 from locum.serve.loader import Failure, Loader
 
@@ -92,8 +91,8 @@ class Swap:
             if entry.manifest.base_fingerprint == self.base.fingerprint
         }
 
-    async def resolve(self, model: str) -> str | None:
-        """The immutable name of what `model` means now, loaded and ready; None for the base model.
+    async def resolve(self, model: str) -> VersionEntry | None:
+        """The version that `model` means now, loaded and ready; None for the base model.
 
         Raises:
             NotFoundError: nothing has this name; lists what there is.
@@ -111,8 +110,7 @@ class Swap:
             name = self._lookup(model)
         if name is None:
             raise self.unknown(model)
-        await self._ensure_ready(name, source="request")
-        return name
+        return await self._ensure_ready(name, source="request")
 
     def unknown(self, model: str) -> NotFoundError:
         """What to say of a name that nothing has; lists what there is."""
@@ -120,18 +118,6 @@ class Swap:
         more = f" and {len(there_is) - LISTED} more (GET /v1/models)" if len(there_is) > LISTED else ""
         listed = ", ".join(there_is[:LISTED])
         return NotFoundError(f"The model `{model}` does not exist. There is: {listed}{more}.", param="model")
-
-    def version_id(self, name: str) -> int:
-        """The row id of what `resolve` gave: `BASE_ID` for the base model, `GONE_ID` if it was deleted since."""
-        if name == self.engine.base_name:
-            return BASE_ID
-        entry = self._entries.get(name)
-        return entry.id if entry else GONE_ID
-
-    def manifest(self, name: str) -> Manifest | None:
-        """The manifest of what `resolve` gave; None for the base model, and for what was deleted since."""
-        entry = self._entries.get(name)
-        return entry.manifest if entry else None
 
     async def hear(self) -> None:
         """Wait until this server has heard what the registry says now.
@@ -183,11 +169,12 @@ class Swap:
             for alias, name in self._snapshot.aliases.items()
         )
 
-    async def _ensure_ready(self, name: str, *, source: metrics.Source) -> None:
+    async def _ensure_ready(self, name: str, *, source: metrics.Source) -> VersionEntry:
         entry = self._entries.get(name)
         if entry is None:
             raise UnavailableError(f"{name} cannot be served: it was deleted")
         await self.loader.ensure_ready(entry, source=source)
+        return entry
 
     async def _watch(self) -> None:
         while True:
