@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import State
 
 from locum.adapters.base import Base
 from locum.errors import BadInputError
 from locum.serve import launcher
 from locum.serve.host import plan_for_this_host
+from locum.serve.plugin import LocumEndpoints
 from locum.serve.switches import (
     DECIDED,
     DOOR,
     REFUSED,
+    ROUTES,
     SCHEDULER,
     VARIABLES,
     WHOLE_NAMES,
@@ -222,6 +225,12 @@ def test_a_stock_vllm_that_was_told_something_dangerous_refuses_to_be_one(argume
     with pytest.raises(BadInputError, match=re.escape(named)) as caught:
         check_server(parsed(*arguments), {})
     assert "which Locum refuses: " in str(caught.value)
+
+
+async def test_the_plugin_of_a_stock_vllm_refuses_before_it_touches_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_SERVER_DEV_MODE", "1")
+    with pytest.raises(BadInputError, match=f"VLLM_SERVER_DEV_MODE is set, which Locum refuses: {ROUTES}"):
+        await LocumEndpoints().init_state(None, State(), parsed())
 
 
 def test_a_file_of_options_hides_nothing_from_a_stock_vllm(tmp_path: Path) -> None:
