@@ -31,9 +31,9 @@ class StoppingError(UnavailableError):
         super().__init__("the server is stopping and takes no new requests")
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """Headers of the answer: the client must not wait on this connection for another server."""
-        return {"retry-after": str(self.retry_after), "connection": "close"}
+    def headers(self) -> Mapping[str, str]:  # type: ignore[override]
+        """With what makes the client open another connection, perhaps to another server."""
+        return {**super().headers, "connection": "close"}
 
 
 class Drain:
