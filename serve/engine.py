@@ -2,8 +2,8 @@
 
 What is used beyond vLLM's documented interfaces: `EngineClient.add_lora`, `EngineClient.generate`,
 `EngineClient.errored`, `EngineClient.is_sleeping`, the processes that its core client manages, `AsyncLLM.add_request`,
-by which every request reaches the engine, and the mapping
-`OpenAIServingModels.lora_requests`, which vLLM's request handlers look an adapter's name up in.
+by which every request reaches the engine, and the mapping `OpenAIServingModels.lora_requests`, which vLLM's request
+handlers look an adapter's name up in.
 tests/serve/test_vllm_internals.py says so when one of them changes.
 """
 

@@ -8,7 +8,6 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI
@@ -61,10 +60,9 @@ async def _app(arguments: list[str]) -> AsyncIterator[FastAPI]:
     async with build_async_engine_client(args) as client:
         tasks = await client.get_supported_tasks()
         app = build_app(args, tasks, client.model_config)
-        app.state.server = SimpleNamespace(should_exit=False)
         await init_app_state(client, app.state, args, tasks)
         while app.state.locum.swap.waiting_for():
             await asyncio.sleep(0.05)
         yield app
-        for task in asyncio.all_tasks() - before - {asyncio.current_task()}:  # one ends the process after its engine
+        for task in asyncio.all_tasks() - before - {asyncio.current_task()}:  # what watches the registry
             task.cancel()
