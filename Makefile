@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := .venv-clients
 # The CPU build of torch is not on PyPI: taken from where pip is told to look, else from PyTorch's own index.
 TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
@@ -10,7 +11,7 @@ LOCKED := --extra train --extra eval --extra demo --extra dev
 
 SHELL := bash -o pipefail
 
-.PHONY: help setup demo test serve lint format lock docs clean
+.PHONY: help setup clients demo test serve lint format lock docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -31,10 +32,18 @@ $(VENV)/.installed: requirements/$(PLATFORM).txt pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+clients: $(CLIENTS)/.installed ## Create .venv-clients, with the clients that the tests use
+
+$(CLIENTS)/.installed: requirements/clients.txt
+	@$(PYTHON) -m venv $(CLIENTS)
+	@echo "Installing the pinned clients into $(CLIENTS) (0.7 GB)"
+	@$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements/clients.txt
+	@touch $@
+
 demo: setup ## The whole loop on three real domains; FRESH=1 starts over
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m locum.demo $(if $(FRESH),--fresh)
 
-test: setup ## Run the test suite
+test: setup clients ## Run the test suite
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2
 
 serve: setup ## Serve what is registered
@@ -53,13 +62,15 @@ format: setup ## Put the code into shape
 docs: setup ## Write what the documentation takes from the code
 	@$(BIN)/cog -r docs/cli.md docs/serving.md docs/suites.md
 
-lock: ## Pin everything anew: requirements/cpu.txt and requirements/gpu.txt
+lock: ## Pin everything anew: requirements/cpu.txt, gpu.txt and clients.txt
 	@test -x .lock-venv/bin/uv || { $(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install --quiet uv==0.13.9; }
 	@for platform in cpu gpu; do \
 	  .lock-venv/bin/uv pip compile pyproject.toml requirements/$$platform.in $(LOCKED) --extra $$platform \
 	    --override requirements/exclude-$$platform.txt --universal --python-version 3.11 --no-annotate --no-emit-index-url \
 	    --custom-compile-command "make lock" --quiet --output-file requirements/$$platform.txt || exit 1; \
 	done
+	@.lock-venv/bin/uv pip compile --group clients --universal --python-version 3.11 --no-annotate --no-emit-index-url \
+	  --custom-compile-command "make lock" --quiet --output-file requirements/clients.txt
 
 clean: ## Remove what can be made again, but no trained adapter
-	@rm -rf $(VENV) .lock-venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) $(CLIENTS) .lock-venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -67,7 +67,7 @@ def test_the_parts_know_only_whom_they_may(part: str) -> None:
 
 def test_a_wheel_holds_all_four_parts_and_their_data(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    leave = shutil.ignore_patterns(".venv", ".lock-venv", ".git", ".locum*", "build", "*.egg-info", ".*_cache")
+    leave = shutil.ignore_patterns(".venv*", ".lock-venv", ".git", ".locum*", "build", "*.egg-info", ".*_cache")
     shutil.copytree(ROOT, source, symlinks=True, ignore=leave)
     built = run("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), str(source))
     assert built.returncode == 0, built.stderr
