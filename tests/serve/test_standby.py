@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from locum.errors import UnavailableError
-from locum.serve.launcher import _listen
 from locum.serve import standby as standby_module
+from locum.serve.launcher import _listen
 from locum.serve.standby import HEAD_BYTES, Standby, take_over
 from tests.conftest import free_port
 
