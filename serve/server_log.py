@@ -147,8 +147,8 @@ class ServerLog:
         if self._problem is None:
             self._problem = f"it cannot be written: {error.strerror}"
             self._tell(
-                f"The server's log {self.path} cannot be written: {error.strerror}. The server goes on without it, "
-                f"and the log as soon as it can be written; --verbose shows it here instead."
+                f"The server's log {self.path} cannot be written: {error.strerror}. The server goes on without it; "
+                f"Locum tries again every {RETRY_SECONDS:.0f} seconds. With --verbose the log is shown here instead."
             )
 
     def _tell(self, message: str) -> None:

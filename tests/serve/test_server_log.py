@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from locum.serve import server_log
 from locum.serve.server_log import FIRST_STAGE, OLDER_FILES, ServerLog
@@ -41,6 +44,23 @@ def test_a_log_of_any_size_is_kept_in_files_of_a_bounded_size_and_its_end_is_kno
     assert "request 99999 " in log.path.read_text() + log.path.with_name("serve.log.1").read_text()
     assert len(log._tail) <= 2 * server_log.TAIL_BYTES
     assert log.complaint() == f"MemoryError: no room (all of it is in {log.path})"
+
+
+@given(chunks=st.lists(st.binary(min_size=1, max_size=60)))
+def test_the_files_are_bounded_and_hold_the_end_of_what_was_written(chunks: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server_log, "FILE_BYTES", 100)
+        patch.setattr(server_log, "TAIL_BYTES", 50)
+        log = ServerLog(Path(folder) / "serve.log", pytest.fail)
+        for chunk in chunks:
+            log._take(chunk)
+        suffixes = [*(f".{n + 1}" for n in reversed(range(OLDER_FILES))), ""]
+        files = [path for suffix in suffixes if (path := log.path.with_name(f"serve.log{suffix}")).exists()]
+        kept = b"".join(path.read_bytes() for path in files)
+        assert all(path.stat().st_size <= 100 for path in files)
+        assert b"".join(chunks).endswith(kept)
+        assert len(kept) == len(b"".join(chunks)) or len(files) == 1 + OLDER_FILES
+        assert b"".join(chunks).endswith(log._tail) and len(log._tail) <= 100
 
 
 def test_each_start_has_a_file_of_its_own(tmp_path: Path) -> None:
