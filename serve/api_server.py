@@ -13,11 +13,16 @@ import socket
 from types import FrameType
 from typing import NoReturn
 
+from locum.serve.lifeline import LIFELINE, tie
+
 LISTENER = "LOCUM_LISTENER"  # names the descriptor of the socket
 STANDBY = "LOCUM_STANDBY"  # names the descriptor by which the launcher's standby is told to leave it
 
 
 def main() -> None:
+    if descriptor := os.environ.pop(LIFELINE, None):
+        tie(socket.socket(fileno=int(descriptor)))
+
     import uvloop
     from vllm.entrypoints.launchers.api_server.entry import run_server_worker
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args

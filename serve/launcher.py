@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 import secrets
 import signal
 import socket
@@ -13,8 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from types import FrameType
 
 import httpx
@@ -24,6 +21,8 @@ from locum.errors import BadInputError, UnavailableError
 from locum.network import host_and_port, http_url
 from locum.serve.api_server import LISTENER, STANDBY
 from locum.serve.host import HostPlan
+from locum.serve.lifeline import LIFELINE
+from locum.serve.server_log import FIRST_STAGE, ServerLog
 from locum.serve.standby import NAME, Standby
 from locum.serve.switches import DOOR, PLUGIN, SCHEDULER, check_environment, check_names
 from locum.settings import Settings
@@ -34,20 +33,6 @@ LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 DRAIN_SECONDS = 30
 CPU_BLOCK = 32
 START_SECONDS = 900
-# What vLLM's log says, and what it means to somebody who waits.
-STAGES = (
-    (re.compile(r"Application startup complete"), "opening the port"),
-    (re.compile(r"Starting vLLM server on|Supported tasks"), "setting up the routes"),
-    (re.compile(r"init engine|KV cache size|CPU KV cache"), "making room for keys and values"),
-    (re.compile(r"Warming up model for the compilation"), "compiling the model for this CPU"),
-    (re.compile(r"Loading weights took|Model loading took"), "preparing the adapter slots"),
-    (re.compile(r"Starting to load model|Loading safetensors"), "loading the base model"),
-    (re.compile(r"Initializing a V1 LLM engine|EngineCore"), "starting the engine"),
-    (re.compile(r"compiling Locum's CPU kernels"), "compiling Locum's kernels for this CPU (later starts reuse them)"),
-)
-
-LOG_PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) )?(ERROR [\d-]+ [\d:]+ \[[^]]*\] )?")
-EXCEPTION = re.compile(r"[\w.]*(Error|Exception)\b: ")
 
 
 @dataclass
@@ -60,12 +45,17 @@ class Server:
     standby: Standby
     process: subprocess.Popen[bytes]
     url: str
-    log: Path | None
+    log: ServerLog | None
     admin_token: str
+    lifeline: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
 
     @property
     def endpoint(self) -> str:
         return f"{self.url}/v1"
+
+
+def _to_stderr(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
 
 
 def start(
@@ -76,10 +66,12 @@ def start(
     max_rank: int = 16,
     vllm_args: list[str] | None = None,
     verbose: bool = False,
+    say: Callable[[str], None] = _to_stderr,
 ) -> Server:
     """Start the server process; returns at once. `wait_until_ready` says when it answers.
 
-    `max_rank` is the highest LoRA rank it must hold. `vllm_args` go to vLLM as they are and win over Locum's.
+    `max_rank` is the highest LoRA rank it must hold. `vllm_args` go to vLLM as they are and win over Locum's. `say` is
+    told when the server's log cannot be written, which keeps no server from serving.
 
     Raises:
         BadInputError: an argument or a variable that would open a way past the door, or that Locum must decide itself.
@@ -90,26 +82,41 @@ def start(
     _require_vllm()
     listener = _listen(settings.host, settings.port)
     token = settings.admin_token.get_secret_value() or secrets.token_urlsafe(32)
-    log = None if verbose else settings.logs / f"serve-{settings.port}.log"
+    log = None if verbose else ServerLog(settings.logs / f"serve-{settings.port}.log", say)
     command = [sys.executable, "-m", SERVER_MODULE, *arguments(settings, base, plan, max_rank), *(vllm_args or [])]
     environment = {**os.environ, **variables(settings, plan, token)}
     standby = Standby(listener)
-    process = _spawn(command, environment, listener, standby.start("starting"), log)
-    return Server(command, environment, listener, standby, process, http_url(settings.host, settings.port), log, token)
+    lifeline = socket.socketpair()
+    process = _spawn(command, environment, listener, standby.start("starting"), lifeline[1], log)
+    url = http_url(settings.host, settings.port)
+    return Server(command, environment, listener, standby, process, url, log, token, lifeline)
 
 
 def restart(server: Server) -> None:
-    """Start a server again that ended; returns at once."""
-    _kill_rest(server)
-    line = server.standby.start("starting again")
-    server.process = _spawn(server.command, server.environment, server.listener, line, server.log)
+    """Start a server again of which nothing is left; returns at once.
+
+    Raises:
+        UnavailableError: the system has no room for another process, or no descriptors.
+    """
+    try:
+        line = server.standby.start("starting again")
+        server.process = _spawn(
+            server.command, server.environment, server.listener, line, server.lifeline[1], server.log
+        )
+    except OSError as error:
+        raise UnavailableError(f"the server's process cannot be started: {error.strerror}") from None
 
 
 def _spawn(
-    command: list[str], environment: dict[str, str], listener: socket.socket, line: socket.socket, log: Path | None
+    command: list[str],
+    environment: dict[str, str],
+    listener: socket.socket,
+    line: socket.socket,
+    lifeline: socket.socket,
+    log: ServerLog | None,
 ) -> subprocess.Popen[bytes]:
-    passed = {LISTENER: listener.fileno(), STANDBY: line.fileno()}
-    with line, _output(log) as output:
+    passed = {LISTENER: listener.fileno(), STANDBY: line.fileno(), LIFELINE: lifeline.fileno()}
+    with line, log.output() if log else contextlib.nullcontext() as output:
         return subprocess.Popen(
             command,
             env={**environment, **{name: str(descriptor) for name, descriptor in passed.items()}},
@@ -178,6 +185,7 @@ def wait_until_ready(server: Server, say: Callable[[str], None], *, timeout: flo
     while time.monotonic() < deadline:
         code = server.process.poll()
         if code is not None:
+            end(server)
             raise UnavailableError(f"the server ended with code {code} while starting: {last_complaint(server)}")
         found = _waiting_for(server)
         if found is None:
@@ -186,37 +194,50 @@ def wait_until_ready(server: Server, say: Callable[[str], None], *, timeout: flo
             reason = server.standby.reason = found
             say(reason)
         time.sleep(0.2)
-    _kill_rest(server)
-    raise UnavailableError(f"the server was not ready after {timeout:.0f} s; it was {reason}", hint=f"see {server.log}")
+    end(server)
+    raise UnavailableError(
+        f"the server was not ready after {timeout:.0f} s; it was {reason}",
+        hint=f"see {server.log.path}" if server.log else None,
+    )
 
 
 def stop(server: Server, *, timeout: float = DRAIN_SECONDS + 15) -> None:
-    """Ask the server to end, let running requests finish, and end it if it takes longer than `timeout` seconds."""
-    server.standby.stop()
-    server.listener.close()
-    if server.process.poll() is None:
-        server.process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.process.wait(timeout)
-    _kill_rest(server)
+    """Ask the server to end, let running requests finish, and end it if it takes longer than `timeout` seconds.
+
+    Whoever interrupts this ends it at once.
+    """
+    try:
+        server.standby.stop()
+        server.listener.close()
+        if server.process.poll() is None:
+            server.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.process.wait(timeout)
+    finally:
+        end(server)
 
 
-def _kill_rest(server: Server) -> None:
-    """End what is left of the server: the engine outlives an HTTP server that was killed."""
+def end(server: Server) -> None:
+    """End what is left of the server, at once: the engine outlives an HTTP server that was killed."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)
     server.process.wait()
+    if server.log:
+        server.log.finish()
 
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
     """Turn SIGTERM into KeyboardInterrupt, so that one path ends the server for both.
 
+    The first asks for the end, the second for an end at once; further ones must not disturb that.
     SIGINT is set too: a shell starts what runs in its background with SIGINT ignored.
     """
+    interrupts = iter((KeyboardInterrupt, KeyboardInterrupt))
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        for kind in interrupts:
+            raise kind
 
     before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -229,10 +250,10 @@ def stopping_on_signals() -> Iterator[None]:
 def _waiting_for(server: Server) -> str | None:
     try:
         answer = httpx.get(f"{server.url}/ready", timeout=5, trust_env=False)  # never by a proxy
-    except httpx.HTTPError:
-        return _stage(server.log)
+    except (httpx.HTTPError, OSError):  # OSError: no descriptor is left to read certificates from
+        return _stage(server)
     if answer.headers.get("server", "").startswith(NAME):
-        return _stage(server.log)
+        return _stage(server)
     if answer.status_code == 200:
         return None
     try:
@@ -241,46 +262,13 @@ def _waiting_for(server: Server) -> str | None:
         return f"the server answers {answer.status_code}"
 
 
-def _stage(log: Path | None) -> str:
-    text = log.read_text(errors="replace") if log and log.is_file() else ""
-    return next((stage for pattern, stage in STAGES if pattern.search(text)), "importing vLLM")
+def _stage(server: Server) -> str:
+    return server.log.stage if server.log else FIRST_STAGE
 
 
 def last_complaint(server: Server) -> str:
-    """What the server's log says of its end."""
-    log = server.log
-    if log is None or not log.is_file():
-        return "see its output above"
-    lines = [LOG_PREFIX.sub("", line).strip() for line in _plain(log.read_text(errors="replace")).splitlines()]
-    errors = [line for line in lines if EXCEPTION.match(line)]
-    # the first exception is the cause; each process that depends on the one that failed adds its own after it
-    said = errors[0] if errors else next(filter(None, reversed(lines)), "it said nothing")
-    return f"{said} (all of it is in {log})"
-
-
-def _plain(log: str) -> str:
-    """A log as text: with `--log-format json` its messages, and the exceptions that they are about."""
-
-    def plain(line: str) -> str:
-        try:
-            entry = json.loads(line) if line.startswith("{") else None
-        except ValueError:
-            entry = None
-        return f"{entry.get('message', '')}\n{entry.get('exc_info', '')}" if isinstance(entry, dict) else line
-
-    return "\n".join(plain(line) for line in log.splitlines())
-
-
-@contextlib.contextmanager
-def _output(log: Path | None) -> Iterator[int | None]:
-    if log is None:
-        yield None
-        return
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists():  # starting again must not destroy what the last start says about its end
-        log.replace(log.with_name(f"{log.name}.1"))
-    with log.open("wb") as file:
-        yield file.fileno()
+    """What a server that has ended says of its end."""
+    return server.log.complaint() if server.log else "see its output above"
 
 
 def _require_vllm() -> None:

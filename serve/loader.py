@@ -30,6 +30,17 @@ FETCHES = 4  # at the same time
 
 Kind = Literal["artifact", "store", "disk", "mismatch", "engine", "probes", "registry"]
 
+# What anybody may read of a failure: the reason itself can name hosts, users and paths.
+IN_GENERAL: dict[Kind, str] = {
+    "artifact": "its artifact is damaged or gone",
+    "store": "the artifact store cannot be reached",
+    "disk": "the disk has no room for its artifact",
+    "mismatch": "it does not fit the base model or the rank of this server",
+    "engine": "the engine cannot load it",
+    "probes": "it does not answer its probes as it was trained to",
+    "registry": "the registry cannot be read",
+}
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -42,6 +53,10 @@ class Failure:
     reason: str
     kind: Kind
     at: float = field(default_factory=time.monotonic)
+
+    @property
+    def in_general(self) -> str:
+        return IN_GENERAL[self.kind]
 
 
 class VersionError(UnavailableError):

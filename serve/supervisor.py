@@ -46,6 +46,7 @@ def supervise(server: Server, say: Callable[[str], None]) -> None:
 
 
 def _end(server: Server) -> str:
-    """Wait for the server's end; says what the log complains of."""
+    """Wait for the server's end, and end what is left of it; says what the log complains of."""
     code = server.process.wait()
+    launcher.end(server)
     return f"code {code}, {launcher.last_complaint(server)}"

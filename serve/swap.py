@@ -67,7 +67,7 @@ class Swap:
         return self._snapshot.revision if self._snapshot else None
 
     def waiting_for(self) -> str | None:
-        """What must happen before this server is ready; None when it is.
+        """What must happen before this server is ready, in words that anybody may read; None when it is.
 
         Ready means that the engine lives, that every domain in production can answer, and that whatever else had a
         name at the start is loaded or has failed.
@@ -75,12 +75,16 @@ class Swap:
         if self.engine.dead:
             return "the engine has died"
         if self._snapshot is None:
-            return self.stale.reason if self.stale else "reading the registry"
+            return self.stale.in_general if self.stale else "reading the registry"
         if not self._settled and self._flips:
             return "loading " + ", ".join(self._snapshot.aliases.get(alias, alias) for alias in sorted(self._flips))
         self._settled = True
         missing = [alias for alias in self._snapshot.aliases if "@" not in alias and alias not in self.aliases]
-        return f"{missing[0]}: {self.problems.get(missing[0], 'loading')}" if missing else None
+        return self._still_missing(self._snapshot.aliases[missing[0]]) if missing else None
+
+    def _still_missing(self, name: str) -> str:
+        failure = self.loader.failed.get(name)
+        return f"{name}: {failure.in_general}" if failure else f"loading {name}"
 
     def servable(self) -> dict[str, Manifest]:
         """All versions that this server's base model can carry, by name."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from locum.commands.common import err, out, settings, waiting
-from locum.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from locum.serve.launcher import Server
+
+INTERRUPTED = 130  # what shells report for a program that Ctrl-C has ended
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,9 +54,16 @@ def serve(
         err.print(line, style="dim", highlight=False, soft_wrap=True)
 
     in_json = ["--logging-config.formatter", "json", "--disable-uvicorn-access-log"] if log_format == "json" else []
-    given = [*in_json, *chosen.arguments, *(vllm_args or [])]
-    with launcher.stopping_on_signals():
-        server = launcher.start(in_force, model, plan, max_rank=max([16, *ranks]), vllm_args=given, verbose=verbose)
+    say = partial(err.print, markup=False, highlight=False, soft_wrap=True)
+    with launcher.stopping_on_signals(), ExitStack() as at_the_end:
+        server = launcher.start(
+            *(in_force, model, plan),
+            max_rank=max([16, *ranks]),
+            vllm_args=[*in_json, *chosen.arguments, *(vllm_args or [])],
+            verbose=verbose,
+            say=say,
+        )
+        at_the_end.callback(launcher.end, server)
         try:
             with waiting("waiting: importing vLLM") as tell:
                 launcher.wait_until_ready(server, lambda reason: tell(f"waiting: {reason}"))
@@ -58,11 +71,19 @@ def serve(
             if not in_force.admin_token.get_secret_value():
                 out.print(f"admin token, made for this run: {server.admin_token}", highlight=False)
             if server.log:
-                err.print(f"vLLM's log: {server.log}", style="dim", highlight=False)
-            supervise(server, lambda event: err.print(event, highlight=False, soft_wrap=True))
+                err.print(f"vLLM's log: {server.log.path}", style="dim", highlight=False)
+            supervise(server, say)
         except KeyboardInterrupt:
-            err.print("Stopping: running requests may finish …")
-            launcher.stop(server)
-        except UnavailableError:
-            launcher.stop(server)
-            raise
+            _stop(server)
+
+
+def _stop(server: Server) -> None:
+    """Stop the server gently, or at once if the caller is interrupted again."""
+    from locum.serve import launcher
+
+    try:
+        err.print("Stopping: running requests may finish. Press Ctrl-C again to end at once.")
+        launcher.stop(server)
+    except KeyboardInterrupt:
+        err.print("Ended at once: requests that were running are cut off.")
+        raise typer.Exit(INTERRUPTED) from None

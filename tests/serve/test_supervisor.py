@@ -21,6 +21,7 @@ from locum.adapters.base import pull
 from locum.adapters.registry import Registry
 from locum.errors import UnavailableError
 from locum.serve import launcher, supervisor
+from locum.serve.server_log import ServerLog
 from locum.serve.standby import Standby
 from locum.settings import Settings
 from tests.conftest import LiveServer, free_port, serving
@@ -145,6 +146,8 @@ def test_a_killed_engine_is_started_again_while_the_port_answers_503_and_the_ali
     first.kill()
     own_server.until(lambda: answer_to(lambda: ready(own_server)).status_code == 503)
 
+    own_server.until(lambda: answer_to(lambda: ready(own_server)).headers["server"].startswith("locum"))
+    held = [socket.create_connection(("127.0.0.1", own_server.settings.port)) for _ in range(600)]
     answers: set[tuple[int, bool]] = set()
     while answer_to(lambda: ready(own_server)).status_code == 503:
         answer = answer_to(lambda: own_server.chat("legal"))
@@ -164,6 +167,8 @@ def test_a_killed_engine_is_started_again_while_the_port_answers_503_and_the_ali
         thread.join(60)
     assert said.keys() == {"stream", "plain", "stalled"}, "requests that ran must end, even one that stalls"
     assert said["plain"] == "503 retry-after 10"
+    for each in held:
+        each.close()
     assert '"error"' in said["stream"]
     assert not psutil.pid_exists(first.pid)
 
@@ -191,21 +196,23 @@ def test_an_engine_that_hangs_is_ended_and_started_again_and_a_server_that_start
     own_server.until(lambda: not any(lives(process) for process in family))
 
 
-def test_a_server_that_keeps_ending_is_given_up_with_its_last_complaint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("folder", ["logs", "file"])
+def test_a_server_that_keeps_ending_is_given_up_with_its_last_complaint_even_where_no_log_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
+    (tmp_path / "file").touch()
     monkeypatch.setattr(supervisor, "BACKOFF_SECONDS", (0.1,) * supervisor.RESTARTS)
     listener = launcher._listen("127.0.0.1", port := free_port())
-    log = tmp_path / "log"
+    said: list[str] = []
+    log = ServerLog(tmp_path / folder / "serve.log", said.append)
     command = [sys.executable, "-c", "raise MemoryError('no room for the model')"]
-    with log.open("wb") as output:
+    with log.output() as output:
         process = subprocess.Popen(command, stderr=output, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     server = launcher.Server(command, {**os.environ}, listener, Standby(listener), process, url, log, "token")
-    said: list[str] = []
     with pytest.raises(UnavailableError, match=r"ended 6 times within 30 minutes .*MemoryError: no room for the model"):
         supervisor.supervise(server, said.append)
-    assert len(said) == 5
+    assert len([event for event in said if event.startswith("The server ended by itself")]) == 5
     answer = httpx.post(f"{url}/v1/chat/completions", content=b"x" * 1_000_000, timeout=60)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
     launcher.stop(server)
