@@ -94,6 +94,16 @@ class Settings(BaseSettings):
     def base_path(self) -> Path:
         return self.bases / self.base
 
+    def variables(self) -> dict[str, str]:
+        """These settings as `LOCUM_*` variables, secrets included, for a process that is to have the same."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        values |= {"home": self.home.absolute(), "domains": self.domains.absolute()}
+        values |= {"registry": self.registry_url, "artifacts": self.artifacts_url}
+        return {
+            f"{ENV_PREFIX}{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+        }
+
     def data_path(self, domain: str) -> Path:
         """Folder of a domain's splits: train.jsonl, validation.jsonl, test.jsonl, data.json."""
         return self.home / "data" / domain

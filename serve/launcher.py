@@ -155,16 +155,8 @@ def variables(settings: Settings, plan: HostPlan, admin_token: str) -> dict[str,
         "VLLM_NO_USAGE_STATS": "1",
         # else vLLM stops to accept connections when the engine has died, some time before the process ends
         "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH": "1",
-        "LOCUM_HOME": str(settings.home.absolute()),
-        "LOCUM_DOMAINS": str(settings.domains.absolute()),
-        "LOCUM_BASE": settings.base,
-        "LOCUM_REGISTRY": settings.registry_url,
-        "LOCUM_ARTIFACTS": settings.artifacts_url,
-        "LOCUM_HOST": settings.host,
-        "LOCUM_PORT": str(settings.port),
+        **settings.variables(),
         "LOCUM_ADMIN_TOKEN": admin_token,
-        "LOCUM_API_KEY": settings.api_key.get_secret_value(),
-        "LOCUM_USER": settings.user,
     }
     if plan.cores:
         # vLLM would leave a core to its scheduler, which is idle while the engine computes.

@@ -9,10 +9,11 @@ import sys
 from typing import Any
 
 from locum.errors import BadInputError, CheckFailedError, LocumError, UnavailableError
+from locum.settings import Settings
 
 
-async def run_locum(*arguments: str, seconds: float) -> Any:
-    """The JSON that a command prints. It is ended when it takes longer than `seconds`, or when nobody waits any more.
+async def run_locum(*arguments: str, settings: Settings, seconds: float) -> Any:
+    """The JSON that a command prints under these settings. It is ended when it takes longer than `seconds`, or when nobody waits any more.
 
     Raises:
         CheckFailedError, BadInputError, UnavailableError: by its exit code, with what it said.
@@ -20,11 +21,12 @@ async def run_locum(*arguments: str, seconds: float) -> Any:
     """
     # What is preloaded and bound for the engine is not for a process beside it.
     unwanted = ("LD_PRELOAD", "VLLM_", "OMP_", "KMP_")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-m", "locum", *arguments],
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={key: value for key, value in os.environ.items() if not key.startswith(unwanted)},
+        env={**inherited, **settings.variables()},
     )
     try:
         async with asyncio.timeout(seconds):

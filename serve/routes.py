@@ -192,5 +192,5 @@ async def _required_suites(state: ServerState, domain: str) -> dict[str, Require
     """What the domain's card asks for now, where its folder is here: a server releases on what the command would."""
     if domain not in domain_names(state.settings.domains):
         return None
-    found = await run_locum("suite", "required", domain, seconds=SUITES_SECONDS)
+    found = await run_locum("suite", "required", domain, settings=state.settings, seconds=SUITES_SECONDS)
     return None if found is None else {name: RequiredSuite.model_validate(suite) for name, suite in found.items()}

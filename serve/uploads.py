@@ -52,7 +52,7 @@ async def register(request: Request, state: Annotated[ServerState, Depends(serve
             domain = await _receive(request, Path(folder), limit=await _limit(state))
             # The probes need the base model once more, outside the server's memory.
             command = ("adapters", "register", folder, "--domain", domain, "--json")
-            registered = await run_locum(*command, seconds=REGISTER_SECONDS)
+            registered = await run_locum(*command, settings=state.settings, seconds=REGISTER_SECONDS)
     await hear(state)
     return JSONResponse(registered, status_code=201)
 

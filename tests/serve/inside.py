@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
-import pytest
 from fastapi import FastAPI
 
 from locum.adapters.base import pull
@@ -36,17 +35,27 @@ async def app_inside(root: Path, tiny_base: Path, tiny_adapter: Callable[..., Pa
         if made.number == 1:
             registry.release(made.name, by="tester", reason="first", force=True)
     plan = HostPlan("cpu", "float32", "for the tests", [], 1 << 28, [], [])
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**environment_of(settings, TOKEN), **launcher.variables(settings, plan, TOKEN)}.items():
-            if os.environ.get(name) != value:
-                patch.setenv(name, value)
-        arguments = [*launcher.arguments(settings, base, plan, 16), "--enforce-eager"]
-        async with _app([*arguments, "--allowed-origins", json.dumps([PAGE])]) as app:
-            yield app
+    arguments = [*launcher.arguments(settings, base, plan, 16), "--enforce-eager"]
+    environment = {**environment_of(settings, TOKEN), **launcher.variables(settings, plan, TOKEN)}
+    async with _app([*arguments, "--allowed-origins", json.dumps([PAGE])], environment) as app:
+        yield app
+
+
+@contextmanager
+def environ(variables: dict[str, str]) -> Iterator[None]:
+    """These variables in the place of the process' own, which come back whatever vLLM has done to them."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @asynccontextmanager
-async def _app(arguments: list[str]) -> AsyncIterator[FastAPI]:
+async def _app(arguments: list[str], environment: dict[str, str]) -> AsyncIterator[FastAPI]:
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client
     from vllm.entrypoints.launchers.app import build_app
@@ -54,15 +63,17 @@ async def _app(arguments: list[str]) -> AsyncIterator[FastAPI]:
     from vllm.logger import configure_logging_from_args
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    args = make_arg_parser(FlexibleArgumentParser()).parse_args(arguments)
-    configure_logging_from_args(args)
     before = asyncio.all_tasks()
-    async with build_async_engine_client(args) as client:
-        tasks = await client.get_supported_tasks()
-        app = build_app(args, tasks, client.model_config)
-        await init_app_state(client, app.state, args, tasks)
-        while app.state.locum.swap.waiting_for():
-            await asyncio.sleep(0.05)
+    async with AsyncExitStack() as stack:
+        with environ(environment):
+            args = make_arg_parser(FlexibleArgumentParser()).parse_args(arguments)
+            configure_logging_from_args(args)
+            client = await stack.enter_async_context(build_async_engine_client(args))
+            tasks = await client.get_supported_tasks()
+            app = build_app(args, tasks, client.model_config)
+            await init_app_state(client, app.state, args, tasks)
+            while app.state.locum.swap.waiting_for():
+                await asyncio.sleep(0.05)
         yield app
         for task in asyncio.all_tasks() - before - {asyncio.current_task()}:  # what watches the registry
             task.cancel()

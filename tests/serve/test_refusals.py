@@ -17,6 +17,7 @@ from locum.errors import UnavailableError
 from locum.serve import uploads
 from locum.serve.access import ROUTES, Route
 from locum.serve.own_command import run_locum
+from locum.settings import Settings
 from tests.serve.inside import PAGE, TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -192,9 +193,9 @@ async def test_no_more_adapters_are_registered_at_once_than_the_stated_number(ap
             uploads._registering.release()
 
 
-async def test_a_command_that_takes_too_long_is_ended() -> None:
+async def test_a_command_that_takes_too_long_is_ended(settings: Settings) -> None:
     with pytest.raises(UnavailableError, match=r"`locum adapters list` took over 0\.01 seconds, and was ended"):
-        await run_locum("adapters", "list", seconds=0.01)
+        await run_locum("adapters", "list", settings=settings, seconds=0.01)
 
 
 TOOL = {"name": "look_up", "description": "Looks up.", "parameters": {"type": "object", "properties": {}}}
