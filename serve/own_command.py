@@ -13,7 +13,9 @@ from locum.settings import Settings
 
 
 async def run_locum(*arguments: str, settings: Settings, seconds: float) -> Any:
-    """The JSON that a command prints under these settings. It is ended when it takes longer than `seconds`, or when nobody waits any more.
+    """The JSON that a command prints under these settings.
+
+    It is ended when it takes longer than `seconds`, or when nobody waits any more.
 
     Raises:
         CheckFailedError, BadInputError, UnavailableError: by its exit code, with what it said.
