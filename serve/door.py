@@ -6,7 +6,7 @@ nothing there can be stale; the `model` field of the answer and the header `x-lo
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -26,7 +26,7 @@ from locum.serve.http_errors import MediaTypeError, error_response
 from locum.serve.limits import read_body, replay
 from locum.serve.notices import enforcing
 from locum.serve.parsers import refuse_tools
-from locum.serve.requests import REQUEST_ID, accounted
+from locum.serve.requests import REQUEST_ID, Asked, accounted
 from locum.serve.system_prompt import give_system_prompt
 
 if TYPE_CHECKING:
@@ -80,37 +80,44 @@ class Door:
         headers = Headers(scope=scope)
         _require_json(headers)
         body = Body(await read_body(receive, headers, limit=route.max_bytes))
-        if state.swap.engine.dead:
+        engine = state.swap.engine
+        if engine.dead:
             raise UnavailableError(ENGINE_DEAD)
         if route.generates and state.tools.parser is None:
             refuse_tools(body.values("tools", "tool_choice"), state.tools)
         entry = await state.swap.resolve(body.model)
         version = entry.manifest if entry else None
-        name = version.name if version else state.swap.engine.base_name
+        name = version.name if version else engine.base_name
         fields = give_system_prompt(route.path, body.fields, version, header=headers.get(SYSTEM_HEADER))
         send = enforcing(send, version, path=route.path, body=body)
-        with ExitStack() as while_it_runs:
-            request = while_it_runs.enter_context(
-                accounted(
-                    headers.get(REQUEST_ID),
-                    name,
-                    version_id=entry.id if entry else BASE_ID,
-                    ids=state.answer_ids,
-                    path=route.path,
-                    generates=route.generates,
-                    log=state.log_requests,
-                )
-            )
-            fields = {**fields, "model": name}
-            if route.path == "/v1/responses":
-                fields["request_id"] = f"resp_{request.id}"  # which this API does not take from the header
-            raw = body.replacing(fields)
-            given = {REQUEST_ID: request.id, "content-type": "application/json", "content-length": str(len(raw))}
-            if state.traces is not None:
-                given |= while_it_runs.enter_context(state.traces.span(request, path=route.path, headers=headers))
-            scope = {**scope, "headers": _with(scope["headers"], given)}
-            answer = Answer(send, request, state.swap.engine, anthropic=_is_anthropic(route.path))
-            await self.app(scope, replay(raw, receive), answer)
+        accounting = accounted(
+            *(headers.get(REQUEST_ID), name),
+            version_id=entry.id if entry else BASE_ID,
+            ids=state.answer_ids,
+            path=route.path,
+            generates=route.generates,
+            log=state.log_requests,
+        )
+        with accounting as request, _span(state, request, headers) as named:
+            raw = body.replacing({**fields, "model": name, **_id_in_body(request)})
+            given = {
+                REQUEST_ID: request.id,
+                "content-type": "application/json",
+                "content-length": str(len(raw)),
+                **named,
+            }
+            answer = Answer(send, request, engine, anthropic=_is_anthropic(route.path))
+            await self.app({**scope, "headers": _with(scope["headers"], given)}, replay(raw, receive), answer)
+
+
+def _span(state: ServerState, request: Asked, headers: Headers) -> AbstractContextManager[dict[str, str]]:
+    """A span while the request runs, and the headers that name it."""
+    return nullcontext({}) if state.traces is None else state.traces.span(request, headers=headers)
+
+
+def _id_in_body(request: Asked) -> dict[str, str]:
+    """The id where vLLM does not take it from the header."""
+    return {"request_id": f"resp_{request.id}"} if request.path == "/v1/responses" else {}
 
 
 def _path(scope: Scope) -> str:

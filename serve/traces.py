@@ -30,13 +30,13 @@ class Traces(SpanProcessor):
             provider.add_span_processor(self)
 
     @contextmanager
-    def span(self, request: Asked, *, path: str, headers: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    def span(self, request: Asked, *, headers: Mapping[str, str]) -> Iterator[dict[str, str]]:
         """A span while the request runs; gives the headers that name it to vLLM."""
         domain, version = labels_of(request.name)
         attributes = {"locum.domain": domain, "locum.version": version, "locum.request_id": request.id}
         context = self._propagator.extract(headers)
         with self._tracer.start_as_current_span(
-            f"POST {path}", context, kind=SpanKind.SERVER, attributes=attributes
+            f"POST {request.path}", context, kind=SpanKind.SERVER, attributes=attributes
         ) as span:
             span_id = span.get_span_context().span_id
             self._attributes[span_id] = attributes
