@@ -8,10 +8,13 @@ from starlette.types import Message, Send
 from locum.errors import UnavailableError
 from locum.serve.engine import ENGINE_DEAD, Engine
 from locum.serve.http_errors import as_anthropic_error, error_response
+from locum.serve.notices import NOTICE_HEADER
 from locum.serve.requests import REQUEST_ID, Asked
 
 ADAPTER_HEADER = "x-locum-adapter"
-TOLD = f"{ADAPTER_HEADER}, {REQUEST_ID}, retry-after"  # what a page in a browser may read beside the body
+TOLD = (
+    f"{ADAPTER_HEADER}, {NOTICE_HEADER}, {REQUEST_ID}, retry-after"  # what a page in a browser may read beside the body
+)
 
 
 class Answer:

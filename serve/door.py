@@ -32,6 +32,8 @@ from locum.serve.system_prompt import give_system_prompt
 if TYPE_CHECKING:
     from locum.serve.plugin import ServerState
 
+JSON = {"content-type": "application/json"}
+
 
 class Door:
     """Wraps vLLM's app. Its state is `app.state.locum`, which the endpoint plugin sets up."""
@@ -100,12 +102,7 @@ class Door:
         )
         with accounting as request, _span(state, request, headers) as named:
             raw = body.replacing({**fields, "model": name, **_id_in_body(request)})
-            given = {
-                REQUEST_ID: request.id,
-                "content-type": "application/json",
-                "content-length": str(len(raw)),
-                **named,
-            }
+            given = {REQUEST_ID: request.id, **JSON, "content-length": str(len(raw)), **named}
             answer = Answer(send, request, engine, anthropic=_is_anthropic(route.path))
             await self.app({**scope, "headers": _with(scope["headers"], given)}, replay(raw, receive), answer)
 

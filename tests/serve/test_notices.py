@@ -18,8 +18,10 @@ from locum.adapters.manifest import Manifest
 from locum.adapters.wordings import lacking
 from locum.errors import BadInputError
 from locum.serve import metrics
+from locum.serve.access import ROUTES
 from locum.serve.body import Body
 from locum.serve.event_stream import Events, data_of
+from locum.serve.notice_formats import FORMATS
 from locum.serve.notices import NOTICE_HEADER, enforcing
 from tests.records import register_plainly
 
@@ -273,6 +275,10 @@ def test_refusals_other_routes_and_versions_that_enforce_nothing_are_not_touched
     assert enforcing(send, VERSION, path="/tokenize", body=body_of()) is send
     assert enforcing(send, VERSION.model_copy(update={"enforced_notices": []}), path=CHAT, body=body_of()) is send
     assert enforcing(send, None, path=CHAT, body=body_of()) is send
+
+
+def test_every_route_that_generates_keeps_notices() -> None:
+    assert {route.path for route in ROUTES if route.generates} == FORMATS.keys()
 
 
 def test_an_answer_in_the_background_would_escape_and_is_refused() -> None:
