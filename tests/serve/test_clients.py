@@ -41,8 +41,8 @@ def refused(server: LiveServer) -> float:
     ("section", "python"),
     [
         *(pytest.param(section, CLIENTS, id=section) for section in CHECKS),
-        # vLLM brings newer ones of these than LlamaIndex can live with
-        *(pytest.param(section, Path(sys.executable), id=f"{section}, newer") for section in ("OpenAI", "Anthropic")),
+        # LlamaIndex holds openai below 3; the server's own environment has it beyond
+        pytest.param("OpenAI", Path(sys.executable), id="OpenAI, newer"),
     ],
 )
 def test_a_client_is_answered_by_the_version_that_the_domains_name_means(
