@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
+import anthropic
 import httpx
 import pytest
 
@@ -25,6 +26,17 @@ def test_a_server_with_a_key_asks_for_it_and_lets_a_running_stream_finish_at_sig
         assert httpx.get(f"{server.endpoint}/models", timeout=60).status_code == 401
         assert server.chat(base.name).status_code == 401
         assert httpx.get(f"{server.url}/health", timeout=60).status_code == 200
+
+        # Anthropic's clients send a bearer token since 2.0; before that, and LiteLLM's provider of that name, x-api-key
+        message = {"model": base.name, "messages": [{"role": "user", "content": "Well?"}], "max_tokens": 1}
+        client = anthropic.Anthropic(base_url=server.url, api_key="unused", max_retries=0)
+        assert client.messages.create(**message).model == base.name
+        with pytest.raises(anthropic.AuthenticationError):
+            client.with_options(api_key="wrong").messages.create(**message)
+        for key, status in {"unused": 200, "wrong": 401}.items():
+            asked = httpx.post(f"{server.endpoint}/messages", json=message, headers={"x-api-key": key}, timeout=60)
+            assert asked.status_code == status, asked.text
+
         assert server.admin("GET", "/v1/models").status_code == 200
 
         engine = server.engine
