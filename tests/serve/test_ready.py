@@ -18,6 +18,7 @@ from locum.errors import DiskFullError, UnavailableError
 from locum.serve import routes
 from locum.serve.engine import Engine
 from locum.serve.loader import IN_GENERAL, Kind
+from locum.serve.stopping import Drain
 from locum.serve.swap import Swap
 from locum.settings import Settings
 from tests.records import register_plainly
@@ -94,7 +95,7 @@ async def test_ready_says_what_is_wrong_and_names_no_host_user_or_path(
     swap = Swap(registry, Engine(client, models), base_record)  # type: ignore[arg-type]
     app = FastAPI()
     app.include_router(routes.router)
-    app.state.locum = SimpleNamespace(swap=swap)
+    app.state.locum = SimpleNamespace(swap=swap, drain=Drain())
     swap.start()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
         async with asyncio.timeout(60):
