@@ -22,6 +22,7 @@ from locum.serve import feedback
 from locum.serve.answer_ids import BASE_ID, AnswerIds
 from locum.serve.door import Door
 from locum.serve.http_errors import explain
+from locum.serve.stopping import Drain
 from locum.settings import Settings
 from tests.conftest import LiveServer
 
@@ -195,7 +196,8 @@ class Swap:
 def state_of(registry: Registry, **given: Any) -> SimpleNamespace:
     """What a server shares with its routes, as far as feedback needs it."""
     ids = AnswerIds(signing_key(registry, "answers"))
-    return SimpleNamespace(swap=Swap(registry), answer_ids=ids, **{"api_key": "", "admin_token": "", **given})
+    settings = {"api_key": "", "admin_token": "", **given}
+    return SimpleNamespace(swap=Swap(registry), answer_ids=ids, drain=Drain(), **settings)
 
 
 def app_of(registry: Registry, **given: Any) -> FastAPI:
