@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
 from locum.errors import UnavailableError
-from locum.serve.engine import ENGINE_DEAD, Engine
+from locum.serve.engine import ENGINE_DEAD
 from locum.serve.http_errors import as_anthropic_error, error_response
 from locum.serve.notices import NOTICE_HEADER
 from locum.serve.requests import REQUEST_ID, Asked
+from locum.serve.stopping import StoppingError
+
+if TYPE_CHECKING:
+    from locum.serve.plugin import ServerState
 
 ADAPTER_HEADER = "x-locum-adapter"
-TOLD = (
-    f"{ADAPTER_HEADER}, {NOTICE_HEADER}, {REQUEST_ID}, retry-after"  # what a page in a browser may read beside the body
-)
+TOLD = f"{ADAPTER_HEADER}, {NOTICE_HEADER}, {REQUEST_ID}, retry-after"  # what a page may read beside the body
 
 
 class Answer:
@@ -24,10 +28,10 @@ class Answer:
     error is short, and waits too, so that it can be put into the format of the API that was asked.
     """
 
-    def __init__(self, send: Send, request: Asked, engine: Engine, *, anthropic: bool) -> None:
+    def __init__(self, send: Send, request: Asked, state: ServerState, *, anthropic: bool) -> None:
         self._send = send
         self._request = request
-        self._engine = engine
+        self._state = state
         self._anthropic = anthropic
         self._head: Message | None = None
         self._error = b""
@@ -63,11 +67,11 @@ class Answer:
         """The body of an error as its client expects it; the head is made to fit."""
         headers = MutableHeaders(scope=head)
         body = self._error
-        if head["status"] >= 500 and self._engine.dead:  # it died while it worked on this
-            answer = error_response(UnavailableError(ENGINE_DEAD), anthropic=self._anthropic)
-            body = bytes(answer.body)
-            head["status"] = answer.status_code
-            headers["retry-after"] = answer.headers["retry-after"]
+        if head["status"] >= 500 and self._state.swap.engine.dead:  # it died while it worked on this
+            error = StoppingError() if self._state.drain.stopping else UnavailableError(ENGINE_DEAD)
+            body = bytes(error_response(error, anthropic=self._anthropic).body)
+            head["status"] = error.http_status
+            headers.update(error.headers)
         elif self._anthropic:
             body = as_anthropic_error(body, head["status"])
         headers["content-length"] = str(len(body))

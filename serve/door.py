@@ -103,7 +103,7 @@ class Door:
         with accounting as request, _span(state, request, headers) as named:
             raw = body.replacing({**fields, "model": name, **_id_in_body(request)})
             given = {REQUEST_ID: request.id, **JSON, "content-length": str(len(raw)), **named}
-            answer = Answer(send, request, engine, anthropic=_is_anthropic(route.path))
+            answer = Answer(send, request, state, anthropic=_is_anthropic(route.path))
             await self.app({**scope, "headers": _with(scope["headers"], given)}, replay(raw, receive), answer)
 
 

@@ -63,13 +63,12 @@ class RollbackRequest(BaseModel):
 @router.get("/ready")
 async def ready(state: State) -> JSONResponse:
     """200 when every domain in production can answer; 503 with what is still waited for."""
-    if state.drain.stopping:
-        content = {"ready": False, "waiting_for": WAITING_FOR}
-        return JSONResponse(content, status_code=503, headers=StoppingError().headers)
-    waiting_for = state.swap.waiting_for()
-    if waiting_for:
-        return JSONResponse({"ready": False, "waiting_for": waiting_for}, status_code=503)
-    return JSONResponse({"ready": True, "production": _production(state)})
+    waiting_for = WAITING_FOR if state.drain.stopping else state.swap.waiting_for()
+    if waiting_for is None:
+        return JSONResponse({"ready": True, "production": _production(state)})
+    error = StoppingError() if state.drain.stopping else UnavailableError(waiting_for)
+    content = {"ready": False, "waiting_for": waiting_for}
+    return JSONResponse(content, status_code=error.http_status, headers=dict(error.headers))
 
 
 @router.get("/v1/models")

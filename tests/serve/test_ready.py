@@ -105,7 +105,7 @@ async def test_ready_says_what_is_wrong_and_names_no_host_user_or_path(
     assert swap._watcher is not None
     swap._watcher.cancel()
     content: dict[str, Any] = {"ready": False, "waiting_for": FAULTS[fault]}
-    assert (answer.status_code, answer.json()) == (503, content)
+    assert (answer.status_code, answer.json(), answer.headers["retry-after"]) == (503, content, "10")
 
 
 def test_every_kind_of_failure_has_words_that_anybody_may_read() -> None:
