@@ -51,7 +51,7 @@ format: setup ## Put the code into shape
 	@$(BIN)/ruff check --fix .
 
 docs: setup ## Write what the documentation takes from the code
-	@$(BIN)/cog -r docs/cli.md docs/suites.md
+	@$(BIN)/cog -r docs/cli.md docs/serving.md docs/suites.md
 
 lock: ## Pin everything anew: requirements/cpu.txt and requirements/gpu.txt
 	@test -x .lock-venv/bin/uv || { $(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install --quiet uv==0.13.9; }

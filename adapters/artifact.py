@@ -16,6 +16,7 @@ from locum.errors import BadInputError, NotFoundError
 
 T = TypeVar("T")
 
+_BESIDE = 1 << 20  # bytes of an artifact beside its weights: its configuration, and the names of its tensors
 MAX_RANK = 512  # the highest that vLLM holds
 DTYPES = ("float32", "float16", "bfloat16")
 CODE = {".py", ".pyc", ".so"}
@@ -84,6 +85,12 @@ def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> A
         size=sum((folder / name).stat().st_size for name in FILES),
         digest=artifact_digest(folder),
     )
+
+
+def largest_artifact(base: Path, *, rank: int) -> int:
+    """Bytes that an artifact of up to this rank can have over a base checkpoint: all its matrices, in float32."""
+    matrices = [shape for shape in weight_shapes(base).values() if len(shape) == 2]
+    return sum(4 * rank * sum(shape) for shape in matrices) + _BESIDE
 
 
 def check_files(folder: Path) -> None:

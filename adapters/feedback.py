@@ -14,7 +14,7 @@ from locum.adapters import schema
 from locum.adapters.conversations import Message
 from locum.adapters.registry import Registry
 
-_PREFIXES = re.compile(r"(?:chatcmpl-|cmpl-)+")  # what vLLM puts before the id of a request
+_PREFIXES = re.compile(r"(?:chatcmpl-|cmpl-|resp_)+")  # what vLLM puts before the id of a request
 _OURS = re.compile(r"[0-9a-fA-F]{40}")
 
 

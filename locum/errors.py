@@ -6,20 +6,26 @@ Exit codes: 0 fine, 1 a gate or check failed, 2 wrong use, 3 the environment
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 
 class LocumError(Exception):
     """Any failure that Locum explains. `str(error)` is one sentence: what, found, expected.
 
-    `hint` says what to do next, where there is something to do.
+    `hint` says what to do next, where there is something to do; `param` names the field of a request that is wrong.
+    `headers` go with an HTTP answer.
     """
 
     exit_code: int = 1
     http_status: int = 500
     type: str = "InternalServerError"
+    headers: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        self.param = param
 
 
 class BadInputError(LocumError):
@@ -49,6 +55,7 @@ class UnauthorizedError(BadInputError):
 
     http_status = 401
     type = "AuthenticationError"
+    headers = MappingProxyType({"www-authenticate": "Bearer"})
 
 
 class CheckFailedError(LocumError):
@@ -75,6 +82,10 @@ class UnavailableError(LocumError):
     exit_code = 3
     http_status = 503
     type = "ServiceUnavailableError"
+
+    @property
+    def headers(self) -> Mapping[str, str]:  # type: ignore[override]
+        return {"retry-after": str(self.retry_after)}
 
 
 class StoreError(UnavailableError):

@@ -1,6 +1,7 @@
 """vLLM's API server on a socket that the launcher holds, so that the port stays open while vLLM is started again.
 
-vLLM's own entry point does the same but for the socket, which it opens itself.
+vLLM's own entry point does the same but for the socket, which it opens itself, and the bounds on what a client may send
+before its request is understood.
 tests/serve/test_vllm_internals.py says so when that changes.
 """
 
@@ -31,6 +32,8 @@ def main() -> None:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
     from vllm.utils.system_utils import decorate_logs, set_ulimit
 
+    from locum.serve.http_protocol import BoundedHttp
+
     def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt("terminated")
 
@@ -44,7 +47,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)  # until uvicorn has handlers of its own
     with socket.socket(fileno=int(os.environ.pop(LISTENER))) as listener:
         listener.set_inheritable(False)
-        uvloop.run(run_server_worker(f"http://{args.host}:{args.port}", listener, args))
+        uvloop.run(run_server_worker(f"http://{args.host}:{args.port}", listener, args, http=BoundedHttp, ws="none"))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,27 @@
-"""Bearer tokens: who may ask, and who may administer."""
+"""Tokens: who may ask, and who may administer."""
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping, Sequence
 
 from locum.errors import UnauthorizedError
 
 
-def require_token(authorization: str | None, accepted: list[str], *, what_for: str) -> None:
-    """Check an `Authorization` header against the accepted tokens, in constant time.
+def tokens_of(headers: Mapping[str, str]) -> list[str]:
+    """The tokens that a request brings: as OpenAI's clients send one, and as Anthropic's do (`x-api-key`)."""
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    tokens = [bearer.strip() if scheme.lower() == "bearer" else "", headers.get("x-api-key", "")]
+    return [token for token in tokens if token]
+
+
+def require_token(tokens: Sequence[str], accepted: Sequence[str], *, what_for: str) -> None:
+    """Check what a request brings against the accepted tokens, in constant time.
 
     Raises:
-        UnauthorizedError: there is no bearer token, or not one of `accepted`.
+        UnauthorizedError: it brings none of `accepted`.
     """
-    scheme, _, token = (authorization or "").partition(" ")
-    matches = [hmac.compare_digest(token.strip().encode(), other.encode()) for other in accepted]
-    if scheme.lower() != "bearer" or not any(matches):
-        found = "the token is not the right one" if token else "there is no bearer token"
+    matches = [hmac.compare_digest(token.encode(), other.encode()) for token in tokens for other in accepted]
+    if not any(matches):
+        found = "the token is not the right one" if tokens else "there is no bearer token"
         raise UnauthorizedError(f"{what_for} needs the header `Authorization: Bearer TOKEN`; {found}")

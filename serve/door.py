@@ -1,35 +1,31 @@
 """The door: an ASGI middleware before vLLM that authenticates, and turns an alias into a version once.
 
-vLLM behind it only ever sees immutable version names, so nothing there can be stale; the `model` field of the
-answer and the header `x-locum-adapter` say which version spoke.
+It is an allowlist (`access.ROUTES`). vLLM behind it only ever sees immutable version names that were resolved here, so
+nothing there can be stale; the `model` field of the answer and the header `x-locum-adapter` say which version spoke.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from locum.errors import LocumError, UnavailableError
+from locum.errors import LocumError, NotFoundError, UnavailableError
 from locum.serve import metrics
-from locum.serve.auth import require_token
+from locum.serve.access import ANTHROPIC, Route, find_route
+from locum.serve.answer import TOLD, Answer
+from locum.serve.auth import require_token, tokens_of
 from locum.serve.body import Body
-from locum.serve.requests import REQUEST_ID, Asked, accounted
+from locum.serve.engine import ENGINE_DEAD
+from locum.serve.http_errors import MediaTypeError, error_response
+from locum.serve.limits import read_body, replay
+from locum.serve.requests import REQUEST_ID, accounted
 
 if TYPE_CHECKING:
-    from locum.serve.engine import Engine
-
-ADAPTER_HEADER = "x-locum-adapter"
-# Paths that anybody may read: liveness, readiness and metrics tell nothing of what is asked or answered.
-OPEN_PATHS = frozenset({"/health", "/ready", "/ping", "/version", "/metrics"})
-ENGINE_DEAD = "the engine has died, and the server is started again"
-FEEDBACK_PATH = "/v1/feedback"  # its `model` is not asked, but told
-MAX_BODY_BYTES = 64 * 1024 * 1024
+    from locum.serve.plugin import ServerState
 
 
 class Door:
@@ -39,42 +35,42 @@ class Door:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in {"http", "websocket"} or scope.get("method") == "OPTIONS":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         try:
             await self._enter(scope, receive, send)
         except LocumError as error:
             metrics.count_request(None, "refused" if error.http_status < 500 else "failed")
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008, "reason": str(error)})
-            else:
-                await error_response(error)(scope, receive, send)
+            await _refuse(error, scope, receive, send)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = getattr(scope["app"].state, "locum", None)
+        state: ServerState | None = getattr(scope["app"].state, "locum", None)
         if state is None:
             raise UnavailableError("Locum's endpoint plugin is not loaded", hint="start vLLM with VLLM_PLUGINS=locum")
+        if scope["type"] != "http":
+            raise NotFoundError(f"there is no {scope['type']} route {scope['path']}")
         headers = Headers(scope=scope)
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if state.api_key and path not in OPEN_PATHS:
-            tokens = [state.api_key, state.admin_token]
-            require_token(headers.get("authorization"), tokens, what_for="this server")
-        asks = scope.get("method") == "POST" and headers.get("content-type", "").startswith("application/json")
-        if not asks or path == FEEDBACK_PATH:
-            await self.app(scope, receive, send)
+        if _is_preflight(scope["method"], headers):
+            await self.app(scope, receive, send)  # vLLM's CORS middleware answers it, before any route
             return
+        route = find_route(scope["method"], _path(scope))
+        _authorize(route, headers, state)
+        if route.access == "model":
+            await self._ask(route, scope, receive, send, state)
+            return
+        if not route.streams:
+            body = await read_body(receive, headers, limit=route.max_bytes) if route.max_bytes else b""
+            receive = replay(body, receive)
+        await self.app(scope, receive, send)
 
-        raw = await read_body(receive, limit=MAX_BODY_BYTES)
-        body = Body(raw)
-        if body.model is None:
-            await self.app(scope, _replay(raw, receive), send)
-            return
+    async def _ask(self, route: Route, scope: Scope, receive: Receive, send: Send, state: ServerState) -> None:
+        headers = Headers(scope=scope)
+        _require_json(headers)
+        body = Body(await read_body(receive, headers, limit=route.max_bytes))
         if state.swap.engine.dead:
             raise UnavailableError(ENGINE_DEAD)
         name = await state.swap.resolve(body.model) or state.swap.engine.base_name
-        if name != body.model:
-            raw = body.naming(name)
         with ExitStack() as while_it_runs:
             request = while_it_runs.enter_context(
                 accounted(
@@ -82,103 +78,71 @@ class Door:
                     name,
                     version_id=state.swap.version_id(name),
                     ids=state.answer_ids,
-                    path=path,
+                    path=route.path,
+                    generates=route.generates,
                     log=state.log_requests,
                 )
             )
-            given = {REQUEST_ID: request.id, "content-length": str(len(raw))}
+            fields = {"model": name}
+            if route.path == "/v1/responses":
+                fields["request_id"] = f"resp_{request.id}"  # which this API does not take from the header
+            raw = body.replacing(fields)
+            given = {REQUEST_ID: request.id, "content-type": "application/json", "content-length": str(len(raw))}
             if state.traces is not None:
-                given |= while_it_runs.enter_context(state.traces.span(request, path=path, headers=headers))
+                given |= while_it_runs.enter_context(state.traces.span(request, path=route.path, headers=headers))
             scope = {**scope, "headers": _with(scope["headers"], given)}
-            await self.app(scope, _replay(raw, receive), _marked(send, request, state.swap.engine))
+            answer = Answer(send, request, state.swap.engine, anthropic=_is_anthropic(route.path))
+            await self.app(scope, replay(raw, receive), answer)
 
 
-def error_response(error: LocumError) -> JSONResponse:
-    """An error in the format of OpenAI's API."""
-    message = f"{error}" if error.hint is None else f"{error} ({error.hint})"
-    param = "model" if error.http_status == 404 else None
-    content = {"error": {"message": message, "type": error.type, "param": param, "code": error.http_status}}
-    headers = {"www-authenticate": "Bearer"} if error.http_status == 401 else None
-    if isinstance(error, UnavailableError):
-        headers = {"retry-after": str(error.retry_after)}
-    return JSONResponse(content, status_code=error.http_status, headers=headers)
+def _path(scope: Scope) -> str:
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
-async def explain(request: Request, error: Exception) -> Response:
-    """FastAPI's handler for Locum's own errors."""
-    assert isinstance(error, LocumError)
-    return error_response(error)
+def _is_anthropic(path: str) -> bool:
+    return path.startswith(ANTHROPIC)
 
 
-async def read_body(receive: Receive, *, limit: int) -> bytes:
-    """The whole body of a request.
-
-    Raises:
-        TooLargeError: it has more than `limit` bytes.
-    """
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            break
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise TooLargeError(f"the request has more than {_size(limit)}")
-        if not message.get("more_body", False):
-            break
-    return b"".join(parts)
+def _is_preflight(method: str, headers: Headers) -> bool:
+    """Whether it is a browser's question before its request, which carries no key. https://fetch.spec.whatwg.org"""
+    return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
 
 
-def _size(limit: int) -> str:
-    """A limit as people say it: `64 MiB`, `256 KiB`."""
-    return f"{limit // 2**20:,} MiB" if limit % 2**20 == 0 else f"{limit // 2**10:,} KiB"
+def _authorize(route: Route, headers: Headers, state: ServerState) -> None:
+    if route.access == "admin":
+        require_token(tokens_of(headers), [state.admin_token], what_for="this route")
+    elif route.access != "open" and state.api_key:
+        require_token(tokens_of(headers), [state.api_key, state.admin_token], what_for="this server")
 
 
-class TooLargeError(LocumError):
-    """A request body beyond what a chat could need."""
-
-    exit_code = 2
-    http_status = 413
-    type = "BadRequestError"
-
-
-def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
-    """A `receive` that gives the body first, and then what the connection says: a client that left is noticed."""
-    given = False
-
-    async def replay() -> MutableMapping[str, Any]:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
+def _require_json(headers: Headers) -> None:
+    media_type = headers.get("content-type", "").partition(";")[0].strip()
+    if media_type.lower() != "application/json":
+        raise MediaTypeError(f"content-type: expected application/json, found {media_type or 'none'}")
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise MediaTypeError(f"content-encoding: expected none, found {encoding}")
 
 
-def _marked(send: Send, request: Asked, engine: Engine) -> Send:
-    """A `send` that names the version and the request in the answer's headers, and notes how the answer went."""
-
-    async def marked(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers[ADAPTER_HEADER] = request.name
-            headers[REQUEST_ID] = request.id
-            if message["status"] == 500 and engine.dead:  # it died while it worked on this
-                message["status"] = 503
-                headers["retry-after"] = str(UnavailableError.retry_after)
-            request.status = message["status"]
-        elif not message.get("more_body", False):
-            request.finished = True
-        await send(message)
-
-    return marked
+async def _refuse(error: LocumError, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": str(error)})
+        return
+    answer: ASGIApp = error_response(error, anthropic=_is_anthropic(_path(scope)))
+    if args := getattr(scope["app"].state, "args", None):  # so that a page in a browser can read it, as any answer
+        answer = CORSMiddleware(
+            answer,
+            allow_origins=args.allowed_origins,
+            allow_methods=args.allowed_methods,
+            allow_headers=args.allowed_headers,
+            allow_credentials=args.allow_credentials,
+            expose_headers=TOLD.split(", "),
+        )
+    await answer(scope, receive, send)
 
 
 def _with(headers: list[tuple[bytes, bytes]], given: dict[str, str]) -> list[tuple[bytes, bytes]]:
     """The headers that vLLM gets: it names a request, and its span, as they say."""
     new = [(name.encode(), value.encode()) for name, value in given.items()]
-    replaced = {name for name, _ in new}
+    replaced = {name for name, _ in new} | {b"transfer-encoding"}
     return [*((name, value) for name, value in headers if name.lower() not in replaced), *new]

@@ -1,23 +1,28 @@
 """The one place that leans on vLLM's internals: how a version gets into the engine and how it is asked.
 
 What is used beyond vLLM's documented interfaces: `EngineClient.add_lora`, `EngineClient.generate`,
-`EngineClient.errored` and the mapping `OpenAIServingModels.lora_requests`, which vLLM's request handlers look an
-adapter's name up in.
+`EngineClient.errored`, `AsyncLLM.add_request`, by which every request reaches the engine, and the mapping
+`OpenAIServingModels.lora_requests`, which vLLM's request handlers look an adapter's name up in.
 tests/serve/test_vllm_internals.py says so when one of them changes.
 """
 
 from __future__ import annotations
 
+import inspect
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locum.errors import UnavailableError
+from locum.serve.requests import probing
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
     from vllm.entrypoints.openai.models.serving import OpenAIServingModels
     from vllm.lora.request import LoRARequest
+
+ENGINE_DEAD = "the engine has died, and the server is started again"
 
 
 class Engine:
@@ -56,6 +61,27 @@ class Engine:
     def max_model_len(self) -> int:
         return int(self._client.model_config.max_model_len)
 
+    def ask_first(self, admit: Callable[..., None]) -> None:
+        """From now on, call `admit(engine_id, name, sequences=…)` before anything is asked of the engine.
+
+        `name` is that of the adapter that the engine would use, or of the base model. What `admit` raises goes to who
+        asked, and the engine does not hear of the request.
+        """
+        add_request = self._client.add_request
+        signature = inspect.signature(add_request)
+
+        async def admitted(*args: Any, **options: Any) -> Any:
+            given = signature.bind(*args, **options).arguments
+            lora = given.get("lora_request") or getattr(given["prompt"], "lora_request", None)
+            admit(
+                given["request_id"],
+                lora.lora_name if lora else self.base_name,
+                sequences=getattr(given["params"], "n", 1),
+            )
+            return await add_request(*args, **options)
+
+        self._client.add_request = admitted
+
     async def load(self, name: str, *, version_id: int, path: Path) -> None:
         """Load a version's weights into the engine. It answers no request before `publish`.
 
@@ -83,13 +109,14 @@ class Engine:
         from vllm import SamplingParams
 
         final: Any = None
-        async for output in self._client.generate(
-            {"prompt_token_ids": token_ids},
-            SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0),
-            f"locum-probe-{uuid.uuid4()}",
-            lora_request=_request(name, version_id, path),
-        ):
-            final = output
+        with probing():
+            async for output in self._client.generate(
+                {"prompt_token_ids": token_ids},
+                SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0),
+                f"locum-probe-{uuid.uuid4()}",
+                lora_request=_request(name, version_id, path),
+            ):
+                final = output
         positions = final.prompt_logprobs[1:]
         return [position[token].logprob for position, token in zip(positions, token_ids[1:], strict=True)]
 

@@ -18,11 +18,9 @@ from locum.adapters.yamlfile import said
 from locum.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
 from locum.serve import metrics
 from locum.serve.answer_ids import BASE_ID
-from locum.serve.door import FEEDBACK_PATH, read_body
 from locum.serve.plugin import ServerState
 from locum.serve.routes import server_state
 
-MAX_BYTES = 256 * 1024
 MAX_WAITING = 64  # beyond them the registry is slower than the clients, and they are told to wait
 WRITE_SECONDS = 5.0
 
@@ -70,10 +68,10 @@ class FeedbackRequest(BaseModel):
         return self
 
 
-@router.post(FEEDBACK_PATH)
+@router.post("/v1/feedback")
 async def feedback(request: Request, state: Annotated[ServerState, Depends(server_state)]) -> dict[str, Any]:
     """Keep what a user thinks of an answer. A user who rates an answer again takes back what was said before."""
-    body = _parse(await read_body(request.receive, limit=MAX_BYTES))
+    body = _parse(await request.body())
     if _waiting.locked():
         raise BusyError(f"{MAX_WAITING} ratings wait to be written already")
     async with _waiting:
@@ -157,8 +155,7 @@ def _who_spoke(state: ServerState, body: FeedbackRequest) -> tuple[str, bool]:
     if body.model is None:
         raise NotFoundError(
             f"no server of this registry gave an answer the id {body.id!r}",
-            hint="/v1/responses has it in the header x-request-id; where the client chose the id of its request, send "
-            "the answer's `model` along",
+            hint="where the client chose the id of its request, send the answer's `model` along",
         )
     if body.model == base:
         return base, False

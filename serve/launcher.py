@@ -21,6 +21,7 @@ from locum.errors import BadInputError, UnavailableError
 from locum.serve.api_server import LISTENER, STANDBY
 from locum.serve.host import HostPlan
 from locum.serve.lifeline import LIFELINE
+from locum.serve.plugin import DOOR
 from locum.serve.server_log import FIRST_STAGE, ServerLog
 from locum.serve.standby import NAME, Standby
 from locum.settings import Settings
@@ -134,7 +135,7 @@ def arguments(settings: Settings, base: Base, plan: HostPlan, max_rank: int) -> 
     found = ["--model", str(base.path), "--served-model-name", base.name, "--dtype", plan.dtype]
     found += ["--host", settings.host, "--port", str(settings.port)]
     found += ["--enable-lora", "--max-loras", "8", "--max-cpu-loras", "64", "--max-lora-rank", str(rank)]
-    found += ["--middleware", "locum.serve.door.Door", "--scheduler-cls", "locum.serve.scheduler.fair_scheduler"]
+    found += ["--middleware", DOOR, "--scheduler-cls", "locum.serve.scheduler.fair_scheduler"]
     found += ["--shutdown-timeout", str(DRAIN_SECONDS)]
     # lm-evaluation-harness asks for the tokenizer of a name that is no checkpoint, such as `medical`.
     found += ["--enable-tokenizer-info-endpoint"]

@@ -31,6 +31,11 @@ OUTPUT_TOKEN = Histogram(
     VERSION,
     buckets=TOKEN_SECONDS,
 )
+ANOTHER_VERSION = Counter(
+    "locum_answers_by_another_version",
+    "Requests that the engine was asked to answer with another adapter than the door resolved, or behind its back.",
+    VERSION,
+)
 FEEDBACK = Counter(
     "locum_feedback", "What users said of answers: up, down or neither, a score or words.", (*VERSION, "rating")
 )
@@ -60,7 +65,16 @@ EVICTIONS = Counter("locum_adapter_evictions", "Adapters that had to leave the e
 SLOTS = _gauge("locum_adapter_slots", "Adapters that one step can use.")
 SLOTS_IN_USE = _gauge("locum_adapter_slots_in_use", "Adapters that running requests use.")
 
-_OF_A_VERSION = (REQUESTS, PROMPT_TOKENS, COMPLETION_TOKENS, FIRST_TOKEN, OUTPUT_TOKEN, FEEDBACK, LOADS)
+_OF_A_VERSION = (
+    REQUESTS,
+    PROMPT_TOKENS,
+    COMPLETION_TOKENS,
+    FIRST_TOKEN,
+    OUTPUT_TOKEN,
+    ANOTHER_VERSION,
+    FEEDBACK,
+    LOADS,
+)
 _known: set[str] = set()  # versions in the registry, and the base model
 
 
@@ -86,6 +100,11 @@ def count_tokens(name: str, *, prompt: int, completion: int, first_seconds: floa
     FIRST_TOKEN.labels(*labels).observe(first_seconds)
     if completion > 1:
         OUTPUT_TOKEN.labels(*labels).observe(each_seconds)
+
+
+def count_another_version(name: str) -> None:
+    """The engine was asked for this version, and the door had not resolved it; nothing was answered."""
+    ANOTHER_VERSION.labels(*(labels_of(name) if name in _known else ("none", "none"))).inc()
 
 
 def count_load(name: str, *, source: Source, outcome: str, started: float) -> None:

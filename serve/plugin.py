@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("vllm.locum.plugin")
 
+DOOR = "locum.serve.door.Door"
 END_SECONDS = 2.0  # that requests have to end by themselves when the engine has died
 BUSY_SECONDS = 5.0  # that a release over HTTP waits for a registry that is locked
 
@@ -73,10 +74,11 @@ class LocumEndpoints:
 
     def attach_router(self, app: FastAPI) -> None:
         from locum.errors import LocumError
-        from locum.serve import feedback, routes
-        from locum.serve.door import explain
+        from locum.serve import feedback, routes, uploads
+        from locum.serve.http_errors import explain
 
         app.include_router(routes.router)
+        app.include_router(uploads.router)
         app.include_router(feedback.router)
         app.add_exception_handler(LocumError, explain)
 
@@ -84,11 +86,12 @@ class LocumEndpoints:
         from locum.adapters.base import load_base
         from locum.adapters.registry import Registry
         from locum.adapters.signing import signing_key
-        from locum.errors import UnavailableError
+        from locum.errors import BadInputError, UnavailableError
         from locum.serve.answer_ids import AnswerIds
         from locum.serve.api_server import STANDBY
         from locum.serve.engine import Engine
         from locum.serve.listing import Listing
+        from locum.serve.requests import admit
         from locum.serve.standby import take_over
         from locum.serve.swap import Swap
         from locum.serve.traces import Traces
@@ -96,8 +99,11 @@ class LocumEndpoints:
 
         if engine_client is None:
             raise UnavailableError("Locum needs an engine: vLLM's render server has none")
+        if args.middleware != [DOOR]:
+            raise BadInputError(f"--middleware: expected {DOOR} alone, found {' and '.join(args.middleware) or 'none'}")
         settings = load_settings()
         engine = Engine(engine_client, state.openai_serving_models)
+        engine.ask_first(admit)
         registry = Registry.open(settings, busy_seconds=BUSY_SECONDS)
         swap = Swap(registry, engine, load_base(settings.bases, settings.base))
         state.locum = ServerState(

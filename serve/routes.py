@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, File, Form, Header, Request, UploadFile
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.domains import domain_names
 from locum.adapters.records import Release, RequiredSuite
 from locum.adapters.refs import Ref, parse_ref
-from locum.errors import BadInputError, CheckFailedError, LocumError, UnavailableError
-from locum.serve.auth import require_token
+from locum.errors import BadInputError, UnavailableError
+from locum.serve.listing import describe
+from locum.serve.own_command import run_locum
 from locum.serve.plugin import ServerState
 
 CHANGE_SECONDS = 15.0
+SUITES_SECONDS = 60.0
 
 router = APIRouter()
 changes = ThreadPoolExecutor(2, "locum-changes")
@@ -38,13 +36,6 @@ def server_state(request: Request) -> ServerState:
 
 
 State = Annotated[ServerState, Depends(server_state)]
-
-
-def require_admin(state: State, authorization: Annotated[str | None, Header()] = None) -> None:
-    require_token(authorization, [state.admin_token], what_for="this route")
-
-
-Admin = Depends(require_admin)
 
 
 class ReleaseRequest(BaseModel):
@@ -80,16 +71,26 @@ async def ready(state: State) -> JSONResponse:
 @router.get("/v1/models")
 async def models(state: State) -> Response:
     """The base model, the domains (with the version that each stands for) and all versions, in OpenAI's format."""
-    await _hear(state)
+    await hear(state)
     entries = state.listing.entries(state.swap)
     content = {"object": "list", "data": entries, "locum": {"registry": _registry(state)}}
     return Response(msgspec.json.encode(content), media_type="application/json")
 
 
-@router.get("/v1/adapters", dependencies=[Admin])
+@router.get("/v1/models/{model:path}")
+async def model(model: str, state: State) -> dict[str, Any]:
+    """One entry of `/v1/models`, by the name of the base model, of an alias or of a version."""
+    await hear(state)
+    for entry in describe(state.swap):
+        if entry["id"] == model:
+            return entry
+    raise state.swap.unknown(model)
+
+
+@router.get("/v1/adapters")
 async def adapters(state: State) -> dict[str, Any]:
     """All versions with their state on this server, what each alias means here, and what did not converge."""
-    await _hear(state)
+    await hear(state)
     swap = state.swap
     versions = [
         {
@@ -111,24 +112,7 @@ async def adapters(state: State) -> dict[str, Any]:
     }
 
 
-@router.post("/v1/adapters", dependencies=[Admin], status_code=201)
-async def register(
-    state: State,
-    domain: Annotated[str, Form()],
-    adapter_config: Annotated[UploadFile, File(description="adapter_config.json")],
-    adapter_model: Annotated[UploadFile, File(description="adapter_model.safetensors")],
-) -> JSONResponse:
-    """Register an adapter from its two files. It becomes the domain's candidate."""
-    parse_ref(domain)
-    with tempfile.TemporaryDirectory(prefix="locum-upload-") as folder:
-        await _save(adapter_config, Path(folder) / "adapter_config.json")
-        await _save(adapter_model, Path(folder) / "adapter_model.safetensors")
-        registered = await _register_in_own_process(Path(folder), domain)
-    await _hear(state)
-    return JSONResponse(registered, status_code=201)
-
-
-@router.post("/v1/domains/{domain}/release", dependencies=[Admin])
+@router.post("/v1/domains/{domain}/release")
 async def release(domain: str, body: ReleaseRequest, state: State) -> JSONResponse:
     """Put a version into production, on the evidence that the registry holds, for what the domain's card asks now."""
     ref = _version_of(domain, body.version)
@@ -140,7 +124,7 @@ async def release(domain: str, body: ReleaseRequest, state: State) -> JSONRespon
     return await _converge(state, domain, released.model_dump(mode="json"))
 
 
-@router.post("/v1/domains/{domain}/rollback", dependencies=[Admin])
+@router.post("/v1/domains/{domain}/rollback")
 async def rollback(domain: str, state: State, body: RollbackRequest | None = None) -> JSONResponse:
     """Put a version back that was in production before."""
     body = body or RollbackRequest()
@@ -180,7 +164,7 @@ async def _converge(state: ServerState, domain: str, released: dict[str, Any]) -
     return JSONResponse(content)
 
 
-async def _hear(state: ServerState) -> None:
+async def hear(state: ServerState) -> None:
     """Answer with what the registry says now, or with what this server heard last; `_registry` tells which."""
     with contextlib.suppress(UnavailableError):
         await state.swap.hear()
@@ -200,44 +184,9 @@ def _production(state: ServerState) -> dict[str, str]:
     return {alias: name for alias, name in sorted(state.swap.aliases.items()) if "@" not in alias}
 
 
-async def _save(upload: UploadFile, target: Path) -> None:
-    with target.open("wb") as file:
-        while part := await upload.read(1 << 20):
-            file.write(part)
-
-
-async def _register_in_own_process(folder: Path, domain: str) -> Any:
-    """The probes need the base model once more, outside the server's memory."""
-    return await _locum("adapters", "register", str(folder), "--domain", domain, "--json")
-
-
 async def _required_suites(state: ServerState, domain: str) -> dict[str, RequiredSuite] | None:
     """What the domain's card asks for now, where its folder is here: a server releases on what the command would."""
     if domain not in domain_names(state.settings.domains):
         return None
-    found = await _locum("suite", "required", domain)
+    found = await run_locum("suite", "required", domain, seconds=SUITES_SECONDS)
     return None if found is None else {name: RequiredSuite.model_validate(suite) for name, suite in found.items()}
-
-
-async def _locum(*arguments: str) -> Any:
-    """The JSON that a command prints, run in a process of its own.
-
-    Raises:
-        CheckFailedError, BadInputError, UnavailableError: by its exit code, with what it said.
-    """
-    import json
-
-    # What is preloaded and bound for the engine is not for a process beside it.
-    unwanted = ("LD_PRELOAD", "VLLM_", "OMP_", "KMP_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
-    process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "locum", *arguments],
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-    )
-    output, complaint = await process.communicate()
-    if process.returncode == 0:
-        return json.loads(output)
-    kind: type[LocumError] = {1: CheckFailedError, 2: BadInputError}.get(process.returncode or 0, UnavailableError)
-    raise kind(complaint.decode(errors="replace").strip().removeprefix("Error: "))

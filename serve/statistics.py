@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from locum.serve import metrics
-from locum.serve.requests import of_engine
+from locum.serve.requests import count_finished
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -31,14 +31,12 @@ class EngineStatistics(StatLoggerBase):  # type: ignore[misc]  # vLLM is not typ
         if scheduler_stats is not None:
             metrics.SLOTS_IN_USE.set(len(scheduler_stats.running_lora_adapters))
         for done in iteration_stats.finished_requests if iteration_stats is not None else ():
-            if (request := of_engine(done.request_id)) is None:
+            tokens = {"prompt": done.num_prompt_tokens, "completion": done.num_generation_tokens}
+            if (request := count_finished(done.request_id, **tokens)) is None:
                 continue
-            request.prompt_tokens += done.num_prompt_tokens
-            request.completion_tokens += done.num_generation_tokens
             metrics.count_tokens(
                 request.name,
-                prompt=done.num_prompt_tokens,
-                completion=done.num_generation_tokens,
+                **tokens,
                 first_seconds=done.queued_time + done.prefill_time,
                 each_seconds=done.mean_time_per_output_token,
             )

@@ -114,12 +114,16 @@ class Swap:
                 raise UnavailableError(f"The model `{model}` is not known here, and {error}") from None
             name = self._lookup(model)
         if name is None:
-            there_is = [self.engine.base_name, *sorted(self.aliases), *sorted(self.servable())]
-            more = f" and {len(there_is) - LISTED} more (GET /v1/models)" if len(there_is) > LISTED else ""
-            listed = ", ".join(there_is[:LISTED])
-            raise NotFoundError(f"The model `{model}` does not exist. There is: {listed}{more}.")
+            raise self.unknown(model)
         await self._ensure_ready(name, source="request")
         return name
+
+    def unknown(self, model: str) -> NotFoundError:
+        """What to say of a name that nothing has; lists what there is."""
+        there_is = [self.engine.base_name, *sorted(self.aliases), *sorted(self.servable())]
+        more = f" and {len(there_is) - LISTED} more (GET /v1/models)" if len(there_is) > LISTED else ""
+        listed = ", ".join(there_is[:LISTED])
+        return NotFoundError(f"The model `{model}` does not exist. There is: {listed}{more}.", param="model")
 
     def version_id(self, name: str) -> int:
         """The row id of what `resolve` gave: `BASE_ID` for the base model, `GONE_ID` if it was deleted since."""

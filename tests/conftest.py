@@ -63,7 +63,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With two workers: a file runs in one of them as a whole, and so do all files that use the live server.
+    """With two workers: a file runs in one of them as a whole, and so do all files that share a server.
 
     xdist's own groups (`--dist loadgroup`) are marks that the node ids of this pytest do not carry.
     """
@@ -72,7 +72,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByServer(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "server" if _kind(Path(config.rootpath, file)) == _LIVE else file
+            kind = _kind(Path(config.rootpath, file))
+            return {_LIVE: "server", _INSIDE: "inside"}.get(kind, file)
 
     config.option.loadscopereorder = False  # else the files with the most tests come first, and a long one last
     return ByServer(config, log)
@@ -84,15 +85,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: _kind(item.path))
 
 
-_LIVE, _LONG, _SHORT = range(3)
+_LIVE, _INSIDE, _LONG, _SHORT = range(4)
 
 
 @cache
 def _kind(file: Path) -> int:
-    """Of a file's tests: all that use the live server, then those that serve or train by themselves, then the rest."""
+    """Of a file's tests: those that share a server, then those that serve or train by themselves, then the rest."""
     text = file.read_text(encoding="utf-8")
     if any(use in text for use in ("server: LiveServer", "laboratory: Laboratory")):
         return _LIVE
+    if "app: FastAPI" in text:
+        return _INSIDE
     return _LONG if any(use in text for use in ("serving(", "fit_legal", "fit_in_process")) else _SHORT
 
 

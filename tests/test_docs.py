@@ -15,9 +15,9 @@ from locum.evaluate.samples import Kind, SampleRow
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["cli.md", "suites.md"])
+@pytest.mark.parametrize("page", ["cli.md", "serving.md", "suites.md"])
 def test_what_is_written_from_the_code_is_what_it_says(page: str) -> None:
-    """`--help` in the command line's reference; fields and examples of suites."""
+    """`--help` in the command line's reference; the table of routes; fields and examples of suites."""
     command = [sys.executable, "-m", "cogapp", "--check", "--diff", f"docs/{page}"]
     checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr + "\nrun: make docs"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from locum.errors import BadInputError
 from locum.serve.body import Body
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()))
@@ -27,27 +28,37 @@ def test_the_model_is_replaced_and_everything_else_is_what_python_reads(
     body = Body(raw)
     assert body.model == model
     # as text, since NaN is not equal to itself
-    assert json.dumps(json.loads(body.naming("medical@3"))) == json.dumps({**json.loads(raw), "model": "medical@3"})
+    assert json.dumps(json.loads(body.replacing({"model": "medical@3"}))) == json.dumps(
+        {**json.loads(raw), "model": "medical@3"}
+    )
+
+
+def model_of(raw: bytes) -> str | None:
+    """The model that a body asks for, None where it is refused."""
+    try:
+        return Body(raw).model
+    except BadInputError:
+        return None
 
 
 @given(st.lists(st.tuples(keys, scalars | st.just("medical")), max_size=6))
 def test_of_a_key_that_is_there_twice_the_last_counts_as_python_has_it(pairs: list[tuple[str, Any]]) -> None:
     raw = b"{" + b",".join(f"{json.dumps(key)}:{json.dumps(value)}".encode() for key, value in pairs) + b"}"
     wanted = json.loads(raw).get("model")
-    body = Body(raw)
-    assert body.model == (_printable(wanted) if isinstance(wanted, str) else None)
-    if body.model is not None:
-        assert json.loads(body.naming("legal@1"), object_pairs_hook=list).count(("model", "legal@1")) == 1
+    assert model_of(raw) == (_printable(wanted) if isinstance(wanted, str) else None)
+    if isinstance(wanted, str):
+        written = Body(raw).replacing({"model": "legal@1"})
+        assert [value for key, value in json.loads(written, object_pairs_hook=list) if key == "model"] == ["legal@1"]
 
 
 @given(st.binary() | values.map(lambda value: json.dumps(value).encode()[:-1]))
-def test_what_is_no_request_has_no_model_and_raises_nothing(raw: bytes) -> None:
+def test_what_is_no_request_is_refused_and_raises_nothing_else(raw: bytes) -> None:
     try:
         request = json.loads(raw)
     except ValueError:
         request = None
     found = request.get("model") if isinstance(request, dict) else None
-    assert Body(raw).model == (_printable(found) if isinstance(found, str) else None)
+    assert model_of(raw) == (_printable(found) if isinstance(found, str) else None)
 
 
 @pytest.mark.parametrize(
@@ -64,11 +75,25 @@ def test_what_python_takes_though_json_does_not_is_taken(raw: bytes) -> None:
     body = Body(raw)
     assert body.model == "medical"
     wanted = {**json.loads(raw), "model": "medical@3"}
-    assert json.dumps(json.loads(body.naming("medical@3"))) == json.dumps(wanted)
+    assert json.dumps(json.loads(body.replacing({"model": "medical@3"}))) == json.dumps(wanted)
 
 
-def test_a_body_nested_beyond_all_bounds_has_no_model() -> None:
-    assert Body(b'{"model": "medical", "x": ' + b"[" * 1_000_000).model is None
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        (b'{"model": "medical", "x": ' + b"[" * 1_000_000, "nested too deeply"),
+        (b"{not json", "the body is not JSON: "),
+        (b"", "the body is not JSON: "),
+        (b'["medical"]', "the body: expected a JSON object, found an array"),
+        (b"{}", "model: expected the name of a model, there is none"),
+        (b'{"model": null}', "model: expected the name of a model, there is none"),
+        (b'{"model": 3}', "model: expected the name of a model, found a number"),
+        (b'{"model": false}', "model: expected the name of a model, found a boolean"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_said(raw: bytes, complaint: str) -> None:
+    with pytest.raises(BadInputError, match=complaint):
+        Body(raw)
 
 
 def test_half_a_surrogate_pair_in_a_name_can_be_said_in_an_error() -> None:

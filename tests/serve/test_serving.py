@@ -140,7 +140,7 @@ def test_a_forced_tool_call_works_for_adapters(server: LiveServer) -> None:
     assert json.loads(call.function.arguments)["code"] in {"A00", "B00"}
 
 
-def test_a_malformed_body_gets_vllms_own_error(server: LiveServer) -> None:
+def test_a_malformed_body_is_refused(server: LiveServer) -> None:
     answer = httpx.post(
         f"{server.endpoint}/chat/completions",
         content=b"{not json",

@@ -31,6 +31,16 @@ def test_the_engine_client_loads_adapters_and_generates_with_them() -> None:
     assert {"prompt", "sampling_params", "request_id", "lora_request"} <= set(parameters)
 
 
+def test_every_request_reaches_the_engine_by_add_request_with_its_adapter() -> None:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    parameters = inspect.signature(AsyncLLM.add_request).parameters
+    assert {"request_id", "prompt", "params", "lora_request"} <= set(parameters)
+    for way in (AsyncLLM.generate, AsyncLLM.encode):
+        assert "await self.add_request(" in inspect.getsource(way)
+        assert "engine_core.add_request" not in inspect.getsource(way)
+
+
 def test_a_lora_request_is_a_name_an_id_and_a_path() -> None:
     request = LoRARequest(lora_name="medical@1", lora_int_id=7, lora_path="/somewhere")
     assert (request.lora_name, request.lora_int_id, request.lora_path) == ("medical@1", 7, "/somewhere")
