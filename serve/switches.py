@@ -126,6 +126,7 @@ DECISIVE = {
 # vLLM's names that begin a refused one, and are no abbreviation of it.
 WHOLE_NAMES = frozenset({"--reasoning-parser", "--structured-outputs-config", "--compilation-config"})
 EXECUTORS = frozenset({None, "mp", "ray", "uni", "external_launcher"})
+VLLMS_OWN = "vllm.v1.executor."
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
@@ -187,8 +188,9 @@ def check_arguments(arguments: Namespace) -> None:
             raise BadInputError(f"{name} is set to {value!r}", hint=reason)
     if arguments.middleware != [DOOR]:
         raise BadInputError("the door is missing", hint=f"start vLLM with --middleware {DOOR}")
-    if arguments.distributed_executor_backend not in EXECUTORS:
-        raise BadInputError(f"--distributed-executor-backend is {arguments.distributed_executor_backend!r}", hint=CODE)
+    executor = arguments.distributed_executor_backend
+    if executor not in EXECUTORS and not str(executor).startswith(VLLMS_OWN):
+        raise BadInputError(f"--distributed-executor-backend is {executor!r}", hint=CODE)
     if "." in str(_value(arguments, "--compilation-config.backend") or ""):
         raise BadInputError("--compilation-config.backend names a function", hint=CODE)
 

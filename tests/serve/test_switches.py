@@ -227,6 +227,11 @@ def test_a_stock_vllm_that_was_told_something_dangerous_refuses_to_be_one(argume
     assert "which Locum refuses: " in str(caught.value)
 
 
+def test_an_executor_of_vllms_own_may_be_named() -> None:
+    executor = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+    check_server(parsed("--distributed-executor-backend", executor), {})
+
+
 async def test_the_plugin_of_a_stock_vllm_refuses_before_it_touches_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_SERVER_DEV_MODE", "1")
     with pytest.raises(BadInputError, match=f"VLLM_SERVER_DEV_MODE is set, which Locum refuses: {ROUTES}"):
