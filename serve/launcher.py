@@ -22,7 +22,6 @@ from locum.network import host_and_port, http_url
 from locum.serve.api_server import LISTENER, STANDBY
 from locum.serve.host import HostPlan
 from locum.serve.lifeline import LIFELINE
-from locum.serve.plugin import DOOR
 from locum.serve.server_log import FIRST_STAGE, ServerLog
 from locum.serve.standby import NAME, Standby
 from locum.serve.switches import DOOR, PLUGIN, SCHEDULER, check_environment, check_names
