@@ -16,7 +16,7 @@ from locum.adapters.conversations import Message
 from locum.adapters.domains import load_domain
 from locum.adapters.manifest import Probe
 from locum.adapters.probes import compare_probe_logprobs, make_probes, probe_prompts, served_dtype, tolerance_for
-from locum.errors import UnavailableError
+from locum.errors import BadInputError, UnavailableError
 from locum.settings import Settings
 
 PROMPTS = [[Message(role="user", content=text)] for text in ("What does the court say?", "Where is cholera?")]
@@ -32,6 +32,18 @@ def adapter(tiny_adapter: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="module")
 def probes(tiny_base: Path, adapter: Path) -> list[Probe]:
     return make_probes(tiny_base, adapter, PROMPTS, max_tokens=6)
+
+
+def test_a_base_model_that_takes_no_system_message_has_no_versions(
+    tiny_base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    """So a server never gives a system prompt to a chat template that refuses one."""
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    template = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    (base / "chat_template.jinja").write_text(template)
+    system = Message(role="system", content="Answer briefly.")
+    with pytest.raises(BadInputError, match="does not take the prompts of this domain: System role not supported"):
+        make_probes(base, adapter, [[system, *PROMPTS[0]]])
 
 
 def said_by(base: Path, adapter: Path | None, probes: list[Probe]) -> list[list[float]]:

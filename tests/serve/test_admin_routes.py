@@ -95,6 +95,8 @@ def test_an_adapter_is_registered_by_uploading_its_two_files(
     assert answer.status_code == 201, answer.text
     name = answer.json()["name"]
     assert server.who_answers(name) == name
+    manifest = server.registry.resolve(name)
+    assert (manifest.system_prompt, manifest.system) == ("You answer questions of finance.", "default")
 
 
 def test_a_broken_upload_is_refused_and_leaves_nothing(server: LiveServer, tiny_adapter: Callable[..., Path]) -> None:
