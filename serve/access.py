@@ -27,7 +27,8 @@ ANTHROPIC = "/v1/messages"
 class Route:
     """One method of one path, and how large a request's body may be; 0 where none is read.
 
-    A route that asks a model `generates` an answer, whose id is signed, or only counts and converts tokens.
+    A route that asks a model `generates` an answer, whose id is signed, or only counts and converts tokens; one that
+    `may_name_none` asks the base model then, whose tokenizer all versions have.
     `streams` its body to the route where it is too large to be held in memory; the route sets the limit itself.
     """
 
@@ -37,11 +38,12 @@ class Route:
     about: str
     max_bytes: int = 0
     generates: bool = False
+    may_name_none: bool = False
     streams: bool = False
 
 
-def _asks(path: str, about: str, *, generates: bool = True) -> Route:
-    return Route("POST", path, "model", about, max_bytes=64 * MIB, generates=generates)
+def _asks(path: str, about: str, *, generates: bool = True, may_name_none: bool = False) -> Route:
+    return Route("POST", path, "model", about, max_bytes=64 * MIB, generates=generates, may_name_none=may_name_none)
 
 
 ROUTES = (
@@ -61,8 +63,8 @@ ROUTES = (
     _asks("/v1/responses", "OpenAI's responses"),
     _asks(ANTHROPIC, "Anthropic's messages"),
     _asks(f"{ANTHROPIC}/count_tokens", "the number of tokens that messages would have", generates=False),
-    _asks("/tokenize", "text to tokens", generates=False),
-    _asks("/detokenize", "tokens to text", generates=False),
+    _asks("/tokenize", "text to tokens; without a `model`, the base model's", generates=False, may_name_none=True),
+    _asks("/detokenize", "tokens to text; the same", generates=False, may_name_none=True),
     Route(
         "POST",
         "/v1/feedback",

@@ -21,7 +21,7 @@ MODELS = "GET /v1/models lists what there is"
 
 
 class Body:
-    """A request body. `model` is the name that it asks for.
+    """A request body. `model` is the name that it asks for, or `otherwise` where it has none and may do without.
 
     `fields` are the outermost object's: bytes (`msgspec.Raw`), or Python objects where it had to be read leniently.
 
@@ -29,14 +29,14 @@ class Body:
         BadInputError: it is not a JSON object with a `model`.
     """
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, *, otherwise: str | None = None) -> None:
         self.fields: dict[str, Any]
         self._encode: Callable[[dict[str, Any]], bytes] = msgspec.json.encode
         try:
             self.fields = _object.decode(raw)
             self.model = _string.decode(self.fields["model"])
         except (KeyError, RecursionError, msgspec.DecodeError):
-            self._read_leniently(raw)
+            self._read_leniently(raw, otherwise)
 
     def replacing(self, fields: Mapping[str, Any]) -> bytes:
         """The same body with these fields in the place of what it had."""
@@ -55,7 +55,7 @@ class Body:
         except ValueError as error:
             raise BadInputError(f"the body is not JSON: {error}") from None
 
-    def _read_leniently(self, raw: bytes) -> None:
+    def _read_leniently(self, raw: bytes, otherwise: str | None) -> None:
         """As vLLM reads it: Python's parser takes NaN, UTF-16 and half surrogate pairs, which JSON does not have."""
         self._encode = _dump
         try:
@@ -67,6 +67,7 @@ class Body:
         if not isinstance(request, dict):
             raise BadInputError(f"the body: expected a JSON object, found {_kind(request)}")
         model = request.get("model")
+        model = otherwise if model is None else model
         if not isinstance(model, str):
             wrong = "there is none" if model is None else f"found {_kind(model)}"
             raise BadInputError(f"model: expected the name of a model, {wrong}", hint=MODELS, param="model")

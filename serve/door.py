@@ -81,8 +81,9 @@ class Door:
     async def _ask(self, route: Route, scope: Scope, receive: Receive, send: Send, state: ServerState) -> None:
         headers = Headers(scope=scope)
         _require_json(headers)
-        body = Body(await read_body(receive, headers, limit=route.max_bytes))
+        raw = await read_body(receive, headers, limit=route.max_bytes)
         engine = state.swap.engine
+        body = Body(raw, otherwise=engine.base_name if route.may_name_none else None)
         if engine.dead:
             raise UnavailableError(ENGINE_DEAD)
         if route.generates and state.tools.parser is None:

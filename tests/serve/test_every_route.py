@@ -139,7 +139,16 @@ async def test_a_refused_request_has_an_id_that_vouches_for_nothing(
     assert signed_for(app, answer) is None
 
 
-@pytest.mark.parametrize("path", sorted(ASKING))
+@pytest.mark.parametrize("path", ["/tokenize", "/detokenize"])
+@pytest.mark.parametrize("fields", [{}, {"model": None}])
+async def test_tokens_are_the_base_models_where_no_model_is_named(
+    client: httpx.AsyncClient, path: str, fields: dict[str, Any]
+) -> None:
+    answer = await client.post(path, json=body_of(path, **fields))
+    assert (answer.status_code, answer.headers["x-locum-adapter"]) == (200, "tiny-llama")
+
+
+@pytest.mark.parametrize("path", sorted(path for path, route in ASKING.items() if not route.may_name_none))
 @pytest.mark.parametrize("fields", [{}, {"model": None}, {"model": 7}, {"model": ["medical"]}])
 async def test_without_the_name_of_a_model_nothing_is_asked(
     client: httpx.AsyncClient, path: str, fields: dict[str, Any]
