@@ -109,3 +109,12 @@ def test_half_a_surrogate_pair_in_a_name_can_be_said_in_an_error() -> None:
 
 def _printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
+
+
+@pytest.mark.parametrize("raw", [b'{"prompt": "x"}', b'{"prompt": "x", "model": null}'])
+def test_a_body_that_may_do_without_a_model_asks_the_one_that_is_given(raw: bytes) -> None:
+    body = Body(raw, otherwise="tiny-llama")
+    assert body.model == "tiny-llama"
+    assert json.loads(body.replacing({"model": body.model})) == {"prompt": "x", "model": "tiny-llama"}
+    with pytest.raises(BadInputError):
+        Body(b'{"model": 7}', otherwise="tiny-llama")
