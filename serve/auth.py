@@ -23,5 +23,7 @@ def require_token(tokens: Sequence[str], accepted: Sequence[str], *, what_for: s
     """
     matches = [hmac.compare_digest(token.encode(), other.encode()) for token in tokens for other in accepted]
     if not any(matches):
-        found = "the token is not the right one" if tokens else "there is no bearer token"
-        raise UnauthorizedError(f"{what_for} needs the header `Authorization: Bearer TOKEN`; {found}")
+        found = "the token is not the right one" if tokens else "there is no token"
+        raise UnauthorizedError(
+            f"{what_for} needs the header `Authorization: Bearer TOKEN` or `x-api-key: TOKEN`; {found}"
+        )
