@@ -15,6 +15,7 @@ from starlette.routing import compile_path
 
 from locum.errors import NotFoundError
 from locum.serve.http_errors import MethodNotAllowedError
+from locum.settings import NO_SUCH_PATH
 
 Access = Literal["open", "read", "model", "admin"]
 """Open to anybody; read with a key; asks the model that its body names, with a key; with the admin token alone."""
@@ -147,7 +148,8 @@ def find_route(method: str, path: str) -> Route:
     """
     methods = _EXACT.get(path) or next((each for pattern, each in _PATTERNS if pattern.match(path)), None)
     if methods is None:
-        raise NotFoundError(f"there is no route {path}", hint="docs/serving.md lists those that there are")
+        hint = NO_SUCH_PATH if f"/v1{path}" in _EXACT else "docs/serving.md lists those that there are"
+        raise NotFoundError(f"there is no route {path}", hint=hint)
     if method not in methods:
         raise MethodNotAllowedError(f"{path} takes {' or '.join(sorted(methods))}, found {method}", allowed=methods)
     return methods[method]

@@ -180,13 +180,14 @@ def started(server: LiveServer, in_force: Settings, folder: Path, *arguments: st
     variables = {name: str(getattr(in_force, name)) for name in ("home", "registry", "artifacts", "endpoint")}
     environment = {**server.environment, **{f"LOCUM_{name.upper()}": value for name, value in variables.items()}}
     output = folder / "arena.out"
-    with output.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+    errors = folder / "arena.err"  # that its registry is a copy, among others
+    with output.open("w") as file, errors.open("w") as error_file:
+        process = subprocess.Popen(command, stdout=file, stderr=error_file, env=environment)
     try:
         deadline = time.monotonic() + 120
         while True:
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < deadline, output.read_text()
+            assert process.poll() is None, errors.read_text()
+            assert time.monotonic() < deadline, output.read_text() + errors.read_text()
             with contextlib.suppress(ValueError, httpx.TransportError):
                 told = json.loads(output.read_text())
                 httpx.get(f"http://127.0.0.1:{port}/", timeout=60)

@@ -90,3 +90,9 @@ def test_any_other_path_is_a_404(path: str) -> None:
     if path not in {route.path for route in ROUTES}:
         with pytest.raises(NotFoundError):
             find_route("POST", path)
+
+
+def test_a_path_without_its_v1_is_told_what_it_lacks() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        find_route("POST", "/chat/completions")
+    assert caught.value.hint is not None and "ends in /v1" in caught.value.hint
