@@ -38,8 +38,8 @@ def passed_on(path: str, request: Any, system: Switch = "default", **options: An
     """The request as vLLM gets it."""
     body = Body(json.dumps({"model": "medical", **request}).encode())
     header = options.pop("header", None)
-    body.fields = give_system_prompt(path, body.fields, version(system, **options), header=header)
-    return {name: value for name, value in json.loads(body.naming("medical@1")).items() if name != "model"}
+    fields = give_system_prompt(path, body.fields, version(system, **options), header=header)
+    return {name: value for name, value in json.loads(body.replacing(fields)).items() if name != "model"}
 
 
 texts = st.text(max_size=8) | st.just(PROMPT) | st.just(PROMPT + "Be kind.")
@@ -260,8 +260,8 @@ def test_what_is_no_conversation_is_left_to_vllm(path: str, sent: dict[str, Any]
 def test_a_body_that_is_read_leniently_is_given_the_prompt_too() -> None:
     raw = b'{"model": "medical", "temperature": NaN, "messages": [{"role": "user", "content": "\\ud83d"}]}'
     body = Body(raw)
-    body.fields = give_system_prompt(CHAT, body.fields, version(), header=None)
-    roles = [message["role"] for message in json.loads(body.naming("medical@1"))["messages"]]
+    fields = give_system_prompt(CHAT, body.fields, version(), header=None)
+    roles = [message["role"] for message in json.loads(body.replacing(fields))["messages"]]
     assert roles == ["system", "user"]
 
 
