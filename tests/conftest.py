@@ -99,7 +99,8 @@ def _kind(file: Path) -> int:
         return _LIVE
     if "app: FastAPI" in text:
         return _INSIDE
-    return _LONG if any(use in text for use in ("serving(", "fit_legal", "fit_in_process")) else _SHORT
+    serves = ("serving(", '"locum", "serve"', "launcher.start(")
+    return _LONG if any(use in text for use in (*serves, "fit_legal", "fit_in_process")) else _SHORT
 
 
 @pytest.fixture(scope="session")
