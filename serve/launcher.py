@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 DRAIN_SECONDS = 30
 CPU_BLOCK = 32
 START_SECONDS = 900
+AGAIN_SECONDS = 0.1
 
 
 @dataclass
@@ -223,18 +225,31 @@ def stopping_on_signals() -> Iterator[None]:
     """Turn SIGTERM into KeyboardInterrupt, so that one path ends the server for both.
 
     The first asks for the end, the second for an end at once; further ones must not disturb that.
-    SIGINT is set too: a shell starts what runs in its background with SIGINT ignored.
+    SIGINT is set too: a shell starts what runs in its background with SIGINT ignored. None is lost to a finalizer, from
+    which Python raises nothing.
     """
-    interrupts = iter((KeyboardInterrupt, KeyboardInterrupt))
+    left = 2
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
-        for kind in interrupts:
-            raise kind
+        nonlocal left
+        if left:
+            left -= 1
+            raise KeyboardInterrupt
+
+    def drop(unraisable: sys.UnraisableHookArgs) -> None:
+        nonlocal left
+        if unraisable.exc_type is KeyboardInterrupt:  # it came while something was finalized: once more
+            left += 1
+            threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            hook(unraisable)
 
     before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGINT)}
+    hook, sys.unraisablehook = sys.unraisablehook, drop
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for each, handler in before.items():
             signal.signal(each, handler)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,13 @@ def test_the_cause_is_found_in_a_log_of_json_lines_too() -> None:
     failed = {"message": "EngineCore failed to start.", "exc_info": "Traceback …\n  File …\nValueError: no room"}
     lines = [json.dumps(entry) for entry in (failed, {"message": "RuntimeError: a consequence"})]
     assert complaint_in("\n".join(lines)) == "ValueError: no room"
+
+
+def test_a_ctrl_c_that_comes_while_something_is_finalized_is_not_lost() -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    with launcher.stopping_on_signals(), pytest.raises(KeyboardInterrupt):
+        Finalized()
+        threading.Event().wait(300)
