@@ -88,12 +88,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: _kind(item.path))
 
 
-_LIVE, _INSIDE, _LONG, _SHORT = range(4)
+_LIVE, _LONG, _SHORT, _INSIDE = range(4)
 
 
 @cache
 def _kind(file: Path) -> int:
-    """Of a file's tests: those that share a server, then those that serve or train by themselves, then the rest."""
+    """Of a file's tests: those of the live server, those that serve or train by themselves, the rest, those inside vLLM.
+
+    The last run vLLM in the process of the tests, whose logging and YAML are others afterwards.
+    """
     text = file.read_text(encoding="utf-8")
     if any(use in text for use in ("server: LiveServer", "laboratory: Laboratory")):
         return _LIVE

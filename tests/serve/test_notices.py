@@ -21,8 +21,7 @@ from locum.serve import metrics
 from locum.serve.access import ROUTES
 from locum.serve.body import Body
 from locum.serve.event_stream import Events, data_of
-from locum.serve.notice_formats import FORMATS
-from locum.serve.notices import NOTICE_HEADER, enforcing
+from locum.serve.notices import FORMATS, NOTICE_HEADER, enforcing
 from tests.records import register_plainly
 
 if TYPE_CHECKING:
