@@ -83,9 +83,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In a worker, what takes long comes first, so that short files are left to fill the time at the end."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: _kind(item.path))
+    """In a worker, what takes long comes first, so that short files are left to fill the time at the end.
+
+    Always last come those that run vLLM in the process of the tests, whose logging and YAML it changes.
+    """
+    in_worker = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=lambda item: _kind(item.path) if in_worker else _kind(item.path) == _INSIDE)
 
 
 _LIVE, _LONG, _SHORT, _INSIDE = range(4)
@@ -93,10 +96,7 @@ _LIVE, _LONG, _SHORT, _INSIDE = range(4)
 
 @cache
 def _kind(file: Path) -> int:
-    """Of a file's tests: those of the live server, those that serve or train by themselves, the rest, those inside vLLM.
-
-    The last run vLLM in the process of the tests, whose logging and YAML are others afterwards.
-    """
+    """Of a file's tests: of the live server, of servers or trainings of their own, of neither, or inside vLLM."""
     text = file.read_text(encoding="utf-8")
     if any(use in text for use in ("server: LiveServer", "laboratory: Laboratory")):
         return _LIVE
