@@ -159,9 +159,17 @@ class Proxy(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def faults_in_turn(self, *faults: int | str) -> None:
-        """The first requests meet these faults, one each; later ones pass."""
-        left = list(faults)
-        self.fault = lambda request: left.pop(0) if left else None
+        """The first questions meet these faults, one each; whatever is asked later or again passes."""
+        left, met = list(faults), set()
+
+        def fault(request: dict[str, Any]) -> int | str | None:
+            question = json.dumps([request.get(field) for field in ("model", "messages", "prompt")])
+            if not left or question in met:
+                return None
+            met.add(question)
+            return left.pop(0)
+
+        self.fault = fault
 
     def forget(self) -> None:
         """Pass everything from now on, and count anew."""
