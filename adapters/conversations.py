@@ -1,9 +1,10 @@
 """Conversations in JSON Lines: the format that domain teams already have, and what all parts read.
 
-One row is `{"conversations": [{"role": "system|user|assistant", "content": "…"}]}`, or, for alignment, a preference:
-`{"prompt": [{"role": "user", "content": "…"}], "chosen": "…", "rejected": "…"}`. An optional `group` names what the row
-belongs to (a document, a patient, a code): rows of one group never fall into two splits. An optional `topic` names what
-it is about.
+One row is `{"conversations": [{"role": "system|user|assistant|tool", "content": "…"}]}`, or, for alignment, a
+preference: `{"prompt": [{"role": "user", "content": "…"}], "chosen": "…", "rejected": "…"}`. One of the two answers
+may be missing: then it is an answer that was wanted, or was not, and `kto` can learn from it. An assistant may call
+tools, whose definitions the row has as `tools`. An optional `group` names what the row belongs to (a document, a
+patient, a code): rows of one group never fall into two splits. An optional `topic` names what it is about.
 """
 
 from __future__ import annotations
@@ -23,31 +24,76 @@ from locum.adapters.yamlfile import said
 from locum.errors import BadInputError, ConflictError, NotFoundError
 
 
-class Message(BaseModel):
+class ToolCall(BaseModel):
+    """One call of a function that the assistant asks for."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(min_length=1)
+    name: str = Field(min_length=1)
+    arguments: dict[str, Any] = {}
+    id: str | None = Field(None, min_length=1, description="by which a tool's result names the call")
+
+
+class Message(BaseModel):
+    """What one side says. An assistant may call tools, with or without text; a `tool` message is a call's result.
+
+    A thought stands at the beginning of an answer's content, between <think> and </think>.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = ""
+    tool_calls: list[ToolCall] | None = Field(None, min_length=1)
+    tool_call_id: str | None = Field(None, min_length=1, description="the call that this is the result of")
+    name: str | None = Field(None, min_length=1, description="of the tool that gives this result")
+    weight: Literal[0, 1] | None = Field(None, description="0: an answer that is context only, and not learnt")
+
+    @model_validator(mode="after")
+    def _fits_its_role(self) -> Message:
+        if self.role != "assistant" and (self.tool_calls or self.weight is not None):
+            raise ValueError(f"only an assistant calls tools and has a weight, found a message of role {self.role}")
+        if self.role != "tool" and (self.tool_call_id or self.name):
+            raise ValueError(f"only a tool's result has tool_call_id and name, found a message of role {self.role}")
+        if not (self.content or self.tool_calls or self.role == "tool"):
+            raise ValueError("content: expected text, found nothing")
+        return self
+
+    @property
+    def learnt(self) -> bool:
+        """Whether this is an answer to learn from, and no context only."""
+        return self.role == "assistant" and self.weight != 0
+
+    @property
+    def identity(self) -> list[Any]:
+        """What tells the message from others, for digests: role and content, and the rest where there is any."""
+        rest = self.model_dump(exclude={"role", "content"}, exclude_none=True)
+        return [self.role, self.content, *([rest] if rest else [])]
 
 
 class Conversation(BaseModel):
-    """One conversation. It ends with the assistant, who answers each user message once."""
+    """One conversation. It ends with the assistant, who answers each user message once, after any calls of tools."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     conversations: list[Message] = Field(min_length=2)
+    tools: list[dict[str, Any]] | None = Field(
+        None, min_length=1, description="definitions of functions: {type: function, function: {name, parameters, …}}"
+    )
     group: str | None = Field(None, min_length=1)
     topic: str | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _turns_alternate(self) -> Conversation:
         _check_turns(self.conversations, last="assistant")
+        if not any(message.learnt for message in self.conversations):
+            raise ValueError("every answer has the weight 0, so there is nothing to learn")
         return self
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the messages; group and topic are not part of it."""
-        return _digest([[message.role, message.content] for message in self.conversations])
+        """SHA-256 over the messages and tools; group and topic are not part of it."""
+        return _digest([message.identity for message in self.conversations] + ([self.tools] if self.tools else []))
 
     @property
     def prompt(self) -> list[Message]:
@@ -66,27 +112,42 @@ class Conversation(BaseModel):
 
 
 class Preference(BaseModel):
-    """Two answers to one prompt, of which people prefer one: what `dpo`, `orpo` and `kto` learn from."""
+    """Two answers to one prompt, of which people prefer one: what `dpo`, `orpo` and `kto` learn from.
+
+    With one answer alone, wanted (`chosen`) or unwanted (`rejected`), it is what `kto` alone learns from.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: list[Message] = Field(min_length=1)
-    chosen: str = Field(min_length=1)
-    rejected: str = Field(min_length=1)
+    chosen: str | None = Field(None, min_length=1)
+    rejected: str | None = Field(None, min_length=1)
     group: str | None = Field(None, min_length=1)
     topic: str | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _asks_and_differs(self) -> Preference:
         _check_turns(self.prompt, last="user")
+        if self.chosen is None and self.rejected is None:
+            raise ValueError("expected an answer that is chosen, one that is rejected, or both; found none")
         if self.chosen == self.rejected:
             raise ValueError("expected two different answers; found the same one as chosen and rejected")
         return self
 
     @property
+    def paired(self) -> bool:
+        """Whether both answers are there."""
+        return self.chosen is not None and self.rejected is not None
+
+    @property
+    def answers(self) -> list[str]:
+        """The answers that are there, the chosen one first."""
+        return [answer for answer in (self.chosen, self.rejected) if answer is not None]
+
+    @property
     def digest(self) -> str:
         """SHA-256 over prompt and answers; group and topic are not part of it."""
-        return _digest([[[message.role, message.content] for message in self.prompt], self.chosen, self.rejected])
+        return _digest([[message.identity for message in self.prompt], self.chosen, self.rejected])
 
     @property
     def question(self) -> str:
@@ -99,13 +160,29 @@ Row = TypeVar("Row", Conversation, Preference)
 
 def _check_turns(messages: list[Message], *, last: Literal["user", "assistant"]) -> None:
     turns = messages[1:] if messages[0].role == "system" else messages
-    found = [message.role for message in turns]
-    expected = [("user", "assistant")[turn % 2] for turn in range(len(found))]
-    if not found or found != expected or found[-1] != last:
-        raise ValueError(
-            f"expected an optional system message, then user and assistant in turn, ending with {last}; "
-            f"found {', '.join(message.role for message in messages)}"
-        )
+    before: Message | None = None
+    for message in turns:
+        if message.role not in _may_follow(before):
+            break
+        before = message
+    else:
+        if before is not None and before.role == last:
+            return
+    raise ValueError(
+        "expected an optional system message, then user and assistant in turn, with a tool's results after its calls, "
+        f"ending with {last}; found {', '.join(message.role for message in messages)}"
+    )
+
+
+def _may_follow(before: Message | None) -> tuple[str, ...]:
+    """The roles that may speak after a message."""
+    if before is None:
+        return ("user",)
+    if before.role == "tool":
+        return ("tool", "assistant")
+    if before.role == "assistant":
+        return ("tool",) if before.tool_calls else ("user",)
+    return ("assistant",)
 
 
 def _digest(content: list[Any]) -> str:

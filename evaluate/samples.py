@@ -70,7 +70,10 @@ class Sample:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all that the sample is; not over its id, which may be made from it."""
-        content = asdict(self) | {"id": None, "messages": [message.model_dump() for message in self.messages]}
+        content = asdict(self) | {
+            "id": None,
+            "messages": [message.model_dump(exclude_none=True) for message in self.messages],
+        }
         return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
     @cached_property
@@ -108,6 +111,8 @@ class SampleRow(BaseModel):
     def _fits_its_kind(self) -> SampleRow:
         if self.messages[-1].role != "user":
             raise ValueError(f"messages end with the user, found {self.messages[-1].role}")
+        if any(set(message.model_dump(exclude_none=True)) > {"role", "content"} for message in self.messages):
+            raise ValueError("messages of a sample have a role and content, found one with calls, a name or a weight")
         given = {
             name
             for name in ("choices", "correct", "json_schema", "chosen", "rejected")

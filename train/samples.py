@@ -32,7 +32,7 @@ def choose_questions(file: Path, template: Template, *, pairs: bool) -> list[Que
     """
     if pairs:
         chosen = nsmallest(SAMPLES, read_preferences(file), key=lambda pair: pair.digest)
-        return [_question(pair.prompt, pair.chosen, template) for pair in chosen]
+        return [_question(pair.prompt, pair.chosen or "", template) for pair in chosen]
     rows = nsmallest(SAMPLES, read_conversations(file), key=lambda row: row.digest)
     return [_question(row.prompt, row.answer, template) for row in rows]
 

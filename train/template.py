@@ -32,7 +32,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class PairTokens:
-    """Token ids of a prompt, and of two answers to it with their end-of-turn tokens."""
+    """Token ids of a prompt, and of two answers to it with their end-of-turn tokens; none of one that is missing."""
 
     prompt_ids: list[int]
     chosen_ids: list[int]
@@ -122,7 +122,7 @@ class Template:
         prompt = self._render(messages, add_generation_prompt=True)
         prompt_ids = self._encode(prompt)
         chosen_ids, rejected_ids = (
-            self._answer(prompt, prompt_ids, [*messages, self._message("assistant", answer)])[0]
+            self._answer(prompt, prompt_ids, [*messages, self._message("assistant", answer)])[0] if answer else []
             for answer in (pair.chosen, pair.rejected)
         )
         return PairTokens(prompt_ids, chosen_ids, rejected_ids)

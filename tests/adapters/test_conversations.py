@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import unicodedata
 from pathlib import Path
@@ -16,6 +17,8 @@ from locum.errors import BadInputError, NotFoundError
 
 USER, ANSWER = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}
 SYSTEM = {"role": "system", "content": "S"}
+CALL = {"role": "assistant", "tool_calls": [{"name": "weather", "arguments": {"city": "Ulm"}, "id": "1"}]}
+RESULT = {"role": "tool", "content": "12", "tool_call_id": "1"}
 texts = st.text(min_size=1).filter(lambda text: text.isprintable() or "\n" in text)
 
 
@@ -49,12 +52,17 @@ def test_rows_that_were_written_are_read_as_they_were(
         ({"conversations": [USER]}, "conversations", "at least 2 items"),
         ({"conversations": [USER, ANSWER], "extra": 1}, "extra", "there is no such field"),
         ({"conversations": [USER, ANSWER], "group": ""}, "group", "at least 1 character"),
-        ({"conversations": [USER, {**ANSWER, "role": "tool"}]}, "conversations.1.role", "'system', 'user' or 'ass"),
-        ({"conversations": [USER, {**ANSWER, "content": ""}]}, "conversations.1.content", "at least 1 character"),
+        ({"conversations": [USER, {**ANSWER, "role": "bot"}]}, "conversations.1.role", "'system', 'user', 'ass"),
+        ({"conversations": [USER, {**ANSWER, "content": ""}]}, "conversations.1", "content: expected text"),
         ({"conversations": [USER, {**ANSWER, "content": None}]}, "conversations.1.content", "valid string"),
         ({"conversations": [ANSWER, USER]}, "row", "found assistant, user"),
         ({"conversations": [USER, USER, ANSWER]}, "row", "found user, user, assistant"),
         ({"conversations": [USER, SYSTEM, ANSWER]}, "row", "found user, system, assistant"),
+        ({"conversations": [USER, {**ANSWER, "role": "tool"}, ANSWER]}, "row", "found user, tool, assistant"),
+        ({"conversations": [USER, CALL, ANSWER]}, "row", "found user, assistant, assistant"),
+        ({"conversations": [{**USER, "weight": 1}, ANSWER]}, "conversations.0", "only an assistant"),
+        ({"conversations": [USER, {**ANSWER, "name": "f"}]}, "conversations.1", "only a tool's result"),
+        ({"conversations": [USER, {**ANSWER, "weight": 0}]}, "row", "nothing to learn"),
         ({"conversations": [SYSTEM, USER]}, "row", "ending with assistant; found system, user"),
     ],
 )
@@ -126,3 +134,32 @@ def test_preferences_differ_by_prompt_and_answers_and_not_by_group_or_topic() ->
     assert row.question == "Q"
     assert row.model_copy(update={"group": "g", "topic": "t"}).digest == row.digest
     assert row.model_copy(update={"chosen": "B", "rejected": "A"}).digest != row.digest
+
+
+def test_a_conversation_with_calls_of_tools_is_read_and_told_from_one_without() -> None:
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    row = Conversation.model_validate({"conversations": [USER, CALL, RESULT, RESULT, ANSWER], "tools": tools})
+    assert row.conversations[1].tool_calls is not None and row.conversations[1].learnt
+    others = [
+        {"conversations": [USER, CALL, RESULT, RESULT, ANSWER]},
+        {"conversations": [USER, {**CALL, "content": "A"}], "tools": tools},
+        {"conversations": [USER, CALL], "tools": tools},
+        {"conversations": [USER, {**ANSWER, "weight": 0}, USER, ANSWER]},
+        {"conversations": [USER, ANSWER, USER, ANSWER]},
+    ]
+    digests = {row.digest, *(Conversation.model_validate(other).digest for other in others)}
+    assert len(digests) == 1 + len(others)
+
+
+def test_the_digest_of_a_row_without_calls_and_weights_is_that_of_earlier_releases() -> None:
+    row = Conversation.model_validate({"conversations": [USER, ANSWER]})
+    assert row.digest == hashlib.sha256(b'[["user", "Q"], ["assistant", "A"]]').hexdigest()
+    pair = Preference.model_validate({"prompt": [USER], "chosen": "A", "rejected": "B"})
+    assert pair.digest == hashlib.sha256(b'[[["user", "Q"]], "A", "B"]').hexdigest()
+
+
+def test_an_answer_alone_is_a_preference_that_is_not_paired() -> None:
+    row = Preference.model_validate({"prompt": [USER], "rejected": "B"})
+    assert not row.paired and row.answers == ["B"]
+    with pytest.raises(ValidationError, match="found none"):
+        Preference.model_validate({"prompt": [USER]})

@@ -87,7 +87,7 @@ CHOICE = {"kind": "choice", "messages": [{"role": "user", "content": "q"}]}
         (ask("q", "a", kind="riddle"), "kind: Input should be 'question', 'conversation', 'choice', 'extraction', "),
         ({"reference": "a"}, "messages: Field required"),
         ({"messages": [], "reference": "a"}, "messages: List should have at least 1 item"),
-        (ask("", "a"), "messages.0.content: String should have at least 1 character"),
+        (ask("", "a"), "messages.0: content: expected text"),
         (
             {"messages": [{"role": "assistant", "content": "a"}], "reference": "a"},
             "row: messages end with the user, found assistant",

@@ -66,7 +66,7 @@ def check_file(
         messages = row.prompt if isinstance(row, Preference) else row.conversations
         said = [(message.role, message.content) for message in messages]
         if isinstance(row, Preference):
-            said += [("assistant", row.chosen), ("assistant", row.rejected)]
+            said += [("assistant", answer) for answer in row.answers]
         said_by.update(role for role, _ in said)
         characters += sum(len(content) for _, content in said)
         groups.add(row.group)

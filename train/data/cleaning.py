@@ -148,14 +148,14 @@ def normalised(text: str) -> str:
 def texts(row: Row) -> list[str]:
     """All that is said in a row, by whomever."""
     if isinstance(row, Preference):
-        return [*(message.content for message in row.prompt), row.chosen, row.rejected]
+        return [*(message.content for message in row.prompt), *row.answers]
     return [message.content for message in row.conversations]
 
 
 def answers(row: Row) -> list[str]:
     """What the assistant says."""
     if isinstance(row, Preference):
-        return [row.chosen, row.rejected]
+        return row.answers
     return [message.content for message in row.conversations if message.role == "assistant"]
 
 
@@ -167,13 +167,15 @@ def mapped(row: Row, change: Callable[[str], str]) -> Row | None:
         return row
     new: dict[str, Any]
     if isinstance(row, Preference):
-        *asked, chosen, rejected = after
-        if chosen == rejected:
+        asked, given = after[: len(row.prompt)], after[len(row.prompt) :]
+        if row.paired and given[0] == given[1]:
             return None
-        new = {"prompt": _said(row.prompt, asked), "chosen": chosen, "rejected": rejected}
+        sides = [side for side in ("chosen", "rejected") if getattr(row, side) is not None]
+        new = {"prompt": _said(row.prompt, asked), **dict(zip(sides, given, strict=True))}
     else:
         new = {"conversations": _said(row.conversations, after)}
-    return row.model_copy(update=new) if all(after) else None
+    kept = all(text or not there for text, there in zip(after, before, strict=True))
+    return row.model_copy(update=new) if kept else None
 
 
 def _said(messages: list[Message], contents: list[str]) -> list[Message]:

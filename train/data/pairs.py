@@ -59,6 +59,8 @@ def look_at_pairs(path: Path, measure: Callable[[Sequence[str]], int], unit: str
     rows = sum(split.rows for split in build.record.splits.values())
     pairs = (pair for name in NAMES for pair in read_preferences(split_file(path, name)))
     for number, pair in enumerate(pairs):
+        if pair.chosen is None or pair.rejected is None:
+            continue
         lengths = measure([pair.chosen]), measure([pair.rejected])
         chosen.add(lengths[0])
         rejected.add(lengths[1])

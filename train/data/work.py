@@ -288,7 +288,7 @@ class Work:
 def _said(row: Conversation | Preference) -> str:
     """All that is said in a row but by the system."""
     if isinstance(row, Preference):
-        return "\n".join([row.question, row.chosen, row.rejected])
+        return "\n".join([row.question, *row.answers])
     return "\n".join(message.content for message in row.conversations if message.role != "system")
 
 
