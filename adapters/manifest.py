@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from locum.adapters.system_prompt import Switch
+from locum.adapters.system_prompt import Switch, SystemRole
 
 
 class _Record(BaseModel):
@@ -75,6 +75,9 @@ class Manifest(_Record):
         None, description="what it was trained and evaluated with; none in versions from before this was recorded"
     )
     system: Switch = Field("never", description="when a server gives a chat that system prompt")
+    system_role: SystemRole = Field(
+        "system", description="user: system messages reach the model before the first question of a chat"
+    )
     recipe: dict[str, Any] = Field(
         {}, description="the training recipe as it ran; empty for an adapter brought from elsewhere"
     )

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locum.adapters.base import weight_shapes
+from locum.adapters.chat_template import ChatTemplate
 from locum.adapters.conversations import Message, read_conversations
 from locum.adapters.domains import Domain
+from locum.adapters.end_of_turn import declared_ends, stops_by
 from locum.adapters.manifest import Probe
-from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.adapters.system_prompt import SystemRole, in_first_question
+from locum.errors import LocumError, NotFoundError, UnauthorizedError, UnavailableError
 from locum.network import on_loopback
 from locum.settings import NO_SUCH_PATH, authorization
 
@@ -54,7 +57,7 @@ class ServedProbe:
 
 
 def probe_prompts(domain: Domain, data_path: Path) -> list[list[Message]]:
-    """What a domain's versions are probed with: the card's example, and the first validation questions."""
+    """What a domain's versions are probed with: the card's example, and first validation questions without tools."""
     system = Message(role="system", content=domain.card.system_prompt)
     prompts = [[system, Message(role="user", content=domain.card.example)]]
     validation = data_path / "validation.jsonl"
@@ -62,12 +65,18 @@ def probe_prompts(domain: Domain, data_path: Path) -> list[list[Message]]:
         for conversation in read_conversations(validation):
             if len(prompts) == PROBES:
                 break
-            prompts.append(list(conversation.prompt))
+            if conversation.tools is None and all(not message.tool_calls for message in conversation.conversations):
+                prompts.append(list(conversation.prompt))
     return prompts
 
 
 def make_probes(
-    base: Path, adapter: Path, prompts: Sequence[Sequence[Message]], *, max_tokens: int = MAX_TOKENS
+    base: Path,
+    adapter: Path,
+    prompts: Sequence[Sequence[Message]],
+    *,
+    max_tokens: int = MAX_TOKENS,
+    system_role: SystemRole = "system",
 ) -> list[Probe]:
     """Compute the known answers of an adapter over a base checkpoint, in float32.
 
@@ -75,7 +84,7 @@ def make_probes(
 
     Raises:
         UnavailableError: PEFT is not installed.
-        BadInputError: the base model's chat template does not take such a prompt.
+        BadInputError: the base model's chat template does not take such a prompt, or does not show it to the model.
     """
     try:
         quiet_libraries()
@@ -83,16 +92,16 @@ def make_probes(
     except ModuleNotFoundError:
         raise UnavailableError("probes need PEFT, which is not installed", hint="pip install 'locum[train]'") from None
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    template = ChatTemplate.load(base)
+    ids = [_prompt_ids(template, prompt, system_role) for prompt in prompts]
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    plain.generation_config = _greedy_config(plain.generation_config)
+    plain.generation_config = greedy_config(stops_by(template, declared_ends(base)))
     model = PeftModel.from_pretrained(plain.to(_device_for(base)), adapter).eval()
     probes = []
     with torch.inference_mode():
-        for prompt in prompts:
-            prompt_ids = _apply_template(tokenizer, prompt, base)
+        for prompt, prompt_ids in zip(prompts, ids, strict=True):
             token_ids = _greedy(model, prompt_ids, max_tokens)
             with model.disable_adapter():
                 base_ids = _greedy(model, prompt_ids, max_tokens)
@@ -223,25 +232,21 @@ def _device_for(checkpoint: Path) -> str:
     return "cuda" if fits else "cpu"
 
 
-def _apply_template(tokenizer: Any, prompt: Sequence[Message], base: Path) -> list[int]:
-    from jinja2 import TemplateError
-
-    messages = [message.model_dump() for message in prompt]
-    try:
-        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
-    except (ValueError, TemplateError) as error:  # none at all, or one that knows no system role
-        reason = str(error).strip().splitlines()[0]
-        raise BadInputError(f"the chat template of {base} does not take the prompts of this domain: {reason}") from None
-    return list(encoded["input_ids"])
+def _prompt_ids(template: ChatTemplate, prompt: Sequence[Message], system_role: SystemRole) -> list[int]:
+    if system_role == "user":
+        return template.prompt_ids(in_first_question(prompt))
+    if any(message.role == "system" for message in prompt):
+        template.require_system_role()
+    return template.prompt_ids(prompt)
 
 
-def _greedy_config(own: Any) -> Any:
-    """Nothing of generation_config.json but where an answer ends: its repetition penalties and the like are not the
-    model. It has to be the model's own, since `generate` fills what any other leaves open from that."""
+def greedy_config(stops: Sequence[int]) -> Any:
+    """The most likely token each time, until one of `stops`: nothing else of a checkpoint's generation_config.json,
+    whose penalties, suppressed words and the like are not the model. It has to be set as the model's own, since
+    `generate` fills what any other leaves open from that."""
     from transformers import GenerationConfig
 
-    end = own.eos_token_id
-    return GenerationConfig(eos_token_id=end, pad_token_id=end[0] if isinstance(end, list) else end)
+    return GenerationConfig(eos_token_id=list(stops), pad_token_id=stops[0], do_sample=False)
 
 
 def _greedy(model: Any, prompt_ids: list[int], max_tokens: int) -> list[int]:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, field_validator, model_validator
 
+from locum.adapters.system_prompt import SystemRole
+
 Method = Literal["lora", "qlora", "dora", "full", "prefix", "prompt", "dpo", "orpo", "kto"]
 
 ALIGNMENT = frozenset({"dpo", "orpo", "kto"})
@@ -91,6 +93,11 @@ class TrainingRecipe(BaseModel):
     thinking: Literal["keep", "drop", "mask"] = Field(
         "keep", description="what is between <think> and </think> in answers: learn it, leave it out, or show it only"
     )
+    system_role: SystemRole = Field(
+        "system",
+        description="user: put the system prompt before the first question, in training, probes, evaluation and on the "
+        "server, for base models whose chat template has no system role",
+    )
     seed: int = 0
 
     @property
@@ -100,7 +107,10 @@ class TrainingRecipe(BaseModel):
 
     def in_force(self) -> dict[str, Any]:
         """All fields that mean something, as JSON holds them."""
-        return self.model_dump(mode="json", exclude=set(self.idle))
+        usual = (
+            {"system_role"} if self.system_role == "system" else set()
+        )  # runs of before it was there keep their name
+        return self.model_dump(mode="json", exclude=set(self.idle) | usual)
 
     @model_validator(mode="wrap")
     @classmethod

@@ -27,7 +27,7 @@ from locum.adapters.migrate import migrate
 from locum.adapters.records import Evidence, Release, RequiredSuite, Snapshot, VersionEntry
 from locum.adapters.refs import CANDIDATE, PREVIOUS, PRODUCTION, Ref, parse_ref
 from locum.adapters.store import ArtifactStore
-from locum.adapters.system_prompt import Switch
+from locum.adapters.system_prompt import Switch, SystemRole
 from locum.errors import BadInputError, ConflictError, GateError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
@@ -83,12 +83,14 @@ class Registry:
         origin: Origin | None = None,
         system_prompt: str | None = None,
         system: Switch = "never",
+        system_role: SystemRole = "system",
     ) -> Manifest:
         """Let an adapter in as the domain's next version; it becomes the candidate.
 
         Args:
             system_prompt: what it was trained with; none where nobody knows.
             system: when a server gives a chat that system prompt.
+            system_role: where system messages reach the model.
 
         Raises:
             BadInputError: the adapter is not safe or does not fit the base model; says which tensor or field.
@@ -116,6 +118,7 @@ class Registry:
                 size=artifact.size,
                 system_prompt=system_prompt,
                 system=system,
+                system_role=system_role,
                 recipe=recipe,
                 data=data,
                 training=training,

@@ -311,9 +311,10 @@ def _register(
         recipe=result.recipe.in_force(),
         data=result.data,
         training=training,
-        probes=make_probes(base.path, result.adapter, prompts),
+        probes=make_probes(base.path, result.adapter, prompts, system_role=result.recipe.system_role),
         enforced_notices=domain.card.enforced_notices,
         created_by=settings.user,
         system_prompt=domain.card.system_prompt,
         system=domain.card.system,
+        system_role=result.recipe.system_role,
     )

@@ -64,6 +64,7 @@ class Plan(_Record):
     )
     recipe: dict[str, Value]
     splits: dict[Literal["train", "validation"], Rows]
+    refused: list[str] = Field([], description="rows that the base model's chat template cannot show, and why")
     parameters: int = Field(description="weights that are trained")
     of_parameters: int = Field(description="weights of the base model")
     steps: int
@@ -91,8 +92,9 @@ def make_plan(
             modules that the base model has not.
     """
     with Console(stderr=True).status(f"reading the rows of {domain}"):
-        template, train, validation = load_splits(base, data_path, recipe)
-    footprint = Footprint.of(base, recipe, start, template, train)
+        rows = load_splits(base, data_path, recipe)
+    train, validation = rows.train, rows.validation
+    footprint = Footprint.of(base, recipe, start, rows.template, train)
     digest = run_digest(recipe, data, base, start.digest if start else None)
     folder = runs / run_name(domain, digest)
     steps = planned_steps(len(train), recipe)
@@ -105,6 +107,7 @@ def make_plan(
         state=_state(folder, digest),
         recipe={name: Value(value=value, origin=origins[name]) for name, value in _in_force(recipe).items()},
         splits={"train": _rows(train), "validation": _rows(validation)},
+        refused=rows.refused,
         parameters=footprint.parameters,
         of_parameters=footprint.shape.parameters,
         steps=steps,

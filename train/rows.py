@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Literal, TypeVar
 
 from locum.adapters.base import Base
-from locum.adapters.conversations import Conversation, read_conversations, read_preferences
+from locum.adapters.conversations import Conversation, Preference, read_conversations, read_preferences
 from locum.adapters.recipe import ALIGNMENT, TrainingRecipe
 from locum.errors import BadInputError
 from locum.train.data.build import split_file
 from locum.train.template import IGNORED, PairTokens, Template, Tokens
 
 Rows = list[Tokens] | list[PairTokens]
+Row = TypeVar("Row", Conversation, Preference)
+Made = TypeVar("Made")
+
+MAX_REFUSED = 0.1  # of a split's rows: with more left out, what is learnt is another domain than the data's
+NAMED = 3
 
 
-def load_splits(base: Base, data_path: Path, recipe: TrainingRecipe) -> tuple[Template, Rows, Rows]:
+@dataclass(frozen=True)
+class Splits:
+    """What a recipe learns from, as the base model's chat template makes it."""
+
+    template: Template
+    train: Rows
+    validation: Rows
+    refused: list[str]
+    """Sentences that say which rows the template cannot show."""
+
+
+def load_splits(base: Base, data_path: Path, recipe: TrainingRecipe) -> Splits:
     """The base model's template, and the tokens of the training and validation rows that the recipe learns from.
 
     Raises:
         BadInputError: as `load_rows` and `load_pairs` raise it.
     """
-    template = Template.load(base.path, recipe.thinking)
-    load = load_pairs if recipe.method in ALIGNMENT else load_rows
-    train: Rows = load(split_file(data_path, "train"), template, recipe.max_length)
-    validation: Rows = load(split_file(data_path, "validation"), template, recipe.max_length)
-    return template, train, validation
+    template = Template.load(base.path, recipe.thinking, recipe.system_role)
+    refused: list[str] = []
+
+    def load(split: Literal["train", "validation"]) -> Rows:
+        file = split_file(data_path, split)
+        if recipe.method in ALIGNMENT:
+            return load_pairs(file, template, recipe, refused)
+        return load_rows(file, template, recipe.max_length, refused)
+
+    return Splits(template, load("train"), load("validation"), refused)
 
 
-def load_rows(file: Path, template: Template, max_length: int) -> list[Tokens]:
-    """Tokens of all conversations of a split.
+def load_rows(file: Path, template: Template, max_length: int, refused: list[str]) -> list[Tokens]:
+    """Tokens of all conversations of a split that the template can show; a sentence on others is put into `refused`.
 
     Raises:
-        BadInputError: the split is empty, the template has no place for an answer, or a row is too long.
+        BadInputError: the split is empty, the template cannot show most of it, or a row is too long.
     """
-    rows = tokenise_rows(read_conversations(file), template)
+    made = _made(file, read_conversations(file), template.tokenise, refused)
+    rows = [tokens for sequences in made for tokens in sequences]
     if not rows:
         raise BadInputError(
             f"{file} holds no conversation, expected at least one", hint=f"locum data build {file.parent.name}"
@@ -44,20 +68,50 @@ def load_rows(file: Path, template: Template, max_length: int) -> list[Tokens]:
     return rows
 
 
-def load_pairs(file: Path, template: Template, max_length: int) -> list[PairTokens]:
-    """Tokens of all preference pairs of a split.
+def load_pairs(file: Path, template: Template, recipe: TrainingRecipe, refused: list[str]) -> list[PairTokens]:
+    """Tokens of all preference pairs of a split, as `load_rows` gives those of conversations.
 
     Raises:
-        BadInputError: the split is empty, the template has no place for an answer, or a row is too long.
+        BadInputError: as `load_rows`; or a pair is a single answer, of which `kto` alone can learn.
     """
-    pairs = [template.tokenise_pair(pair) for pair in read_preferences(file)]
+
+    def tokenise(pair: Preference) -> PairTokens:
+        if not pair.paired and recipe.method != "kto":
+            raise BadInputError(
+                f"the row has one answer, and the method {recipe.method} compares two",
+                hint="learn from single answers with the method kto: --set method=kto",
+            )
+        return template.tokenise_pair(pair)
+
+    pairs = _made(file, read_preferences(file), tokenise, refused)
     if not pairs:
         raise BadInputError(
             f"{file} holds no preference pair, expected at least one",
             hint=f"locum data build {file.parent.parent.name}",
         )
-    _check_lengths(file, [pair.length for pair in pairs], max_length)
+    _check_lengths(file, [pair.length for pair in pairs], recipe.max_length)
     return pairs
+
+
+def _made(file: Path, rows: Iterator[Row], make: Callable[[Row], Made], sentences: list[str]) -> list[Made]:
+    """What is made of the rows; those of which nothing can be made are left out and named, unless they are many."""
+    made: list[Made] = []
+    refusals: list[tuple[int, BadInputError]] = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            made.append(make(row))
+        except BadInputError as error:
+            refusals.append((number, error))
+    if not refusals:
+        return made
+    total = len(made) + len(refusals)
+    named = "; ".join(f"row {number}: {error}" for number, error in refusals[:NAMED])
+    more = f"; and {len(refusals) - NAMED:,} more" if len(refusals) > NAMED else ""
+    sentence = f"{file}: {len(refusals):,} of {total:,} rows cannot be learnt with this base model: {named}{more}"
+    if len(refusals) > MAX_REFUSED * total:
+        raise BadInputError(sentence, hint=refusals[0][1].hint)
+    sentences.append(f"{sentence}. They were left out.")
+    return made
 
 
 def _check_lengths(file: Path, lengths: Sequence[int], max_length: int) -> None:
@@ -68,11 +122,6 @@ def _check_lengths(file: Path, lengths: Sequence[int], max_length: int) -> None:
             f"the longest has {max(lengths):,}",
             hint=f"shorten them, or raise the limit: --set max_length={max(lengths)}",
         )
-
-
-def tokenise_rows(conversations: Iterable[Conversation], template: Template) -> list[Tokens]:
-    """Tokens of conversations, in their order."""
-    return [tokens for conversation in conversations for tokens in template.tokenise(conversation)]
 
 
 def longest_answer(row: Tokens | PairTokens) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from locum.adapters.conversations import Message, read_conversations, read_preferences
+from locum.adapters.probes import greedy_config
 from locum.train.template import Template
 
 SAMPLES = 3
@@ -31,14 +33,18 @@ def choose_questions(file: Path, template: Template, *, pairs: bool) -> list[Que
         pairs: whether the split holds preference pairs.
     """
     if pairs:
-        chosen = nsmallest(SAMPLES, read_preferences(file), key=lambda pair: pair.digest)
+        wanted = (pair for pair in read_preferences(file) if pair.chosen is not None)
+        chosen = nsmallest(SAMPLES, wanted, key=lambda pair: pair.digest)
         return [_question(pair.prompt, pair.chosen or "", template) for pair in chosen]
-    rows = nsmallest(SAMPLES, read_conversations(file), key=lambda row: row.digest)
-    return [_question(row.prompt, row.answer, template) for row in rows]
+    shown = (row for row in read_conversations(file) if template.shows(row))
+    rows = nsmallest(SAMPLES, shown, key=lambda row: row.digest)
+    return [_question(row.prompt, _expected(row.conversations[-1]), template, row.tools) for row in rows]
 
 
-def _question(prompt: Sequence[Message], expected: str, template: Template) -> Question:
-    return Question(prompt[-1].content, template.prompt_ids(prompt), expected)
+def _question(
+    prompt: Sequence[Message], expected: str, template: Template, tools: Sequence[dict[str, Any]] | None = None
+) -> Question:
+    return Question(prompt[-1].content, template.prompt_ids(prompt, tools=tools), expected)
 
 
 def answers(model: Any, template: Template, questions: Sequence[Question]) -> list[str]:
@@ -51,6 +57,8 @@ def answers(model: Any, template: Template, questions: Sequence[Question]) -> li
     training = model.training
     model.eval()
     said = []
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own, plain.generation_config = plain.generation_config, greedy_config(template.stops)
     with torch.no_grad():
         for question in questions:
             prompt = torch.tensor([question.prompt_ids], device=model.device)
@@ -58,13 +66,16 @@ def answers(model: Any, template: Template, questions: Sequence[Question]) -> li
                 input_ids=prompt,
                 attention_mask=torch.ones_like(prompt),
                 max_new_tokens=MAX_TOKENS,
-                do_sample=False,
-                repetition_penalty=1.0,  # whatever the checkpoint's generation_config.json says
-                eos_token_id=template.stops,
-                pad_token_id=template.stops[0],
             )
             ids = output[0, len(question.prompt_ids) :]
             cut = len(ids) == MAX_TOKENS and int(ids[-1]) not in template.stops
             said.append(template.tokenizer.decode(ids, skip_special_tokens=True).strip() + ("…" if cut else ""))
+    plain.generation_config = own
     model.train(training)
     return said
+
+
+def _expected(message: Message) -> str:
+    """What the assistant says, with any calls of tools behind it."""
+    calls = [f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})" for call in message.tool_calls or []]
+    return "\n".join([*([message.content] if message.content else []), *calls])

@@ -153,9 +153,9 @@ def sweep(
     options = {"suites": suites, "tracking": [name for name in tracking if name == "tensorboard"], "force": force}
     one = _Fit(domain, base, data_path, data, recipe, runs, start, options)
     if not force:
-        template, train, _ = load_splits(base, data_path, recipe)
+        splits = load_splits(base, data_path, recipe)
         largest = one.with_values({name: ends[1] for name, ends in _space(recipe).items() if name == "rank"})
-        require_room(Footprint.of(base, largest, start, template, train), runs)
+        require_room(Footprint.of(base, largest, start, splits.template, splits.train), runs)
     same = [run_digest(recipe, data, base, start.digest if start else None), RANKS, RATES, EPOCHS, FIRST]
     digest = hashlib.sha256(json.dumps(same).encode()).hexdigest()
     with run_folder(runs, run_name(f"{domain}-sweep", digest), fresh=fresh) as folder:

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
+from locum.adapters.chat_template import WAY_OUT, ChatTemplate, as_handed_over, tool_definitions
 from locum.adapters.conversations import Conversation, Message, Preference
+from locum.adapters.end_of_turn import declared_ends, ends_in, special_ids, stops_by, turn_ends
+from locum.adapters.system_prompt import SystemRole, in_first_question
 from locum.errors import BadInputError
+from locum.train.answer_span import Answer, Span, Tools, find_span
+from locum.train.thought import split_thought
+from locum.train.tool_use import require_tools_shown
 
 IGNORED = -100
-THOUGHT, END_OF_THOUGHT = "<think>", "</think>"
 
 Thinking = Literal["keep", "drop", "mask"]
 
@@ -50,51 +56,59 @@ class PairTokens:
 
 
 class Template:
-    """The chat template and tokenizer of a base checkpoint.
+    """How a base checkpoint's chat template makes samples of conversations.
 
     `thinking` says what becomes of what an answer has between <think> and </think>, as models of the DeepSeek-R1
-    family write it: it is learnt (keep), left out (drop), or there but not learnt (mask).
+    family write it: it is learnt (keep), left out (drop), or there but not learnt (mask). Thoughts of earlier answers
+    are never there: a server tells them apart from answers, and clients send only those back.
     """
 
-    def __init__(self, tokenizer: Any, thinking: Thinking = "keep") -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        thinking: Thinking = "keep",
+        system_role: SystemRole = "system",
+        *,
+        declared: Sequence[int] = (),
+    ) -> None:
+        """`declared` are tokens that end an answer by what the checkpoint says beside its template."""
         self.tokenizer = tokenizer
+        self.declared = declared
         self.thinking = thinking
-        # What may end a turn: some models end it with another special token than the tokenizer's eos.
-        self._stops = {*tokenizer.all_special_ids, tokenizer.eos_token_id}
+        self.system_role = system_role
+        self.chat = ChatTemplate(tokenizer)
 
     @classmethod
-    def load(cls, base: Path, thinking: Thinking = "keep") -> Template:
+    def load(cls, base: Path, thinking: Thinking = "keep", system_role: SystemRole = "system") -> Template:
         """The template of the checkpoint in the folder `base`.
 
         Raises:
             BadInputError: the checkpoint has no chat template.
         """
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        if not tokenizer.chat_template:
-            raise BadInputError(
-                f"the base model at {base} has no chat template, expected chat_template.jinja or one in "
-                "tokenizer_config.json",
-                hint="take an instruction-tuned model",
-            )
-        return cls(tokenizer, thinking)
+        return cls(ChatTemplate.load(base).tokenizer, thinking, system_role, declared=declared_ends(base))
 
     def tokenise(self, conversation: Conversation) -> list[Tokens]:
-        """Ids and labels of all answers of a conversation.
+        """Ids and labels of all answers of a conversation that are to be learnt.
 
         That is one sequence, unless the template rewrites earlier turns (as those do that take past thoughts out):
         then it is one for each answer, behind the prompt that a server would make for it.
 
         Raises:
-            BadInputError: the template has no place for the answer, or does not end it.
+            BadInputError: the template has no place for an answer, does not end it, or does not show the model all
+                that the conversation has.
         """
-        messages = [self._message(message.role, message.content) for message in conversation.conversations]
+        messages = self._context(conversation.conversations)
+        tools = tool_definitions(conversation.tools) if conversation.tools else None
+        if tools or any(message["role"] == "tool" or "tool_calls" in message for message in messages):
+            require_tools_shown(self.chat, messages, tools)
+        # What the system message becomes part of keeps its place: only that message may be gone.
+        given = conversation.conversations[len(conversation.conversations) - len(messages) :]
         done: list[Tokens] = []
-        for index in (index for index, message in enumerate(messages) if message["role"] == "assistant"):
-            prompt = self._render(messages[:index], add_generation_prompt=True)
-            prompt_ids = self._encode(prompt)
-            answer_ids, shown = self._answer(prompt, prompt_ids, messages[: index + 1])
+        for index in (index for index, message in enumerate(given) if message.learnt):
+            prompt = self.chat.render(messages[:index], tools=tools, add_generation_prompt=True)
+            prompt_ids = self.chat.encode(prompt)
+            answer = self._answer(given[index], messages[index], question=given[index - 1].content)
+            answer_ids, shown = self._ids(prompt, prompt_ids, messages[:index], answer, tools)
             labels = [IGNORED] * len(prompt_ids)
             if done and prompt_ids[: len(done[-1].input_ids)] == done[-1].input_ids:
                 before = done.pop().labels
@@ -102,15 +116,17 @@ class Template:
             done.append(Tokens(prompt_ids + answer_ids, labels + [IGNORED] * shown + answer_ids[shown:]))
         return done
 
-    def prompt_ids(self, prompt: Sequence[Message]) -> list[int]:
-        """Ids of a prompt, as a server would show it to the model."""
-        messages = [self._message(message.role, message.content) for message in prompt]
-        return self._encode(self._render(messages, add_generation_prompt=True))
+    def shows(self, conversation: Conversation) -> bool:
+        """Whether the conversation can be learnt with this template."""
+        try:
+            return bool(self.tokenise(conversation))
+        except BadInputError:
+            return False
 
-    @property
-    def stops(self) -> list[int]:
-        """Tokens that may end an answer."""
-        return sorted(self._stops)
+    def prompt_ids(self, prompt: Sequence[Message], *, tools: Sequence[dict[str, Any]] | None = None) -> list[int]:
+        """Ids of a prompt, as a server would show it to the model."""
+        defined = tool_definitions(tools) if tools else None
+        return self.chat.encode(self.chat.render(self._context(prompt), tools=defined, add_generation_prompt=True))
 
     def tokenise_pair(self, pair: Preference) -> PairTokens:
         """Ids of a preference pair, each answer as it follows the prompt.
@@ -118,83 +134,104 @@ class Template:
         Raises:
             BadInputError: as `tokenise` does.
         """
-        messages = [self._message(message.role, message.content) for message in pair.prompt]
-        prompt = self._render(messages, add_generation_prompt=True)
-        prompt_ids = self._encode(prompt)
-        chosen_ids, rejected_ids = (
-            self._answer(prompt, prompt_ids, [*messages, self._message("assistant", answer)])[0] if answer else []
-            for answer in (pair.chosen, pair.rejected)
-        )
-        return PairTokens(prompt_ids, chosen_ids, rejected_ids)
+        messages = self._context(pair.prompt)
+        if any(message["role"] == "tool" or "tool_calls" in message for message in messages):
+            require_tools_shown(self.chat, messages, None)
+        prompt = self.chat.render(messages, add_generation_prompt=True)
+        prompt_ids = self.chat.encode(prompt)
 
-    def _message(self, role: str, content: str) -> dict[str, str]:
-        if self.thinking == "drop" and role == "assistant":
-            content = content.rpartition(END_OF_THOUGHT)[2].strip()
-        return {"role": role, "content": content}
+        def ids(text: str | None) -> list[int]:
+            if text is None:
+                return []
+            message = Message(role="assistant", content=text)
+            answer = self._answer(message, {}, question=pair.prompt[-1].content)
+            return self._ids(prompt, prompt_ids, messages, answer, None)[0]
 
-    def _answer(self, prompt: str, prompt_ids: list[int], messages: Sequence[dict[str, str]]) -> tuple[list[int], int]:
-        """Ids of the last answer with its end-of-turn token, as they follow the prompt.
+        return PairTokens(prompt_ids, ids(pair.chosen), ids(pair.rejected))
+
+    @cached_property
+    def stops(self) -> list[int]:
+        """Tokens at which an answer ends, here as on a server."""
+        return stops_by(self.chat, self.declared)
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        return special_ids(self.tokenizer) | frozenset(self._ends)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return turn_ends(self.chat)
+
+    def _context(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        """Messages as a server hands them to the template, without the thoughts of answers."""
+        if self.system_role == "user":
+            messages = in_first_question(messages)
+        elif any(message.role == "system" for message in messages):
+            self.chat.require_system_role()
+        handed = as_handed_over(messages)
+        for message in handed:
+            if message["role"] == "assistant":
+                message["content"] = split_thought(message["content"])[1]
+        return handed
+
+    def _answer(self, message: Message, handed: dict[str, Any], *, question: str) -> Answer:
+        """What is to be learnt of a message, of which `handed` is what a server would hand over."""
+        thought, said = split_thought(message.content)
+        if not said.strip() and not message.tool_calls:
+            what = "only a thought" if thought else "blank"
+            raise BadInputError(f"an answer is {what}, expected text: {question!r}")
+        return Answer("" if self.thinking == "drop" else thought, said, tuple(handed.get("tool_calls", ())))
+
+    def _ids(
+        self, prompt: str, prompt_ids: list[int], messages: Sequence[dict[str, Any]], answer: Answer, tools: Tools
+    ) -> tuple[list[int], int]:
+        """Ids of an answer with its end-of-turn token, as they follow the prompt.
 
         The number is of those at the beginning that are not to be learnt.
         """
-        before, _, said = (part.strip() for part in messages[-1]["content"].rpartition(END_OF_THOUGHT))
-        thought = before.removeprefix(THOUGHT).strip()
-        if not said:
-            what = "only a thought" if thought else "blank"
-            raise BadInputError(f"an answer is {what}, expected text: {messages[-2]['content']!r}")
-        whole = self._render(messages)
-        begun = prompt.rstrip().endswith(THOUGHT)
-        if not (whole.startswith(prompt) or begun) or said not in whole:
-            raise BadInputError(
-                "the base model's chat template has no place for the answer: a conversation does not begin with the "
-                f"prompt that a server makes of it ({prompt[-60:]!r}), or leaves out the answer {said[:60]!r}",
-                hint="take another base model, or correct its chat_template.jinja",
-            )
-        place = whole.rindex(said)
-        end = whole[place + len(said) :]
-        begin = whole[len(prompt) : place] if whole.startswith(prompt) else ""
-        if thought not in begin or not (begin or whole.startswith(prompt)):
-            begin = self._thought(prompt, thought)  # the template leaves it out; a server's model would say it here
-        end_ids = self._encode(end)
-        stop = next((position for position, token in enumerate(end_ids, start=1) if token in self._stops), None)
-        if stop is None:
-            raise BadInputError(
-                f"the base model's chat template does not end the answer with a special token (found {end[:40]!r}): "
-                "an adapter could not learn to stop",
-                hint="take another base model, or correct its chat_template.jinja",
-            )
-        answer_text = begin + said + end
-        ids = self._encode(prompt + answer_text)
+        self._require_text(answer)
+        ends = self._ends  # says what is wrong with a template that ends no answer at all
+        span = find_span(self.chat, messages, prompt, answer, tools)
+        ids = self.chat.encode(prompt + span.text)
         # Where a token would span the border, a server begins a new one there, and so must we.
-        ids = ids[len(prompt_ids) :] if ids[: len(prompt_ids)] == prompt_ids else self._encode(answer_text)
-        shown = 0
-        if self.thinking == "mask" and END_OF_THOUGHT in begin:
-            # A token that spans the border to what is said is learnt.
-            shown = sum(1 for _ in takewhile(lambda two: two[0] == two[1], zip(self._encode(begin), ids, strict=False)))
-        return ids[: len(ids) - len(end_ids) + stop], shown
-
-    @staticmethod
-    def _thought(prompt: str, thought: str) -> str:
-        """A thought, or an empty one, from where the prompt ends to where the answer begins."""
-        opening = "" if prompt.rstrip().endswith(THOUGHT) else THOUGHT
-        newline = "" if prompt.endswith("\n") and not opening else "\n"
-        return f"{opening}{newline}{thought}\n{END_OF_THOUGHT}\n\n"
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
-    def _render(self, messages: Sequence[dict[str, str]], *, add_generation_prompt: bool = False) -> str:
-        from jinja2 import TemplateError
-
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-        except TemplateError as error:
-            roles = ", ".join(message["role"] for message in messages)
+        ids = ids[len(prompt_ids) :] if ids[: len(prompt_ids)] == prompt_ids else self.chat.encode(span.text)
+        last = self.chat.encode(span.end or span.said)
+        places = [place for place, id in enumerate(last) if id in ends]
+        places = places[:1] or ends_in(self.tokenizer, last)[-1:]
+        if not places:
             raise BadInputError(
-                f"the base model's chat template refuses a conversation of {roles}: {error}",
-                hint="take another base model, or correct its chat_template.jinja",
-            ) from None
-        return text
+                f"the base model's chat template does not end the answer with a special token (found "
+                f"{(span.end or span.said)[-40:]!r}): an adapter could not learn to stop",
+                hint=WAY_OUT,
+            )
+        ids = ids[: len(ids) - len(last) + places[0] + 1]
+        return ids, self._shown(span, ids)
+
+    def _shown(self, span: Span, ids: list[int]) -> int:
+        if self.thinking != "mask" or not span.thinks:
+            return 0
+        # A token that spans the border to what is said is learnt.
+        thought = self.chat.encode(span.before)
+        return sum(1 for _ in takewhile(lambda two: two[0] == two[1], zip(thought, ids, strict=False)))
+
+    def _require_text(self, answer: Answer) -> None:
+        """Make sure that no part of an answer is text that the tokenizer reads as a token of its own."""
+        calls = [part for call in answer.calls for part in _texts(call["function"])]
+        for text in (answer.thought, answer.said, *calls):
+            special = next((id for id in self.chat.encode(text) if id in self._special), None)
+            if special is not None:
+                token = self.tokenizer.decode([special])
+                raise BadInputError(
+                    f"an answer has {token} in its text, which the base model reads as a token of its own and not as "
+                    f"text: {text[:60]!r}",
+                    hint="write it otherwise, or leave such rows out",
+                )
+
+
+def _texts(value: Any) -> list[str]:
+    """All texts in a JSON value."""
+    if isinstance(value, dict):
+        return [text for name, inner in value.items() for text in (name, *_texts(inner))]
+    if isinstance(value, list):
+        return [text for inner in value for text in _texts(inner)]
+    return [value] if isinstance(value, str) else []

@@ -123,7 +123,8 @@ def train_rows(
     measured: Callable[[float], None] | None = None,
 ) -> TrainingResult:
     """The training itself, in each of its processes; the first of them writes what comes of it to `folder`."""
-    template, train, validation = load_splits(base, data_path, recipe)
+    rows = load_splits(base, data_path, recipe)
+    template, train, validation = rows.template, rows.train, rows.validation
     asked = choose_questions(split_file(data_path, "validation"), template, pairs=recipe.method in ALIGNMENT)
     if not force:
         require_room(Footprint.of(base, recipe, start, template, train), folder.parent)
@@ -132,7 +133,8 @@ def train_rows(
             folder, domain, digest, base, data, recipe, start, template, train, validation,
             asked, tracking, measured,
         )  # fmt: skip
-    result = result.model_copy(update={"advice": _advice(result, [*train, *validation], suites)})
+    advice = [*rows.refused, *_advice(result, [*train, *validation], suites)]
+    result = result.model_copy(update={"advice": advice})
     if _is_first():
         unit = "nats a token" if recipe.method not in ALIGNMENT else recipe.method
         draw_losses(result.losses, result.best_step, f"{domain} on {base.name}", f"loss ({unit})", folder / "loss.png")

@@ -127,7 +127,8 @@ def register(
     with err.status("checking the adapter") as status:
         inspect_artifact(path, model.path)
         status.update("computing the known answers of its probes")
-        probes = make_probes(model.path, path, probe_prompts(card, in_force.data_path(domain)))
+        prompts = probe_prompts(card, in_force.data_path(domain))
+        probes = make_probes(model.path, path, prompts, system_role=card.card.recipe.system_role)
         status.update("registering")
         manifest = _registry(in_force).register(
             domain,
@@ -141,6 +142,7 @@ def register(
             created_by=in_force.user,
             system_prompt=card.card.system_prompt,
             system=card.card.system,
+            system_role=card.card.recipe.system_role,
         )
     if as_json:
         print_json(_summary(manifest))

@@ -140,7 +140,9 @@ def import_(
             new = manifest is None
             if manifest is None:
                 status.update("computing the known answers of its probes")
-                probes = make_probes(model.path, incoming.folder, probe_prompts(card, in_force.data_path(domain)))
+                prompts = probe_prompts(card, in_force.data_path(domain))
+                role = card.card.recipe.system_role
+                probes = make_probes(model.path, incoming.folder, prompts, system_role=role)
                 status.update("registering")
                 known = incoming.manifest
                 manifest = registry.register(
@@ -155,6 +157,7 @@ def import_(
                     created_by=in_force.user,
                     system_prompt=card.card.system_prompt,
                     system=card.card.system,
+                    system_role=role,
                     origin=Origin(
                         source=incoming.source,
                         revision=incoming.revision,

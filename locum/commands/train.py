@@ -145,6 +145,8 @@ def _tell_plan(plan: Plan) -> None:
     splits = [(name, each.rows, each.tokens, each.longest) for name, each in plan.splits.items()]
     out.print(table(None, ("split", "rows", "tokens", "longest"), splits))
     out.print()
+    for sentence in plan.refused:
+        say(sentence)
     of = f"{plan.parameters:,} trained weights beside {plan.of_parameters:,} of the base model"
     say(f"{of}; {plan.steps:,} steps, {plan.epochs:g} epochs.")
     memory = plan.memory

@@ -217,8 +217,8 @@ def test_memory_is_within_a_third_of_what_a_training_takes(bases: Path, tmp_path
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = TrainingRecipe(max_steps=1, evaluations=1)
     base = load_base(bases, "wider-llama")
-    template, train, _ = load_splits(base, tmp_path, recipe)
-    footprint = Footprint.of(base, recipe, None, template, train)
+    splits = load_splits(base, tmp_path, recipe)
+    footprint = Footprint.of(base, recipe, None, splits.template, splits.train)
     given = [str(bases), str(tmp_path), str(tmp_path / "runs"), recipe.model_dump_json(exclude=set(recipe.idle))]
     command = [sys.executable, "-c", MEASURED, *given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

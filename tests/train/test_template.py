@@ -139,6 +139,7 @@ def test_a_pair_is_two_answers_to_the_served_prompt(template: Template, begin: s
         ("{% for m in messages %}{{ m.role }}{% endfor %}", "no place for the answer"),
         ("{% for m in messages %}{{ m.content }}{% endfor %}", "does not end the answer"),
         ("{{ raise_exception('System role not supported') }}", "refuses a conversation of system, user"),
+        (DEEPSEEK.replace("{{ m.content }}", "", 1), "leaves the system message out"),
     ],
 )
 def test_a_template_that_cannot_be_trained_with_is_refused(template: Template, wrong: str, message: str) -> None:
