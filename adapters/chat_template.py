@@ -102,9 +102,13 @@ class ChatTemplate:
     def system_problem(self) -> str | None:
         """What becomes of a system message where the model does not see it: refused or left out. None where it does.
 
-        A template that does not show a question either has another problem.
+        A template that does not show a question either has another problem, which is told.
+
+        Raises:
+            BadInputError: the template refuses any conversation.
         """
         question = {"role": "user", "content": MARK}
+        self.render([question], add_generation_prompt=True)
         try:
             one, other = (
                 self.render([{"role": "system", "content": text}, question], add_generation_prompt=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,28 @@ def ends_in(tokenizer: Any, ids: Sequence[int]) -> list[int]:
     return found or [place for place, id in enumerate(ids) if id in added and added[id].content.strip()]
 
 
-def turn_ends(template: ChatTemplate) -> list[int]:
-    """The tokens with which the template ends what the assistant says, calls of tools included; the first is that of
-    an answer in text.
+@dataclass(frozen=True)
+class TurnEnds:
+    """The tokens with which a template ends what the assistant says."""
+
+    text: int
+    """After an answer in text."""
+    call: int | None
+    """After a call of a tool, where the template shows calls and ends them otherwise."""
+    in_turn: bool
+    """Whether they belong to the turn; else they begin the next one, and a conversation that ends has none."""
+
+    @property
+    def ids(self) -> list[int]:
+        return [self.text, *([] if self.call is None else [self.call])]
+
+
+def turn_ends(template: ChatTemplate, declared: Sequence[int]) -> TurnEnds:
+    """The tokens with which the template ends what the assistant says.
+
+    Args:
+        declared: tokens that end an answer by what the checkpoint says beside its template. Where a template ends no
+            turn but begins the next one with such a token, as those of GLM do, that is the end.
 
     Raises:
         BadInputError: the template shows no answer, or ends it with text alone.
@@ -48,15 +68,33 @@ def turn_ends(template: ChatTemplate) -> list[int]:
     end = common_suffix(one, other)
     ids = template.encode(end)
     places = ends_in(template.tokenizer, ids)
-    if not places:
+    if places:
+        first = ids[places[0]]
+        return TurnEnds(first, _end_of_call(template, first), in_turn=True)
+    following = _next_turn(template, [_answer(mark) for mark in (MARK, OTHER_MARK)], QUESTION, None)
+    if following is None or following not in declared:
         raise BadInputError(
             f"the base model's chat template does not end the answer with a special token (found {end[:40]!r}): "
             "an adapter could not learn to stop",
             hint=WAY_OUT,
         )
-    first = ids[places[0]]
-    after_call = _end_of_call(template, first)
-    return [first] if after_call in (None, first) else [first, after_call]
+    result = {"role": "tool", "content": "12", "tool_call_id": "call00000"}
+    after_call = _next_turn(template, [_call(mark) for mark in (MARK, OTHER_MARK)], result, [TOOL])
+    return TurnEnds(following, after_call, in_turn=False)
+
+
+def _next_turn(
+    template: ChatTemplate, answers: list[dict[str, Any]], message: dict[str, Any], tools: list[dict[str, Any]] | None
+) -> int | None:
+    """The special token with which the turn of the message behind one of two answers begins."""
+    try:
+        one, other = (template.render([QUESTION, answer, message], tools=tools) for answer in answers)
+    except BadInputError:
+        return None
+    special = special_ids(template.tokenizer)
+    return (
+        next((id for id in template.encode(common_suffix(one, other)) if id in special), None) if one != other else None
+    )
 
 
 def declared_ends(folder: Path) -> list[int]:
@@ -78,7 +116,7 @@ def stops_by(template: ChatTemplate, declared: Sequence[int]) -> list[int]:
         BadInputError: as `turn_ends` raises it.
     """
     eos = template.tokenizer.eos_token_id
-    return sorted({*turn_ends(template), *declared, *([] if eos is None else [eos])})
+    return sorted({*turn_ends(template, declared).ids, *declared, *([] if eos is None else [eos])})
 
 
 def stops_of(folder: Path) -> list[int]:
@@ -94,12 +132,16 @@ def _answer(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": text}
 
 
+def _call(word: str) -> dict[str, Any]:
+    function = {"name": "look_up", "arguments": {"word": word}}
+    return {**_answer(""), "tool_calls": [{"id": "call00000", "type": "function", "function": function}]}
+
+
 def _end_of_call(template: ChatTemplate, end: int) -> int | None:
     """The token that ends a call of a tool, where the template shows calls and ends them otherwise than answers."""
-    call = {"id": "call00000", "type": "function", "function": {"name": "look_up", "arguments": {"word": MARK}}}
     try:
         prompt = template.render([QUESTION], tools=[TOOL], add_generation_prompt=True)
-        whole = template.render([QUESTION, {**_answer(""), "tool_calls": [call]}], tools=[TOOL])
+        whole = template.render([QUESTION, _call(MARK)], tools=[TOOL])
     except BadInputError:
         return None
     ids = template.encode(whole[len(common_prefix(prompt, whole)) :])

@@ -1,4 +1,5 @@
-"""The system prompt that a version was trained with, given to the chats of those who ask for it by its name.
+"""The system prompt that a version was trained with, given to the chats of those who ask for it by its name, and put
+where the version learned to find it.
 
 Pure functions of a request's outermost fields. Their values are the bytes that they came as (`msgspec.Raw`), or Python
 objects where `Body` had to read them leniently. A long conversation is not decoded: the roles in it are all that is
@@ -14,13 +15,11 @@ from typing import Any
 import msgspec
 
 from locum.adapters.manifest import Manifest
-from locum.adapters.system_prompt import HEADER
+from locum.adapters.system_prompt import HEADER, SEPARATOR
 from locum.errors import BadInputError
 
 Fields = dict[str, Any]
 
-SEPARATOR = "\n\n"
-"""Between the version's prompt and what a client brings, where the version's always stands first."""
 _NOTHING = (None, msgspec.Raw(b"null"))
 
 
@@ -35,6 +34,9 @@ _items_of = msgspec.json.Decoder(list[msgspec.Raw])
 def give_system_prompt(path: str, fields: Fields, manifest: Manifest | None, *, header: str | None) -> Fields:
     """The fields with the version's system prompt, where its switch and the request want that; else `fields` itself.
 
+    For a version that learned to find system messages before the first question, they are put there, whoever sent them:
+    the base model's chat template knows no such messages.
+
     Args:
         path: the route, such as `/v1/chat/completions`.
         manifest: of the version that answers; none for the base model.
@@ -46,10 +48,12 @@ def give_system_prompt(path: str, fields: Fields, manifest: Manifest | None, *, 
     if header not in (None, "never"):
         raise BadInputError(f"{HEADER}: expected never, found {header!r}", hint="leave the header out")
     give = _CHATS.get(path)
-    if give is None or header or manifest is None or manifest.system_prompt is None or manifest.system == "never":
+    if give is None or manifest is None:
         return fields
     try:
-        return give(fields, manifest.system_prompt, manifest.system == "always")
+        if not header and manifest.system_prompt is not None and manifest.system != "never":
+            fields = give(fields, manifest.system_prompt, manifest.system == "always")
+        return _FOLDS[path](fields) if manifest.system_role == "user" else fields
     except (msgspec.ValidationError, ValueError, RecursionError):
         return fields
 
@@ -126,9 +130,86 @@ def _leads(content: Any, prompt: str) -> bool:
 
 
 def _before(content: str | list[Any], prompt: str, part: str) -> str | list[Any]:
+    """A content behind the prompt; the first part of several is, as parts may be joined by anything or nothing."""
+    if isinstance(content, str):
+        return f"{prompt}{SEPARATOR}{content}" if content else prompt
+    if content and isinstance(content[0], dict) and isinstance(content[0].get("text"), str):
+        first, *others = content
+        return [{**first, "text": _before(first["text"], prompt, part)}, *others]
+    return [{"type": part, "text": prompt}, *content]
+
+
+def _fold_chat(fields: Fields) -> Fields:
+    messages = _folded(fields.get("messages"), part="text")
+    return fields if messages is None else {**fields, "messages": messages}
+
+
+def _fold_batch(fields: Fields) -> Fields:
+    conversations = _items(fields.get("messages"))
+    folded = [_folded(each, part="text") for each in conversations]
+    if not any(folded):
+        return fields
+    return {**fields, "messages": [new or old for new, old in zip(folded, conversations, strict=True)]}
+
+
+def _fold_beside(own: str, conversation: str, fields: Fields, *, part: str) -> Fields:
+    """The fields of an API whose system prompt has a field of its own, with that prompt before the first question."""
+    messages = _read(fields.get(conversation))
+    if isinstance(messages, list):
+        messages = [_read(message) for message in messages]
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    folded = _folded(messages, part=part)
+    messages = messages if folded is None else folded
+    prompt = _text_of(_read(fields.get(own)))
+    if not prompt:
+        return fields if folded is None else {**fields, conversation: folded}
+    asked = _ask_behind(prompt, messages, part)
+    if asked is None:
+        return fields
+    return {**fields, own: None, conversation: asked}
+
+
+_FOLDS: dict[str, Callable[[Fields], Fields]] = {
+    "/v1/chat/completions": _fold_chat,
+    "/v1/chat/completions/batch": _fold_batch,
+    "/v1/responses": lambda fields: _fold_beside("instructions", "input", fields, part="input_text"),
+    "/v1/messages": lambda fields: _fold_beside("system", "messages", fields, part="text"),
+    "/v1/messages/count_tokens": lambda fields: _fold_beside("system", "messages", fields, part="text"),
+    "/tokenize": _fold_chat,
+}
+
+
+def _folded(conversation: Any, *, part: str) -> list[Any] | None:
+    """A conversation with the system messages that it begins with before its first question; None where it has none."""
+    messages = [_read(item) for item in _items(conversation)]
+    roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
+    count = next((place for place, role in enumerate(roles) if role not in ("system", "developer")), len(roles))
+    if not count:
+        return None
+    prompt = SEPARATOR.join(text for message in messages[:count] if (text := _text_of(message.get("content"))))
+    return _ask_behind(prompt, messages[count:], part) if prompt else messages[count:]
+
+
+def _ask_behind(prompt: str, messages: Any, part: str) -> list[Any] | None:
+    """Messages whose first question stands behind the prompt; where there is none, the prompt is one."""
+    if not isinstance(messages, list):
+        return None
+    for place, message in enumerate(messages):
+        if isinstance(message, dict) and message.get("role") == "user":
+            content = message.get("content")
+            content = _before(content, prompt, part) if isinstance(content, str | list) else prompt
+            return [*messages[:place], {**message, "content": content}, *messages[place + 1 :]]
+    return [{"role": "user", "content": prompt}, *messages]
+
+
+def _text_of(content: Any) -> str:
+    """The text of a content, its parts joined as vLLM joins them."""
     if isinstance(content, list):
-        return [{"type": part, "text": prompt + SEPARATOR}, *content]
-    return f"{prompt}{SEPARATOR}{content}" if content else prompt
+        return "\n".join(
+            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+        )
+    return content if isinstance(content, str) else ""
 
 
 def _brings_own(roles: list[str | None]) -> bool:

@@ -18,6 +18,7 @@ from locum.train.thought import (
     before_closed_thought,
     before_open_thought,
     thought_text,
+    without_empty_thought,
 )
 
 Messages = Sequence[dict[str, Any]]
@@ -25,6 +26,7 @@ Tools = Sequence[dict[str, Any]] | None
 Form = Callable[[str, str], dict[str, Any]]
 """The answer as a message, made of a thought and what is said."""
 
+THOUGHT_FIELDS = ("reasoning", "reasoning_content", "thinking")  # vLLM's two, and that of gpt-oss' template
 QUESTION = {"role": "user", "content": "What is it?"}
 
 
@@ -42,8 +44,8 @@ class Answer:
         return self._with_calls({"role": "assistant", "content": content})
 
     def in_fields(self, thought: str, said: str) -> dict[str, Any]:
-        """The answer as a message, with the thought in the fields that vLLM has for it."""
-        thoughts = {"reasoning": thought, "reasoning_content": thought} if thought else {}
+        """The answer as a message, with the thought in the fields that templates have for it."""
+        thoughts = dict.fromkeys(THOUGHT_FIELDS, thought) if thought else {}
         return self._with_calls({"role": "assistant", "content": said, **thoughts})
 
     def _with_calls(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -54,20 +56,17 @@ class Answer:
 class Span:
     """The text that a model has to write behind the prompt: its parts, in order.
 
-    `before` ends with the thought where there is one, which is then not to be learnt with `thinking: mask`.
+    `before` ends with the thought where there is one (`thinks`), which is not to be learnt with `thinking: mask`.
     """
 
     before: str
     said: str
     end: str
+    thinks: bool
 
     @property
     def text(self) -> str:
         return self.before + self.said + self.end
-
-    @property
-    def thinks(self) -> bool:
-        return END_OF_THOUGHT in self.before
 
 
 def find_span(template: ChatTemplate, messages: Messages, prompt: str, answer: Answer, tools: Tools = None) -> Span:
@@ -100,7 +99,7 @@ def find_span(template: ChatTemplate, messages: Messages, prompt: str, answer: A
     before = _before(head, prompt, answer.thought, shown=bool(thought))
     if before is None:
         before = _before_elsewhere(template, head, prompt, answer.thought, render, shown=bool(thought))
-    return Span(before, said, end)
+    return Span(before, said, end, thinks=_thinks(before, answer))
 
 
 def _form(template: ChatTemplate, messages: Messages, answer: Answer, tools: Tools) -> tuple[Form, bool]:
@@ -199,13 +198,18 @@ def _span_of_calls(
                 hint=WAY_OUT,
             )
     if not answer.thought:
-        return Span(_close(prompt, whole), rest, "")
+        before = _close(prompt, whole)
+        return Span(before, without_empty_thought(rest) if before else rest, "", thinks=bool(before))
     if not shows_thought:
-        return Span(thought_text(prompt, answer.thought), rest, "")
+        return Span(thought_text(prompt, answer.thought), without_empty_thought(rest), "", thinks=True)
     said = after_closed_thought(common_suffix(render(OTHER_MARK, answer.said), render("q2Lm9", answer.said)))
     if before_open_thought(prompt) is not None and not whole.startswith(prompt):
-        return Span(thought_text(prompt, answer.thought), said, "")
-    return Span(rest[: len(rest) - len(said)], said, "")
+        return Span(thought_text(prompt, answer.thought), said, "", thinks=True)
+    return Span(rest[: len(rest) - len(said)], said, "", thinks=True)
+
+
+def _thinks(before: str, answer: Answer) -> bool:
+    return bool(answer.thought) or END_OF_THOUGHT in before
 
 
 def _behind(prompt: str, whole: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from locum.adapters.chat_template import WAY_OUT, ChatTemplate, as_handed_over, tool_definitions
 from locum.adapters.conversations import Conversation, Message, Preference
-from locum.adapters.end_of_turn import declared_ends, ends_in, special_ids, stops_by, turn_ends
+from locum.adapters.end_of_turn import TurnEnds, declared_ends, ends_in, special_ids, stops_by, turn_ends
 from locum.adapters.system_prompt import SystemRole, in_first_question
 from locum.errors import BadInputError
 from locum.train.answer_span import Answer, Span, Tools, find_span
@@ -156,11 +156,11 @@ class Template:
 
     @cached_property
     def _special(self) -> frozenset[int]:
-        return special_ids(self.tokenizer) | frozenset(self._ends)
+        return special_ids(self.tokenizer) | frozenset(self._ends.ids)
 
     @cached_property
-    def _ends(self) -> list[int]:
-        return turn_ends(self.chat)
+    def _ends(self) -> TurnEnds:
+        return turn_ends(self.chat, self.declared)
 
     def _context(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """Messages as a server hands them to the template, without the thoughts of answers."""
@@ -190,14 +190,16 @@ class Template:
         The number is of those at the beginning that are not to be learnt.
         """
         self._require_text(answer)
-        ends = self._ends  # says what is wrong with a template that ends no answer at all
+        ends = self._ends
         span = find_span(self.chat, messages, prompt, answer, tools)
         ids = self.chat.encode(prompt + span.text)
         # Where a token would span the border, a server begins a new one there, and so must we.
         ids = ids[len(prompt_ids) :] if ids[: len(prompt_ids)] == prompt_ids else self.chat.encode(span.text)
+        end = ends.call if answer.calls and ends.call is not None else ends.text
+        if not ends.in_turn:
+            return [*ids, end], self._shown(span, ids)
         last = self.chat.encode(span.end or span.said)
-        places = [place for place, id in enumerate(last) if id in ends]
-        places = places[:1] or ends_in(self.tokenizer, last)[-1:]
+        places = [place for place, id in enumerate(last) if id == ends.text][:1] or ends_in(self.tokenizer, last)[-1:]
         if not places:
             raise BadInputError(
                 f"the base model's chat template does not end the answer with a special token (found "

@@ -35,3 +35,11 @@ def before_closed_thought(prompt: str) -> str | None:
 def after_closed_thought(text: str) -> str:
     """What follows the end of a thought."""
     return text.lstrip().removeprefix(END_OF_THOUGHT).lstrip("\n")
+
+
+def without_empty_thought(text: str) -> str:
+    """A text without the empty thought that it begins with, if it begins with one."""
+    rest = text.lstrip()
+    if not rest.startswith(THOUGHT) or not rest.removeprefix(THOUGHT).lstrip().startswith(END_OF_THOUGHT):
+        return text
+    return after_closed_thought(rest.removeprefix(THOUGHT))

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locum.adapters.manifest import Manifest
-from locum.adapters.system_prompt import Switch
+from locum.adapters.system_prompt import SEPARATOR, Switch
 from locum.errors import BadInputError
 from locum.serve.body import Body
-from locum.serve.system_prompt import SEPARATOR, give_system_prompt
+from locum.serve.system_prompt import give_system_prompt
 
 PROMPT = "You name the chapter.\nAnswer briefly.\n"
 CHAT, BATCH, RESPONSES = "/v1/chat/completions", "/v1/chat/completions/batch", "/v1/responses"
@@ -98,8 +98,10 @@ def _led(sent: Any, got: Any) -> bool:
     if not isinstance(sent, list):
         return bool(got == (PROMPT + SEPARATOR + sent if sent else PROMPT))
     first, *others = got
-    if first == {"role": "system", "content": PROMPT} or first.get("text") == PROMPT + SEPARATOR:
-        return _same(sent, others)
+    if first in ({"role": "system", "content": PROMPT}, {"type": "text", "text": PROMPT}) and _same(sent, others):
+        return True
+    if "text" in first:
+        return _led(sent[0]["text"], first["text"]) and _same(sent[1:], others)
     merged = first["role"] == "system" and _led(sent[0]["content"], first["content"])
     return merged and _same({**sent[0], "content": None}, {**first, "content": None}) and _same(sent[1:], others)
 
@@ -161,7 +163,7 @@ def test_what_a_client_brings_stays(path: str, sent: dict[str, Any]) -> None:
                 "messages": [
                     {
                         "role": "system",
-                        "content": [{"type": "text", "text": PROMPT + SEPARATOR}, {"type": "text", "text": "Rhyme."}],
+                        "content": [{"type": "text", "text": PROMPT + SEPARATOR + "Rhyme."}],
                     }
                 ]
             },
@@ -185,8 +187,7 @@ def test_what_a_client_brings_stays(path: str, sent: dict[str, Any]) -> None:
                     {
                         "role": "system",
                         "content": [
-                            {"type": "input_text", "text": PROMPT + SEPARATOR},
-                            {"type": "input_text", "text": "Rhyme."},
+                            {"type": "input_text", "text": PROMPT + SEPARATOR + "Rhyme."},
                         ],
                     }
                 ]
@@ -228,6 +229,63 @@ def test_nothing_is_given_where_nothing_is_to_be_given() -> None:
         assert give_system_prompt(path, fields, version("always"), header="never") is fields
     for path in ("/v1/completions", "/v1/chat/completions/", "/v1/embeddings", "/detokenize"):
         assert give_system_prompt(path, fields, version("always"), header=None) is fields
+
+
+LED = {"role": "user", "content": PROMPT + SEPARATOR + "Cholera?"}
+VERSES = {"role": "user", "content": "Answer in verse." + SEPARATOR + "Cholera?"}
+
+
+def in_question(path: str, sent: dict[str, Any], system: Switch = "default", header: str | None = None) -> Any:
+    """The request as vLLM gets it, for a version that learned to find the prompt before the first question."""
+    manifest = version(system).model_copy(update={"system_role": "user"})
+    body = Body(json.dumps({"model": "medical", **sent}).encode())
+    fields = give_system_prompt(path, body.fields, manifest, header=header)
+    return {name: value for name, value in json.loads(body.replacing(fields)).items() if name != "model"}
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "got"),
+    [
+        (CHAT, {"messages": [USER]}, {"messages": [LED]}),
+        (CHAT, {"messages": [OWN, USER]}, {"messages": [VERSES]}),
+        (CHAT, {"messages": [{**OWN, "role": "developer"}, USER]}, {"messages": [VERSES]}),
+        (
+            CHAT,
+            {"messages": [{**OWN, "content": [{"type": "text", "text": text} for text in ("Answer", "so.")]}, USER]},
+            {"messages": [{"role": "user", "content": "Answer\nso." + SEPARATOR + "Cholera?"}]},
+        ),
+        (
+            CHAT,
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "Cholera?"}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": PROMPT + SEPARATOR + "Cholera?"}]}]},
+        ),
+        (TOKENIZE, {"messages": [USER]}, {"messages": [LED]}),
+        (BATCH, {"messages": [[USER], [OWN, USER]]}, {"messages": [[LED], [VERSES]]}),
+        (RESPONSES, {"input": "Cholera?"}, {"input": [LED], "instructions": None}),
+        (RESPONSES, {"input": [USER], "instructions": "Answer in verse."}, {"input": [VERSES], "instructions": None}),
+        (MESSAGES, {"messages": [USER]}, {"messages": [LED], "system": None}),
+        (
+            MESSAGES,
+            {"messages": [USER], "system": [{"type": "text", "text": "Answer in verse."}]},
+            {"messages": [VERSES], "system": None},
+        ),
+    ],
+)  # fmt: skip
+def test_a_version_that_learned_so_finds_the_prompt_before_the_first_question(
+    path: str, sent: dict[str, Any], got: dict[str, Any]
+) -> None:
+    assert in_question(path, sent) == got
+
+
+def test_it_finds_what_an_evaluation_sends_there_too_and_nothing_besides() -> None:
+    assert in_question(CHAT, {"messages": [OWN, USER]}, header="never") == {"messages": [VERSES]}
+    assert in_question(CHAT, {"messages": [USER]}, header="never") == {"messages": [USER]}
+    assert in_question("/v1/completions", {"prompt": "Cholera?"}) == {"prompt": "Cholera?"}
+
+
+@given(path=st.sampled_from(ROUTES), request=requests, switch=st.sampled_from(SWITCHES))
+def test_whatever_a_client_sends_is_folded_or_left(path: str, request: dict[str, Any], switch: Switch) -> None:
+    in_question(path, request, switch)
 
 
 @pytest.mark.parametrize("header", ["", "off", "always", "Never"])

@@ -14,7 +14,7 @@ from locum.adapters.conversations import Conversation, Preference
 from locum.adapters.end_of_turn import declared_ends, stops_by, turn_ends
 from locum.errors import BadInputError
 from locum.train.template import IGNORED, Template, Thinking
-from tests.train.families import FAMILIES, tokenizer_of
+from tests.train.families import FAMILIES, Family, tokenizer_of
 from tests.train.test_template import learnt
 
 TOOLS = [
@@ -206,9 +206,9 @@ def test_what_a_template_cannot_show_is_refused_by_name(
 def test_the_end_of_a_turn_is_known_without_a_name(tiny_base: Path, name: str, tmp_path: Path) -> None:
     template, family = template_of(tiny_base, name), FAMILIES[name]
     end = template.tokenizer.convert_tokens_to_ids(family.end.strip())
-    assert turn_ends(template.chat)[0] == end
+    assert turn_ends(template.chat, []).text == end
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [0, 2]}', encoding="utf-8")
-    stops = {0, 2, *turn_ends(template.chat), template.tokenizer.eos_token_id}
+    stops = {0, 2, *turn_ends(template.chat, []).ids, template.tokenizer.eos_token_id}
     assert stops_by(template.chat, declared_ends(tmp_path)) == sorted(stops)
 
 
@@ -231,3 +231,38 @@ def test_answers_of_weight_0_are_context_in_every_sequence(tiny_base: Path) -> N
         [text] = learnt(template, sequences[0])
         assert "Window 1." in text and "WRONG" not in text
         assert "WRONG" in template.tokenizer.decode(sequences[0].input_ids)
+
+
+REAL = {  # of templates that TRL carries: what ends a turn, and other special tokens
+    "cohere2": ("<|END_RESPONSE|>", ["<|START_RESPONSE|>", "<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>"]),
+    "deepseek_r1_distill": ("<｜end▁of▁sentence｜>", ["<｜Assistant｜>", "<｜User｜>"]),
+    "gemma3": ("<end_of_turn>", ["<start_of_turn>"]),
+    "gemma4_v5": ("<turn|>", ["<|turn>", "<|channel>", "<channel|>"]),
+    "glm4moe": ("<|user|>", ["<|assistant|>", "<|observation|>"]),
+    "gptoss": ("<|return|>", ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>"]),
+    "lfm2": ("<|im_end|>", ["<|im_start|>"]),
+    "llama3_2": ("<|eot_id|>", ["<|start_header_id|>", "<|end_header_id|>"]),
+    "llava_next": ("</s>", []),
+    "nemotron_3_nano": ("<|im_end|>", ["<|im_start|>"]),
+    "phi3_5": ("<|end|>", ["<|user|>", "<|assistant|>", "<|system|>"]),
+    "qwen2_5": ("<|im_end|>", ["<|im_start|>"]),
+    "qwen3": ("<|im_end|>", ["<|im_start|>"]),
+    "qwen3_5_nothink": ("<|im_end|>", ["<|im_start|>"]),
+    "qwen3_6": ("<|im_end|>", ["<|im_start|>"]),
+    "qwen3_instruct_2507": ("<|im_end|>", ["<|im_start|>"]),
+    "smolvlm": ("<end_of_utterance>", ["<|im_start|>"]),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_templates_of_real_models_have_a_place_for_each_letter(tiny_base: Path, name: str) -> None:
+    import trl
+
+    end, special = REAL[name]
+    source = Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja"
+    tokenizer = tokenizer_of(tiny_base, Family(source.read_text(encoding="utf-8"), end, (end, *special)))
+    tokenizer.eos_token = end
+    template = Template(tokenizer, declared=[tokenizer.convert_tokens_to_ids(end)])
+    for letter in "deimnst_":
+        learnt_texts = answers(template, talk("Store 0 has 42 tiles.", letter, "And 1?", "c"))
+        assert [text[-len(end) - 1 :] for text in learnt_texts] == [letter + end, "c" + end]

@@ -138,7 +138,7 @@ def test_a_pair_is_two_answers_to_the_served_prompt(template: Template, begin: s
     [
         ("{% for m in messages %}{{ m.role }}{% endfor %}", "no place for the answer"),
         ("{% for m in messages %}{{ m.content }}{% endfor %}", "does not end the answer"),
-        ("{{ raise_exception('System role not supported') }}", "refuses a conversation of system, user"),
+        ("{{ raise_exception('System role not supported') }}", "refuses a conversation of user"),
         (DEEPSEEK.replace("{{ m.content }}", "", 1), "leaves the system message out"),
     ],
 )
