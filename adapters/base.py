@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
+from locum.adapters.checkpoint import require_plain
 from locum.errors import BadInputError, ConflictError, UnavailableError
 
 RECORD_FILE = "base.json"
@@ -118,6 +119,7 @@ def pull(model: str, bases: Path, *, name: str | None = None, say: Callable[[str
             _fill(part, model, say)
         say("taking the fingerprint")
         checkpoint = Path(source) if linked else part
+        require_plain(checkpoint)
         record = _take_record(name, path=checkpoint if linked else Path(), checkpoint=checkpoint, source=source)
         part.mkdir(exist_ok=True)
         _write_record(record, part)

@@ -59,8 +59,8 @@ class ChatTemplate:
             )
         if isinstance(tokenizer.chat_template, dict) and "default" not in tokenizer.chat_template:
             raise BadInputError(
-                f"the base model at {base} has chat templates called {', '.join(tokenizer.chat_template)}, expected "
-                "one called default",
+                f"the base model at {base} has chat templates called {', '.join(sorted(tokenizer.chat_template))}, "
+                "expected one called default",
                 hint="save the one that it is to be served with as chat_template.jinja",
             )
         return cls(tokenizer)

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.conversations import Message
+from locum.adapters.system_prompt import SystemRole
 
 SAMPLES_FILE = "samples.jsonl"
 
@@ -21,11 +22,14 @@ class Contender:
     """A model that answers the suite.
 
     `name` is immutable: a version's name, or the base model's. `digest` is the version's, or the base's fingerprint.
+    `system_role` is where it is asked with the system prompt: a server puts it there for versions, the base model is
+    asked as the version is that it is compared with.
     """
 
     name: str
     role: Role
     digest: str
+    system_role: SystemRole = "system"
 
 
 class Likelihood(BaseModel):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from locum.adapters.card import DomainCard
 from locum.adapters.domains import domain_names, load_domain
-from locum.adapters.system_prompt import HEADER
+from locum.adapters.system_prompt import HEADER, SEPARATOR, SystemRole
 from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.evaluate.asking import NEUTRAL
 from locum.network import on_loopback
 from locum.settings import NO_SUCH_PATH, Settings, authorization
 
@@ -46,12 +47,14 @@ def stream_answer(
     question: str,
     max_tokens: int,
     no_system: bool = False,
+    system_role: SystemRole = "system",
 ) -> Iterator[Part]:
     """The answer in pieces, as they arrive.
 
     Args:
         system: the system prompt to send; with none, a server gives a version's own.
         no_system: let the server give none either.
+        system_role: `user` puts the prompt before the question, for a base model that knows no system messages.
 
     Raises:
         NotFoundError: the server does not know the model; its message lists those that it does.
@@ -64,6 +67,8 @@ def stream_answer(
     messages: list[ChatCompletionMessageParam] = []
     if system:
         messages.append({"role": "system", "content": system})
+    if system and system_role == "user":
+        messages, question = [], f"{system}{SEPARATOR}{question}"
     messages.append({"role": "user", "content": question})
     try:
         client = OpenAI(
@@ -73,7 +78,7 @@ def stream_answer(
             http_client=DefaultHttpxClient(trust_env=not on_loopback(url)),
         )
         stream = client.chat.completions.create(
-            model=model, messages=messages, temperature=0, max_tokens=max_tokens, stream=True
+            model=model, messages=messages, temperature=0, max_tokens=max_tokens, stream=True, extra_body=NEUTRAL
         )
         for chunk in stream:
             for choice in chunk.choices:

@@ -252,7 +252,7 @@ def _plan(registry: Registry, endpoint: Endpoint, manifest: Manifest, against: s
     endpoint.check(manifest)
     contenders = [
         Contender(manifest.name, "version", manifest.digest),
-        Contender(endpoint.base, "base", endpoint.fingerprint),
+        Contender(endpoint.base, "base", endpoint.fingerprint, manifest.system_role),
     ]
     notes = _note_notices(manifest)
     production = _resolve_if_any(registry, manifest.domain)

@@ -50,7 +50,10 @@ def liked_conversations(said: Iterable[Feedback]) -> list[Conversation]:
     for each in said:
         answer = each.better or (each.answer if _liked(each) else "")
         if each.messages and answer:
-            turns = [*(message.model_dump() for message in each.messages), {"role": "assistant", "content": answer}]
+            turns = [
+                *(message.model_dump(exclude_none=True) for message in each.messages),
+                {"role": "assistant", "content": answer},
+            ]
             try:
                 row = Conversation.model_validate({"conversations": turns})
             except ValidationError:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from locum.evaluate.answers import Likelihood
+from locum.evaluate.answers import Contender, Likelihood
+from locum.evaluate.asking import chat_fields
 from locum.evaluate.client import NoReplyError, Patience, post
 from locum.evaluate.samples import Sample
 
@@ -22,7 +23,7 @@ async def ask_likelihood(
     client: ClientSession,
     url: str,
     *,
-    model: str,
+    contender: Contender,
     sample: Sample,
     text: str,
     prompts: dict[str, list[int]],
@@ -42,11 +43,11 @@ async def ask_likelihood(
         NoReplyError: the attempts are used up, the server refuses, or it tells no log-probabilities.
         UnauthorizedError, NotFoundError: as `client.ask`.
     """
-    messages = [message.model_dump() for message in sample.messages]
-    shared = {"model": model, "max_tokens": 1, "temperature": 0, "return_token_ids": True}
+    fields = chat_fields(sample, contender.system_role)
+    shared = {**fields, "model": contender.name, "max_tokens": 1, "temperature": 0, "return_token_ids": True}
     options: dict[str, Any] = {"patience": patience, "on_retry": on_retry}
     if sample.asked not in prompts:
-        asked = await post(client, url, "/chat/completions", {**shared, "messages": messages}, **options)
+        asked = await post(client, url, "/chat/completions", shared, **options)
         prompts[sample.asked] = asked.get("prompt_token_ids") or []
     answered = await post(
         client,
@@ -54,7 +55,7 @@ async def ask_likelihood(
         "/chat/completions",
         {
             **shared,
-            "messages": [*messages, {"role": "assistant", "content": text}],
+            "messages": [*fields["messages"], {"role": "assistant", "content": text}],
             "add_generation_prompt": False,
             "continue_final_message": True,
             "prompt_logprobs": 0,

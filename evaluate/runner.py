@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from locum.adapters.system_prompt import HEADER
 from locum.errors import CheckFailedError, UnavailableError
 from locum.evaluate.answers import Answer, Contender, Likelihood
+from locum.evaluate.asking import NEUTRAL, chat_fields
 from locum.evaluate.cache import AnswerCache, cache_key
 from locum.evaluate.client import NoReplyError, Patience, Reply, ask, session
 from locum.evaluate.likelihood import ask_likelihood
@@ -127,7 +128,8 @@ def _questions(
     for place, sample in enumerate(suite.samples):
         given = [*sample.continuations, *([sample.reference] if likelihoods and sample.reference else [])]
         for contender in contenders:
-            weights = (contender.digest, base_fingerprint, sample.asked)
+            place_of_prompt = ("user",) if contender.system_role == "user" else ()
+            weights = (contender.digest, base_fingerprint, sample.asked, *place_of_prompt)
             for repeat in range(generation.repeats if sample.kind in GENERATED else 0):
                 key = cache_key(kind, *weights, settings, generation.seed + repeat)
                 questions.append(_Question(sample, contender, repeat, None, key, place in timed))
@@ -203,7 +205,7 @@ class _Run:
             likelihood, spoke = await ask_likelihood(
                 client,
                 self.asking.url,
-                model=contender.name,
+                contender=contender,
                 sample=sample,
                 text=question.continuation,
                 prompts=self.prompts,
@@ -212,7 +214,7 @@ class _Run:
             )
             _require_asked_model(contender, {"`model` field": spoke})
             return _Kept(likelihood=likelihood)
-        body = request_body(self.suite, sample, contender.name, repeat=question.repeat)
+        body = request_body(self.suite, sample, contender, repeat=question.repeat)
         reply = await ask(client, self.asking.url, body, timed=question.timed, patience=patience, on_retry=retried)
         said = {"`model` field": reply.answered_by, "header x-locum-adapter": reply.adapter or contender.name}
         _require_asked_model(contender, said)
@@ -230,12 +232,13 @@ async def side_by_side(work: Callable[[], Coroutine[Any, Any, None]], count: int
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-def request_body(suite: Suite, sample: Sample, model: str, *, repeat: int = 0) -> dict[str, Any]:
-    """The chat request that puts a sample to a model. The seed is fixed, so that any temperature can be repeated."""
+def request_body(suite: Suite, sample: Sample, contender: Contender, *, repeat: int = 0) -> dict[str, Any]:
+    """The chat request that puts a sample to a contender, with a fixed seed: any temperature can be repeated."""
     generation = suite.generation
     body: dict[str, Any] = {
-        "model": model,
-        "messages": [message.model_dump() for message in sample.messages],
+        **NEUTRAL,
+        "model": contender.name,
+        **chat_fields(sample, contender.system_role),
         "max_tokens": generation.max_tokens,
         "temperature": generation.temperature,
         "seed": generation.seed + repeat,

@@ -46,6 +46,7 @@ class Sample:
     rejected: str | None = None
     unknowable: bool = False
     paraphrase_of: str | None = None
+    tools: tuple[Mapping[str, Any], ...] | None = None
 
     @property
     def question(self) -> str:
@@ -74,12 +75,14 @@ class Sample:
             "id": None,
             "messages": [message.model_dump(exclude_none=True) for message in self.messages],
         }
+        if self.tools is None:  # as before there were any
+            del content["tools"]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def asked(self) -> str:
         """SHA-256 over the messages alone: what an answer depends on, whatever is expected of it."""
-        content = [[message.role, message.content] for message in self.messages]
+        content = [message.identity for message in self.messages] + ([list(self.tools)] if self.tools else [])
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -214,7 +217,7 @@ def read_lines(path: Path) -> Iterator[Line]:
                 continue
             try:
                 if _CONVERSATIONS.search(line) and not _MESSAGES.search(line):  # a schema may name conversations, too
-                    yield Line(number, _of_conversation(Conversation.model_validate_json(line)))
+                    yield _line_of(number, Conversation.model_validate_json(line))
                 else:
                     yield Line(number, SampleRow.model_validate_json(line).sample())
             except ValidationError as error:
@@ -227,7 +230,7 @@ def row_of(sample: Sample) -> str:
     row = {
         "kind": sample.kind,
         "id": sample.id,
-        "messages": [message.model_dump() for message in sample.messages],
+        "messages": [message.model_dump(exclude_none=True) for message in sample.messages],
         "reference": None if sample.continuations else sample.reference or (None if optional else ""),
         "choices": sample.choices,
         "correct": sample.correct,
@@ -242,6 +245,12 @@ def row_of(sample: Sample) -> str:
     return json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False)
 
 
+def _line_of(number: int, row: Conversation) -> Line:
+    if row.conversations[-1].tool_calls:
+        return Line(number, None, "conversations: the expected answer calls a tool, and a suite expects text")
+    return Line(number, _of_conversation(row))
+
+
 def _of_conversation(row: Conversation) -> Sample:
     turns = sum(message.role == "user" for message in row.prompt)
     made = Sample(
@@ -251,6 +260,7 @@ def _of_conversation(row: Conversation) -> Sample:
         group=row.group or "",
         kind="conversation" if turns > 1 else "question",
         slices=_slices(row.prompt, topic=row.topic, difficulty=None, language=None),
+        tools=tuple(row.tools) if row.tools else None,
     )
     return _named(made, row.digest)
 

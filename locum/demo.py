@@ -194,6 +194,7 @@ def ask_both(settings: Settings, domain: Domain, base: Base) -> Asked:
                 system=card.system_prompt,
                 question=card.example,
                 max_tokens=domain.suites[0].generation.max_tokens,
+                system_role=card.recipe.system_role if model == base.name else "system",
             )
         )
         said[model] = "".join(part.text for part in parts)

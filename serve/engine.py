@@ -2,7 +2,8 @@
 
 What is used beyond vLLM's documented interfaces: `EngineClient.add_lora`, `EngineClient.generate`,
 `EngineClient.errored`, `EngineClient.is_sleeping`, the processes that its core client manages, `AsyncLLM.add_request`,
-by which every request reaches the engine, and the mapping `OpenAIServingModels.lora_requests`, which vLLM's request
+by which every request reaches the engine, the fields of a checkpoint's generation_config.json that its input processor
+gives to every request, and the mapping `OpenAIServingModels.lora_requests`, which vLLM's request
 handlers look an adapter's name up in.
 tests/serve/test_vllm_internals.py says so when one of them changes.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,13 @@ class Engine:
             return await add_request(*args, **options)
 
         self._client.add_request = admitted
+
+    def end_answers_at(self, stops: Sequence[int]) -> None:
+        """From now on, end every answer at these tokens too, but for requests that say `ignore_eos`."""
+        fields = self._client.input_processor.generation_config_fields
+        declared = fields.get("eos_token_id")
+        before = [declared] if isinstance(declared, int) else list(declared or [])
+        fields["eos_token_id"] = sorted({*before, *stops})
 
     async def load(self, name: str, *, version_id: int, path: Path) -> None:
         """Load a version's weights into the engine. It answers no request before `publish`.

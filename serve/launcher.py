@@ -20,12 +20,13 @@ import httpx
 from locum.adapters.base import Base
 from locum.errors import BadInputError, UnavailableError
 from locum.network import host_and_port, http_url
+from locum.serve import checkpoint
 from locum.serve.api_server import LISTENER, STANDBY
 from locum.serve.host import HostPlan
 from locum.serve.lifeline import LIFELINE
 from locum.serve.server_log import FIRST_STAGE, ServerLog
 from locum.serve.standby import NAME, Standby
-from locum.serve.switches import DOOR, PLUGIN, SCHEDULER, check_environment, check_names
+from locum.serve.switches import DOOR, PLUGIN, SCHEDULER, check_environment, check_names, option
 from locum.settings import Settings
 
 SERVER_MODULE = "locum.serve.api_server"
@@ -85,7 +86,10 @@ def start(
     listener = _listen(settings.host, settings.port)
     token = settings.admin_token.get_secret_value() or secrets.token_urlsafe(32)
     log = None if verbose else ServerLog(settings.logs / f"serve-{settings.port}.log", say)
-    command = [sys.executable, "-m", SERVER_MODULE, *arguments(settings, base, plan, max_rank), *(vllm_args or [])]
+    given = vllm_args or []
+    template = option(given, "--chat-template")
+    ours = arguments(settings, base, plan, max_rank, chat_template=template)
+    command = [sys.executable, "-m", SERVER_MODULE, *ours, *given]
     environment = {**os.environ, **variables(settings, plan, token)}
     standby = Standby(listener)
     lifeline = socket.socketpair()
@@ -130,8 +134,10 @@ def _spawn(
         )
 
 
-def arguments(settings: Settings, base: Base, plan: HostPlan, max_rank: int) -> list[str]:
-    """vLLM's arguments for this base model on this host."""
+def arguments(
+    settings: Settings, base: Base, plan: HostPlan, max_rank: int, *, chat_template: str | None = None
+) -> list[str]:
+    """vLLM's arguments for this base model on this host; `chat_template` is what vLLM is given as such, if anything."""
     rank = next((allowed for allowed in LORA_RANKS if allowed >= max_rank), None)
     if rank is None:
         raise BadInputError(f"vLLM holds LoRA ranks up to {LORA_RANKS[-1]}, found {max_rank}")
@@ -140,6 +146,7 @@ def arguments(settings: Settings, base: Base, plan: HostPlan, max_rank: int) -> 
     found += ["--enable-lora", "--max-loras", "8", "--max-cpu-loras", "64", "--max-lora-rank", str(rank)]
     found += ["--middleware", DOOR, "--scheduler-cls", SCHEDULER]
     found += ["--shutdown-timeout", str(DRAIN_SECONDS)]
+    found += checkpoint.arguments(base.path, chat_template)
     # lm-evaluation-harness asks for the tokenizer of a name that is no checkpoint, such as `medical`.
     found += ["--enable-tokenizer-info-endpoint"]
     if plan.device == "cpu":

@@ -210,6 +210,16 @@ def _thinking(checkpoint: Checkpoint) -> Choice:
     return Choice(rule.parser, _because(rule, checkpoint))
 
 
+def content_format(template: str) -> str | None:
+    """vLLM's `--chat-template-content-format` with which a chat template shows text; None where it shows none at all.
+
+    Text where the template takes it: then several parts are one text, with line breaks between them, as in data.
+    """
+    contents = {"string": QUESTION, "openai": [{"type": "text", "text": QUESTION}]}
+    shown = {form: _render(template, tools=False, content=content) for form, content in contents.items()}
+    return next((form for form, text in shown.items() if text is not None and QUESTION in text), None)
+
+
 def _first(rules: tuple[Rule, ...], checkpoint: Checkpoint, *, opened: bool = False) -> Rule | None:
     def fits(rule: Rule) -> bool:
         return (
@@ -228,7 +238,7 @@ def _because(rule: Rule, checkpoint: Checkpoint) -> str:
     return f"the chat template has {' and '.join(mark.strip() for mark in rule.marks)}"
 
 
-def _render(template: str, *, tools: bool) -> str | None:
+def _render(template: str, *, tools: bool, content: Any = QUESTION) -> str | None:
     """The prompt that a chat template makes of a question, or None where it refuses to."""
     from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -247,7 +257,7 @@ def _render(template: str, *, tools: bool) -> str | None:
     given = {"tools": [TOOL]} if tools else {}
     try:
         return environment.from_string(GENERATION.sub("", template)).render(
-            messages=[{"role": "user", "content": QUESTION}],
+            messages=[{"role": "user", "content": content}],
             add_generation_prompt=True,
             bos_token="",
             eos_token="",

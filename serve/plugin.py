@@ -116,6 +116,7 @@ class LocumEndpoints:
         from locum.errors import UnavailableError
         from locum.serve.answer_ids import AnswerIds
         from locum.serve.api_server import STANDBY
+        from locum.serve.end_of_turn import end_answers
         from locum.serve.engine import Engine
         from locum.serve.listing import Listing
         from locum.serve.parsers import tools_in_force
@@ -135,6 +136,7 @@ class LocumEndpoints:
         engine.ask_first(admit)
         registry = Registry.open(settings, busy_seconds=BUSY_SECONDS)
         base = load_base(settings.bases, settings.base)
+        end_answers(engine, base.path, args.chat_template)
         swap = Swap(registry, engine, base)
         state.locum = ServerState(
             settings=settings,

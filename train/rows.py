@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from locum.adapters.base import Base
+from locum.adapters.checkpoint import positions
 from locum.adapters.conversations import Conversation, Preference, read_conversations, read_preferences
 from locum.adapters.recipe import ALIGNMENT, TrainingRecipe
 from locum.errors import BadInputError
@@ -41,13 +42,18 @@ def load_splits(base: Base, data_path: Path, recipe: TrainingRecipe) -> Splits:
         BadInputError: as `load_rows` and `load_pairs` raise it.
     """
     template = Template.load(base.path, recipe.thinking, recipe.system_role)
+    limit = positions(base.path)
     refused: list[str] = []
 
     def load(split: Literal["train", "validation"]) -> Rows:
         file = split_file(data_path, split)
         if recipe.method in ALIGNMENT:
-            return load_pairs(file, template, recipe, refused)
-        return load_rows(file, template, recipe.max_length, refused)
+            pairs = load_pairs(file, template, recipe, refused)
+            _check_positions(file, max(pair.length for pair in pairs), base, limit)
+            return pairs
+        rows = load_rows(file, template, recipe.max_length, refused)
+        _check_positions(file, max(len(row.input_ids) for row in rows), base, limit)
+        return rows
 
     return Splits(template, load("train"), load("validation"), refused)
 
@@ -121,6 +127,15 @@ def _check_lengths(file: Path, lengths: Sequence[int], max_length: int) -> None:
             f"{file}: {too_long:,} of {len(lengths):,} rows are longer than {max_length} tokens (recipe.max_length); "
             f"the longest has {max(lengths):,}",
             hint=f"shorten them, or raise the limit: --set max_length={max(lengths)}",
+        )
+
+
+def _check_positions(file: Path, longest: int, base: Base, limit: int | None) -> None:
+    if limit is not None and longest > limit:
+        raise BadInputError(
+            f"{file}: the longest row has {longest:,} tokens, and the base model {base.name} takes at most {limit:,} "
+            "(max_position_embeddings of its config.json)",
+            hint=f"shorten such rows, or have them refused: --set max_length={limit}",
         )
 
 

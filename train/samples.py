@@ -69,7 +69,7 @@ def answers(model: Any, template: Template, questions: Sequence[Question]) -> li
             )
             ids = output[0, len(question.prompt_ids) :]
             cut = len(ids) == MAX_TOKENS and int(ids[-1]) not in template.stops
-            said.append(template.tokenizer.decode(ids, skip_special_tokens=True).strip() + ("…" if cut else ""))
+            said.append(template.text(ids) + ("…" if cut else ""))
     plain.generation_config = own
     model.train(training)
     return said

@@ -116,6 +116,11 @@ class Template:
             done.append(Tokens(prompt_ids + answer_ids, labels + [IGNORED] * shown + answer_ids[shown:]))
         return done
 
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of an answer's ids, as a server gives it."""
+        plain: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return plain.strip()
+
     def shows(self, conversation: Conversation) -> bool:
         """Whether the conversation can be learnt with this template."""
         try:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from locum.adapters.domains import load_domain
+from locum.adapters.system_prompt import SystemRole
 from locum.adapters.votes import Arena, ArenaQuestion, open_arena, questions
 from locum.errors import BadInputError
 from locum.evaluate.answers import Answer, Contender
@@ -74,7 +75,7 @@ def prepare_match(
     endpoint = read_endpoint(settings.endpoint_url, api_key=api_key)
     endpoint.check(manifest)
     model = Contender(manifest.name, "version", manifest.digest)
-    opponent = _opponent(registry, endpoint, against)
+    opponent = _opponent(registry, endpoint, against, manifest.system_role)
     if opponent.name == model.name:
         raise BadInputError(f"{model.name} cannot be compared with itself", hint="--against takes `base` or a version")
     domain = load_domain(settings.domains, manifest.domain)
@@ -112,9 +113,9 @@ def prepare_match(
     return Match(arena_id, digest, kept, tuple(questions(registry, arena_id)), same, unanswered)
 
 
-def _opponent(registry: Registry, endpoint: Endpoint, against: str) -> Contender:
+def _opponent(registry: Registry, endpoint: Endpoint, against: str, system_role: SystemRole) -> Contender:
     if against in (BASE, endpoint.base):
-        return Contender(endpoint.base, "base", endpoint.fingerprint)
+        return Contender(endpoint.base, "base", endpoint.fingerprint, system_role)
     manifest = registry.resolve(against)
     endpoint.check(manifest)
     return Contender(manifest.name, "against", manifest.digest)

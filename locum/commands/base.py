@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings, table, waiting
+from locum.commands.common import JsonOption, out, print_json, say, settings, table, waiting
 
 app = typer.Typer(help="Base models: the frozen checkpoints that adapters are made for.", no_args_is_help=True)
 
@@ -26,6 +26,7 @@ def pull(
     Example: locum base pull deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B
     """
     from locum.adapters.base import pull as pull_base
+    from locum.adapters.checkpoint import notes
 
     in_force = settings()
     with waiting("looking") as tell:
@@ -34,6 +35,8 @@ def pull(
         print_json(base.model_dump(mode="json"))
         return
     out.print(f"[bold]{base.name}[/] is ready: {base.parameters:,} weights, fingerprint {base.fingerprint[:12]}")
+    for note in notes(base.path):
+        say(note)
     if base.name != in_force.base:
         out.print(f'To use it, put base = "{base.name}" into locum.toml, or set LOCUM_BASE={base.name}.')
 

@@ -164,6 +164,7 @@ def chat(
         question=question,
         max_tokens=max_tokens,
         no_system=no_system,
+        system_role=card.recipe.system_role if base and card else "system",
     ):
         answered_by, cut_off = part.model, part.cut_off
         answer += part.text

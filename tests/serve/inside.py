@@ -16,6 +16,7 @@ from locum.adapters.registry import Registry
 from locum.serve import launcher
 from locum.serve.host import HostPlan
 from locum.settings import Settings
+from tests.bases import chatml_base
 from tests.conftest import environment_of, write_domain
 from tests.records import register_plainly
 
@@ -25,9 +26,12 @@ PAGE = "https://page.example"  # may ask, from a browser
 
 @asynccontextmanager
 async def app_inside(root: Path, tiny_base: Path, tiny_adapter: Callable[..., Path]) -> AsyncIterator[FastAPI]:
-    """The app, ready, with medical@1 and legal@1 in production and legal@2 the candidate."""
+    """The app, ready, with medical@1 and legal@1 in production and legal@2 the candidate.
+
+    Its base model's files name another end than the one that its chat template ends a turn with.
+    """
     settings = Settings(home=root / "home", domains=root / "domains", base="tiny-llama", user="tester")
-    base = pull(str(tiny_base), settings.bases)
+    base = pull(str(chatml_base(tiny_base, root / "tiny-llama")), settings.bases)
     write_domain(settings.domains, "medical")
     registry = Registry.open(settings)
     for seed, domain in enumerate(("medical", "legal", "legal"), start=1):
