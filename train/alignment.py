@@ -66,8 +66,8 @@ def pair_dataset(pairs: Sequence[PairTokens], method: str) -> Any:
 
 def _unpaired(pairs: Sequence[PairTokens]) -> list[dict[str, Any]]:
     """A row for each answer; the KL term compares with the answer to another prompt, that of the row before."""
-    rows = [(pair.prompt_ids, pair.chosen_ids, True) for pair in pairs]
-    rows += [(pair.prompt_ids, pair.rejected_ids, False) for pair in pairs]
+    rows = [(pair.prompt_ids, pair.chosen_ids, True) for pair in pairs if pair.chosen_ids]
+    rows += [(pair.prompt_ids, pair.rejected_ids, False) for pair in pairs if pair.rejected_ids]
     return [
         {
             "prompt_ids": prompt,

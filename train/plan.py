@@ -138,9 +138,9 @@ def _rows(rows: Sequence[Tokens | PairTokens]) -> Rows:
 
 
 def _tokens(row: Tokens | PairTokens) -> int:
-    """Tokens that a training is shown: with a pair, the prompt before each answer."""
+    """Tokens that a training is shown: with a pair, the prompt before each answer that is there."""
     if isinstance(row, PairTokens):
-        return 2 * len(row.prompt_ids) + len(row.chosen_ids) + len(row.rejected_ids)
+        return sum(len(row.prompt_ids) + len(answer) for answer in (row.chosen_ids, row.rejected_ids) if answer)
     return len(row.input_ids)
 
 

@@ -24,8 +24,8 @@ QUESTION = [Message(role="system", content="You answer questions of legal."), Me
 def test_what_is_trained_stops_at_the_end_of_its_turn(
     fit_legal: Fit, settings: Settings, tiny_base: Path, tmp_path: Path, make: Make
 ) -> None:
-    base = pull(str(make(tiny_base, tmp_path / "tiny-llama")), settings.bases)
-    result = fit_legal(base=base, max_steps=60, rank=8)
+    base = pull(str(make(tiny_base, tmp_path / "variant")), settings.bases)
+    result = fit_legal(base=base, max_steps=40, rank=8)
     assert result.best_loss < result.first_loss
     assert not any(sample.after.endswith("…") for sample in result.samples)  # each ended by itself
     [probe] = make_probes(base.path, result.adapter, [QUESTION], max_tokens=32)
@@ -35,7 +35,7 @@ def test_what_is_trained_stops_at_the_end_of_its_turn(
 def test_without_a_system_role_the_prompt_can_stand_before_the_first_question(
     fit_legal: Fit, settings: Settings, tiny_base: Path, tmp_path: Path
 ) -> None:
-    base = pull(str(no_system(tiny_base, tmp_path / "tiny-llama")), settings.bases)
+    base = pull(str(no_system(tiny_base, tmp_path / "variant")), settings.bases)
     with pytest.raises(BadInputError, match=r"refuses a system message \(System role not supported\)") as refused:
         fit_legal(base=base)
     assert "system_role: user" in str(refused.value.hint)

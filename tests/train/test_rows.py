@@ -55,3 +55,16 @@ def test_single_answers_are_for_kto_alone(template: Template, tmp_path: Path) ->
     assert (wanted.rejected_ids, unwanted.chosen_ids) == ([], [])
     with pytest.raises(BadInputError, match="the row has one answer, and the method dpo compares two"):
         load_pairs(file, template, TrainingRecipe(method="dpo"), [])
+
+
+def test_kto_learns_from_the_answers_that_are_there() -> None:
+    from locum.train.alignment import pair_dataset
+    from locum.train.template import PairTokens
+
+    rows = pair_dataset([PairTokens([1], [2], []), PairTokens([3], [], [4]), PairTokens([5], [6], [7])], "kto")
+    assert [(row["completion_ids"], row["label"]) for row in rows] == [
+        ([2], True),
+        ([6], True),
+        ([4], False),
+        ([7], False),
+    ]
