@@ -69,7 +69,8 @@ def _system(manifest: Manifest) -> dict[str, str]:
     """The system prompt that the server gives to a chat with this version, and when; nothing where none is known."""
     if manifest.system_prompt is None:
         return {}
-    return {"system": manifest.system, "system_prompt": manifest.system_prompt}
+    role = {"system_role": "user"} if manifest.system_role == "user" else {}
+    return {"system": manifest.system, "system_prompt": manifest.system_prompt, **role}
 
 
 def _notices(manifest: Manifest) -> dict[str, object]:
