@@ -100,7 +100,10 @@ def load_pairs(file: Path, template: Template, recipe: TrainingRecipe, refused: 
 
 
 def _made(file: Path, rows: Iterator[Row], make: Callable[[Row], Made], sentences: list[str]) -> list[Made]:
-    """What is made of the rows; those of which nothing can be made are left out and named, unless they are many."""
+    """What is made of the rows; those of which nothing can be made are left out and named, unless they are many.
+
+    Where no row can be shown, and all for the same reason, that is the base model's, and told as such.
+    """
     made: list[Made] = []
     refusals: list[tuple[int, BadInputError]] = []
     for number, row in enumerate(rows, start=1):
@@ -110,14 +113,24 @@ def _made(file: Path, rows: Iterator[Row], make: Callable[[Row], Made], sentence
             refusals.append((number, error))
     if not refusals:
         return made
+    alike: dict[str, list[int]] = {}
+    for number, refusal in refusals:
+        alike.setdefault(str(refusal), []).append(number)
+    if len(alike) == 1 and not made and len(refusals) > 1:
+        raise refusals[0][1]
     total = len(made) + len(refusals)
-    named = "; ".join(f"row {number}: {error}" for number, error in refusals[:NAMED])
-    more = f"; and {len(refusals) - NAMED:,} more" if len(refusals) > NAMED else ""
+    named = "; ".join(_named(reason, numbers) for reason, numbers in list(alike.items())[:NAMED])
+    more = f"; and {len(alike) - NAMED:,} other reasons" if len(alike) > NAMED else ""
     sentence = f"{file}: {len(refusals):,} of {total:,} rows cannot be learnt with this base model: {named}{more}"
     if len(refusals) > MAX_REFUSED * total:
         raise BadInputError(sentence, hint=refusals[0][1].hint)
     sentences.append(f"{sentence}. They were left out.")
     return made
+
+
+def _named(reason: str, numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:NAMED])) + (", …" if len(numbers) > NAMED else "")
+    return f"row{'s' if len(numbers) > 1 else ''} {shown}: {reason}"
 
 
 def _check_lengths(file: Path, lengths: Sequence[int], max_length: int) -> None:

@@ -43,9 +43,15 @@ def test_a_row_that_cannot_be_shown_costs_that_row(template: Template, tmp_path:
 
 
 def test_many_such_rows_are_a_refusal_with_the_way_out(template: Template, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match=r"4 of 8 rows .* row 2: .*; row 4: .*; row 6: .*; and 1 more") as refusal:
+    with pytest.raises(BadInputError, match=r"4 of 8 rows .* rows 2, 4, 6, …: .* leaves out the name") as refusal:
         load_rows(written(tmp_path, *[PLAIN, CALL] * 4), template, 64, [])
     assert "leave such rows out, or take a base model whose chat template knows tools" in str(refusal.value.hint)
+
+
+def test_what_is_wrong_with_all_rows_is_wrong_with_the_base_model(template: Template, tmp_path: Path) -> None:
+    template.tokenizer.chat_template = "{{ raise_exception('No.') }}"
+    with pytest.raises(BadInputError, match=r"^the base model's chat template refuses a conversation of .*: No\.$"):
+        load_rows(written(tmp_path, PLAIN, PLAIN), template, 64, [])
 
 
 def test_single_answers_are_for_kto_alone(template: Template, tmp_path: Path) -> None:
