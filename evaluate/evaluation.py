@@ -29,7 +29,7 @@ from locum.evaluate.report import write_report
 from locum.evaluate.result import EvaluationResult
 from locum.evaluate.runner import Asked, Asking, ask_all
 from locum.evaluate.scoring import load_metrics, needs, score_all
-from locum.evaluate.suite import Suite, choose_suites, load_guards, load_suites
+from locum.evaluate.suite import Suite, choose_suites, load_guards, load_suites, require_system_role
 from locum.evaluate.suite_fit import require_fit
 from locum.settings import Settings
 
@@ -207,6 +207,7 @@ def _judged(
 def _task_suite(settings: Settings, domain_name: str, task: HarnessCard) -> HarnessSuite:
     domain = load_domain(settings.domains, domain_name)
     card = SuiteCard(name=suite_name(task.task), lm_eval=task)
+    require_system_role(domain, card)
     return load_harness_suite(domain_name, card, folder=Path.cwd(), system=domain.card.system_prompt)
 
 

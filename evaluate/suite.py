@@ -126,6 +126,16 @@ def choose_suites(suites: list[Suite], name: str | None) -> list[Suite]:
     return chosen
 
 
+def require_system_role(domain: Domain, card: SuiteCard) -> None:
+    """lm-evaluation-harness sends the system prompt as a system message, to the base model too."""
+    if card.lm_eval is not None and card.lm_eval.chat and domain.card.recipe.system_role == "user":
+        raise BadInputError(
+            f"suite {card.name!r} of {domain.name}: lm-evaluation-harness cannot put the system prompt before the "
+            "first question (recipe.system_role: user)",
+            hint="lm_eval: {chat: false} asks without the chat template; or ask with samples of the suite's own",
+        )
+
+
 def read_suite_samples(domain: Domain, card: SuiteCard, data_path: Path) -> list[Sample]:
     """All samples of a suite in the order of its files, repeated ones too, each with its system message.
 
@@ -160,6 +170,7 @@ def load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
     if card.lm_eval is not None:
         from locum.evaluate.harness import load_harness_suite
 
+        require_system_role(domain, card)
         folder = domain.folder / SUITES_FOLDER / card.name
         return load_harness_suite(domain.name, card, folder=folder, system=domain.card.system_prompt)
     samples: dict[str, Sample] = {}

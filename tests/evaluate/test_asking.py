@@ -15,6 +15,7 @@ from locum.evaluate.asking import NEUTRAL, chat_fields
 from locum.evaluate.runner import request_body
 from locum.evaluate.samples import Sample, read_samples
 from locum.evaluate.suite import assemble
+from locum.settings import Settings
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 CALL = {"role": "assistant", "tool_calls": [{"name": "weather", "arguments": {"town": "Ulm"}}]}
@@ -62,3 +63,15 @@ def test_what_is_asked_with_other_tools_or_calls_is_another_question(tmp_path: P
 def test_an_expected_call_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="the expected answer calls a tool, and a suite expects text"):
         list(read_samples(written(tmp_path, [*ASKED, CALL], tools=TOOLS)))
+
+
+def test_the_harness_is_refused_where_it_could_not_ask_as_was_trained(domain_folder: Path, settings: Settings) -> None:
+    from locum.adapters.domains import load_domain
+    from locum.evaluate.suite import require_system_role
+
+    card = SuiteCard.model_validate({"name": "arc", "lm_eval": {"task": "arc_easy"}})
+    require_system_role(load_domain(settings.domains, "legal"), card)
+    with (domain_folder / "card.yaml").open("a", encoding="utf-8") as file:
+        file.write("recipe: {system_role: user}\n")
+    with pytest.raises(BadInputError, match="cannot put the system prompt before the first question"):
+        require_system_role(load_domain(settings.domains, "legal"), card)
