@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
-from locum.adapters.checkpoint import require_plain
+from locum.adapters.influences import require_plain
 from locum.errors import BadInputError, ConflictError, UnavailableError
 
 RECORD_FILE = "base.json"

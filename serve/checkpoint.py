@@ -1,11 +1,11 @@
-"""vLLM's arguments with which a checkpoint's own files answer as they did in training: see adapters/checkpoint.py."""
+"""vLLM's arguments with which a checkpoint's own files answer as they did in training: see adapters/influences.py."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from locum.adapters.checkpoint import has_mistral_files, is_multimodal, penalties
+from locum.adapters.influences import has_mistral_files, is_multimodal, penalties
 from locum.serve.parsers import content_format, read_checkpoint
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from locum.adapters.base import Base
-from locum.adapters.checkpoint import positions
 from locum.adapters.conversations import Conversation, Preference, read_conversations, read_preferences
+from locum.adapters.influences import positions
 from locum.adapters.recipe import ALIGNMENT, TrainingRecipe
 from locum.errors import BadInputError
 from locum.train.data.build import split_file

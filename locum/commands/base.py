@@ -26,7 +26,7 @@ def pull(
     Example: locum base pull deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B
     """
     from locum.adapters.base import pull as pull_base
-    from locum.adapters.checkpoint import notes
+    from locum.adapters.influences import notes
 
     in_force = settings()
     with waiting("looking") as tell:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from locum.adapters.base import pull
-from locum.adapters.checkpoint import notes, penalties, positions, table
 from locum.adapters.end_of_turn import stops_of
+from locum.adapters.influences import notes, penalties, positions, table
 from locum.errors import BadInputError
 from tests.bases import change, chatml_base, gemma_like, no_system
 from tests.train.families import FAMILIES, tokenizer_of
