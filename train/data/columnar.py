@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import IO, Any
@@ -28,38 +28,38 @@ def arrow_rows(file: IO[bytes], place: Place) -> Iterator[RawRow]:
     import pyarrow
 
     is_stream = file.read(6) != b"ARROW1"
-    file.seek(0)
-    if is_stream:
-        stream = pyarrow.ipc.open_stream(file)
-        return _rows(stream, stream.schema, set(), place)
-    table = pyarrow.ipc.open_file(file)
 
     def batches() -> Iterator[Any]:
-        return (table.get_batch(number) for number in range(table.num_record_batches))
+        file.seek(0)
+        if is_stream:
+            yield from pyarrow.ipc.open_stream(file)
+            return
+        table = pyarrow.ipc.open_file(file)
+        yield from (table.get_batch(number) for number in range(table.num_record_batches))
 
+    file.seek(0)
+    schema = (pyarrow.ipc.open_stream if is_stream else pyarrow.ipc.open_file)(file).schema
     place.rows = sum(len(batch) for batch in batches())
-    days = _days(table.schema, lambda name: (batch.select([name]) for batch in batches()))
-    return _rows(batches(), table.schema, days, place)
+    return _rows(batches(), schema, _days(schema, lambda name: (batch.select([name]) for batch in batches())), place)
 
 
-def _days(schema: Any, column: Any) -> set[str]:
+def _days(schema: Any, column: Callable[[str], Iterable[Any]]) -> set[str]:
     """The columns of times that are days: all of them midnight, as pandas keeps a day."""
     import pyarrow
+
+    times = [
+        name
+        for name, kind in zip(schema.names, schema.types, strict=True)
+        if pyarrow.types.is_timestamp(kind) and kind.tz is None
+    ]
+    return {name for name in times if all(_is_midnight(batch.column(0)) for batch in column(name))}
+
+
+def _is_midnight(times: Any) -> bool:
     import pyarrow.compute
 
-    found = set()
-    for name, kind in zip(schema.names, schema.types, strict=True):
-        if pyarrow.types.is_timestamp(kind) and kind.tz is None:
-            each = (batch.column(0) for batch in column(name))
-            if all(
-                pyarrow.compute.all(
-                    pyarrow.compute.equal(pyarrow.compute.floor_temporal(part, unit="day"), part)
-                ).as_py()
-                is not False
-                for part in each
-            ):
-                found.add(name)
-    return found
+    same = pyarrow.compute.equal(pyarrow.compute.floor_temporal(times, unit="day"), times)
+    return pyarrow.compute.all(same).as_py() is not False
 
 
 def _rows(batches: Any, schema: Any, days: set[str], place: Place) -> Iterator[RawRow]:

@@ -94,7 +94,7 @@ def _all_quoted(line: str, delimiter: str) -> bool:
 
 def _fit(lines: list[str], dialect: Dialect) -> tuple[float, int]:
     """Which share of the rows have as many cells as most of them have, and how many that are."""
-    rows = [line.cells for line in _records(iter(lines), dialect, 0)]
+    rows = [line.cells for line in _records((each for each in lines if not each.startswith("#")), dialect, 0)]
     rows = [cells for cells in rows if cells is None or any(map(str.strip, cells))]
     counts = Counter(len(cells) for cells in rows if cells is not None and len(cells) > 1)
     if not counts:

@@ -16,7 +16,7 @@ from locum.train.data.letters import EAST_ASIAN, LATINS, SCRIPTS, likelihood
 CHUNK = 1 << 20
 SAMPLE = 12_000
 """Bytes of different words beyond ASCII that an encoding is chosen by."""
-SURE = 5.0
+SURE = 6.0
 """By how much the likeliest must lead: e to this power."""
 LIKELY = -7.0
 """What a letter beyond ASCII is worth in a text that anybody wrote; less is what no encoding made sense of."""
@@ -42,7 +42,7 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 assert {each for languages in CANDIDATES.values() for each in languages} <= {*LATINS, *SCRIPTS, *EAST_ASIAN}
 RARE = {
     "cp1250": 1, "iso8859-15": 1, "iso8859-2": 2, "mac_roman": 2, "cp850": 2, "cp852": 4, "mac_latin2": 5,
-    "mac_cyrillic": 3, "cp866": 2, "koi8-u": 1, "cp1254": 1, "cp1253": 1, "cp1255": 1, "cp1256": 1, "cp874": 1,
+    "mac_cyrillic": 4, "cp866": 2, "koi8-u": 1, "cp1254": 1, "cp1253": 1, "cp1255": 1, "cp1256": 1, "cp874": 1,
     "big5hkscs": 1, "euc_jp": 2,
 }  # fmt: skip
 """What an encoding that few files have must show more than others."""
@@ -88,6 +88,20 @@ def encoding_of(file: IO[bytes], path: str, *, wanted: str | None = None) -> Enc
         return _encoding_of(file, path, wanted)
     finally:
         file.seek(0)
+
+
+def decode(content: bytes, path: str) -> tuple[str, str]:
+    """A whole text, and what is to be said about the choice of its encoding.
+
+    Raises:
+        BadInputError: its encoding is in doubt, or it has bytes that are no text in it.
+    """
+    file = io.BytesIO(content)
+    encoding = encoding_of(file, path)
+    text = open_text(file, encoding).read()
+    if problem := undecodable(text):
+        raise BadInputError(f"{path}: {problem}", hint="save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), encoding.note
 
 
 def open_text(file: IO[bytes], encoding: Encoding) -> io.TextIOWrapper:
@@ -243,7 +257,7 @@ def _letters(text: str) -> int:
 
 
 def _beyond_ascii(text: str, *, shown: int = 3) -> str:
-    words = [word.strip("'(){}[]:") for word in text.split(" ")]
+    words = [word.strip("'(){}[]:.!?") for word in text.split(" ")]
     return ", ".join(repr(word[:24]) for word in islice(sorted(words, key=_letters, reverse=True), shown))
 
 

@@ -17,10 +17,7 @@ from locum.train.data.places import opened, without_sheet
 from locum.train.data.rawrows import BATCH, Place, RawRow, Watch, nobody
 from locum.train.data.workbooks import workbook_rows
 
-__all__ = ["BATCH", "TEXTS", "RawRow", "Watch", "nobody", "notes_on", "read_rows"]
-
-TEXTS = ("utf-8-sig", "gb18030")
-"""What documents are read as."""
+__all__ = ["BATCH", "RawRow", "Watch", "nobody", "notes_on", "read_rows"]
 
 _TEXTS: tuple[Container, ...] = ("json", "csv")
 _READERS: dict[Container, Callable[[IO[bytes], Place], Iterator[RawRow]]] = {

@@ -109,12 +109,12 @@ def _refused_old(content: bytes, path: str) -> BadInputError:
 
 def _of_text(head: bytes, path: str) -> Container:
     name = without_sheet(path)[0].lower().removesuffix(".gz")
-    is_wide = head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head[:2]
-    if head and not name.endswith(TEXTS) and not is_wide and re.search(rb"[\x00-\x08\x0e-\x1a]", head):
+    has_mark = head[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if not name.endswith(TEXTS) and not has_mark and re.search(rb"[\x00-\x08\x0e-\x1a]", head):
         raise BadInputError(
             f"{path} is damaged, or no {Path(name).suffix} file: it begins {head[:20]!r}", hint="get it anew"
         )
     if name.endswith(JSON_NAMES):
         return "json"
-    text = head.replace(b"\0", b"") if is_wide else head.removeprefix(b"\xef\xbb\xbf")
-    return "json" if _JSON.match(text.decode("latin-1").lstrip("ÿþ")) else "csv"
+    text = head.replace(b"\0", b"").decode("latin-1")  # its ASCII, in any encoding
+    return "json" if _JSON.match(text.lstrip("ÿþï»¿")) else "csv"

@@ -31,7 +31,10 @@ def ods_rows(file: IO[bytes], place: Place) -> Iterator[RawRow]:
         tables = [name for name, lines in _tables(archive) if _is_table(lines)]
         chosen = place.sheet or (tables or names)[0]
         if others := [] if place.sheet else [name for name in tables if name != chosen]:
-            place.note(f"read is the sheet {chosen!r}; tables too, and not read: {', '.join(others)} (FILE#SHEET)")
+            place.note(
+                f"read is the sheet {chosen!r}; tables too, and not read: {', '.join(others)} "
+                f"({place.path}#SHEET reads one)"
+            )
         place.empty = f"an empty sheet {chosen!r}"
         yield from table_rows(_chosen(archive, chosen, place), place, is_ragged=True)
 

@@ -184,7 +184,10 @@ def _sheet(book: _Book, place: Place) -> _Sheet:
     chosen = seen[0] if seen else book.sheets[0]
     others = [f"{sheet.name!r}{' (hidden)' if sheet.is_hidden else ''}" for sheet in tables if sheet is not chosen]
     if others:
-        place.note(f"read is the sheet {chosen.name!r}; tables too, and not read: {', '.join(others)} (FILE#SHEET)")
+        place.note(
+            f"read is the sheet {chosen.name!r}; tables too, and not read: {', '.join(others)} "
+            f"({place.path}#SHEET reads one)"
+        )
     elif chosen.is_hidden:
         place.note(f"read is the sheet {chosen.name!r}, which is hidden")
     return chosen
@@ -249,11 +252,12 @@ def _letters(column: int) -> str:
 
 def _tell(layout: _Layout, place: Place) -> None:
     if layout.hidden_rows:
-        place.note(f"{layout.hidden_rows:,} rows that are hidden or filtered out are read too")
+        many = "1 row that is" if layout.hidden_rows == 1 else f"{layout.hidden_rows:,} rows that are"
+        place.note(f"{many} hidden or filtered out: read too")
     if layout.hidden_columns:
-        place.note(f"the hidden columns {', '.join(map(_letters, layout.hidden_columns[:20]))} are read too")
+        place.note(f"hidden columns, read too: {', '.join(map(_letters, layout.hidden_columns[:20]))}")
     if layout.merged:
-        place.note("cells that are merged over several rows hold for each of these")
+        place.note("cells that are merged over several rows count for each of these rows")
 
 
 @dataclass(frozen=True)
@@ -296,10 +300,17 @@ def _cells(book: _Book, row: ElementTree.Element) -> list[_Cell]:
                 value, has_value = _text_of(child), True
             elif tag == "f":
                 is_formula = True
-        is_uncomputed = is_formula and (not has_value or (book.is_uncomputed and value == "0"))
+        is_uncomputed = is_formula and _is_uncomputed(kind, value, has_value=has_value, is_book=book.is_uncomputed)
         if value or is_uncomputed:
             found.append(_Cell(column, kind, int(node.get("s") or 0), value, is_uncomputed))
     return found
+
+
+def _is_uncomputed(kind: str, value: str, *, has_value: bool, is_book: bool) -> bool:
+    """Whether a formula has no result yet. XlsxWriter writes 0 for one, and that the book is to be computed."""
+    if is_book and value == "0":
+        return True
+    return not has_value or (not value and kind != "str")  # a text may well be empty
 
 
 class _CellError(Exception):
