@@ -41,6 +41,7 @@ def read(tmp_path: Path, content: str | bytes, name: str = "rows.csv") -> list[R
         ('q,a\n\'0123,="0456"\n"=""0789""",\'tis\n', [("0123", "0456"), ("0789", "'tis")]),
         ("q,a\nN/A,007\nnull,None\n", [("N/A", "007"), ("null", "None")]),
         ('q,a\nA 5" pipe?,5" it is\n', [('A 5" pipe?', '5" it is')]),
+        ('q\ta\n"Yes" or "no"?\t"No" it is\n', [('"Yes" or "no"?', '"No" it is')]),
         ("q,a\nx,y\n\0\0\0\0", [("x", "y")]),
         ("q\ta\nx\ty\n".encode("utf-16"), [("x", "y")]),
     ],
@@ -73,6 +74,11 @@ def test_a_quotation_mark_that_is_missing_costs_one_row_and_not_the_rest(tmp_pat
     assert "(line 3 of the file)" in rows[1].problem
     rows = read(tmp_path, 'q,a\nx,y\n"open,y\nz,w\n')
     assert [row.fields and row.fields["q"] for row in rows] == ["x", None, "z"]
+
+
+def test_names_that_are_repeated_in_files_put_together_are_no_row(tmp_path: Path) -> None:
+    rows = read(tmp_path, "q,a\nx,y\nq,a\nz,w\n")
+    assert [row.problem for row in rows] == ["", "holds names of columns again (line 3 of the file)", ""]
 
 
 def test_a_row_with_fewer_or_more_cells_is_no_row(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def lines(rows: list[Any], **options: Any) -> str:
     return "\n".join(json.dumps(row, **options) for row in rows)
 
 
+LONG = {"messages": [{"role": "system", "content": "x" * 9000, "name": "a", "weight": 0, "id": 1}]}
+LOG = [{"conversation_id": 1, "role": "user", "content": "x"}, {"conversation_id": 1, "role": "bot", "content": "y"}]
 COLUMNS = {"question": {"0": "a", "1": "b"}, "answer": {"0": "c", "1": "d"}}
 TABLE = [{"question": "a", "answer": "c"}, {"question": "b", "answer": "d"}]
 
@@ -56,6 +58,9 @@ TABLE = [{"question": "a", "answer": "c"}, {"question": "b", "answer": "d"}]
         (json.dumps({"question": ["a", "b"], "answer": ["c", "d"]}), TABLE),
         (json.dumps(ROWS[0]), ROWS[:1]),
         (json.dumps(CHAT), [CHAT]),
+        (json.dumps(LONG), [LONG]),
+        (json.dumps({"conversations": [CHAT, CHAT]}), [CHAT, CHAT]),
+        (json.dumps({"log": LOG}), LOG),
         (json.dumps(CHAT, indent=1), [CHAT]),
         (lines([CHAT, CHAT]), [CHAT, CHAT]),
         (lines([CHAT, CHAT], indent=0), [CHAT, CHAT]),
@@ -103,8 +108,6 @@ def test_a_value_that_is_not_valid_costs_that_row_of_a_list(tmp_path: Path, inde
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ('[{"a": "b"}, {"a": "c"', "cut off"),
-        ('[{"a": "b"}, {"a": "c"}', "cut off"),
         ('[{"a": "b"}, {"a": "c", "a": "d"}]', "the field 'a' stands there twice"),
         ('{"a": "b"}\n{"a": "c}\n', "not valid JSON"),
         ('{"a": "b"}\n["a"]\n', "expected an object"),
@@ -130,6 +133,8 @@ def test_numbers_are_shown_as_they_are_written_and_nan_is_nothing(tmp_path: Path
         ("[]", "is empty: an empty list"),
         ("{}", "is empty: an empty object"),
         (json.dumps({"train": ROWS, "test": ROWS}), r"several lists of rows \(train, test\)"),
+        ('[{"a": "b"}, {"a": "c"', "ends in the middle of row 2, which begins in line 1: the file was cut off"),
+        ('[{"a": "b"},\n{"a": "c"}', "ends in the middle of row 2, which begins in line 2: the file was cut off"),
         ('{"a": {"b": 1}}', "holds no list of rows"),
     ],
 )

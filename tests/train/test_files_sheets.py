@@ -157,6 +157,14 @@ def test_what_is_hidden_merged_above_or_beside_is_said(tmp_path: Path) -> None:
         fields(f"{location}#nope")
 
 
+def test_names_in_two_rows_are_not_learnt_from(tmp_path: Path) -> None:
+    workbook = book([["question", "answer", "date"], [None, "of the clerk", "of May"], ["a", "b", "c"]])
+    workbook.active.merge_cells("A1:A2")
+    below, row = read_rows(save(workbook, tmp_path / "rows.xlsx"))
+    assert below.problem == "holds names of columns again (line 2 of the file)"
+    assert row.fields == {"question": "a", "answer": "b", "date": "c"}
+
+
 STRICT = {
     "http://schemas.openxmlformats.org/spreadsheetml/2006/main": "http://purl.oclc.org/ooxml/spreadsheetml/main",
     "http://schemas.openxmlformats.org/officeDocument/2006/relationships": "http://purl.oclc.org/ooxml/officeDocument/r"

@@ -212,7 +212,7 @@ def test_lines_that_are_no_rows_are_rejects_and_the_rest_is_read(tmp_path: Path)
         ("rows.jsonl", '{"a": 1, "b": 2}', BadInputError, "cannot be told from the fields a, b"),
         ("rows.jsonl", '{"prompt": "q", "completion": "a"}\n{"messages": []}', BadInputError, "cannot be told from"),
         ("rows.json", '{"a": {"b": 1}}', BadInputError, "holds no list of rows"),
-        ("rows.json", '[{"prompt": "q", "compl', BadInputError, "rows.json:1: the file ends before its list does"),
+        ("rows.json", '[{"prompt": "q", "compl', BadInputError, "ends in the middle of row 1"),
         ("rows.csv", "a,a\n1,2\n", BadInputError, "different column names, found 'a' in the columns 1 and 2"),
         ("rows.parquet", "x", BadInputError, "a first line of at least two column names"),
         ("rows.xlsx", "x", BadInputError, "a first line of at least two column names"),

@@ -45,6 +45,7 @@ class Dialect:
         odd = [f"cells parted by {DELIMITERS.get(self.delimiter, repr(self.delimiter))}"] * (
             self.delimiter not in ",;\t"
         )
+        odd += ["quotation marks are part of the cells"] * (not self.quote)
         odd += ["quoted by '"] * (self.quote == "'") + ['quotation marks written \\"'] * self.backslash
         return ", ".join(odd)
 
@@ -84,7 +85,16 @@ def _dialect(head: str, delimiter: str | None) -> Dialect:
             [False, True] if re.search(r'[,;|]\s+"', head) else [False],
         )
     ]
+    if not single and _are_marks_text(lines):
+        tried += [Dialect(each, "") for each in ([delimiter] if delimiter else DELIMITERS)]
     return max(tried, key=lambda each: _fit(lines, each))
+
+
+def _are_marks_text(lines: list[str]) -> bool:
+    """Whether more cells have text behind a quotation mark that closes than are quoted."""
+    cells = [cell.strip() for line in lines for cell in re.split(r"[,;\t|]", line)]
+    behind = sum(bool(re.match(r'"[^"]+"\s*[^"\s]', cell)) for cell in cells)
+    return behind > sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
 
 
 def _all_quoted(line: str, delimiter: str) -> bool:
@@ -144,7 +154,8 @@ def _cells(text: str, dialect: Dialect) -> list[str] | str | None:
             csv.reader(
                 [text],
                 delimiter=dialect.delimiter,
-                quotechar=dialect.quote,
+                quotechar=dialect.quote or None,
+                quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
                 skipinitialspace=dialect.spaced,
                 strict=True,
             )

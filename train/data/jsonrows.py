@@ -29,10 +29,11 @@ _MARK = re.compile(r'[{}\[\],\n"]')
 _KEY = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _IN_STRING = re.compile(r'(?:[^"\\\r\n]|\\[^\r\n])*')
 _MEMBER = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*:\s*(.*)', re.DOTALL)
-_TURN = ({"role", "from"}, {"content", "value"})
+_TURN = ({"role", "from"}, {"content", "value", "tool_calls"})
+_LOG = re.compile("conversation|session|ticket|dialog|chat|thread")
 _OF_A_ROW = {
-    "messages", "conversations", "conversation", "dialogue", "dialog", "turns", "prompt", "completion", "chosen",
-    "rejected", "history", "tools", "tool_calls", "content",
+    "messages", "conversations", "prompt", "completion", "chosen", "rejected", "instruction", "output", "question",
+    "answer", "query", "response", "text",
 }  # fmt: skip
 EXPECTED = "expected [{…}, …], or one JSON object a line"
 
@@ -111,13 +112,17 @@ def _lines(text: Iterable[str], place: Place) -> Iterator[RawRow]:
 
 def _numbered(values: Iterable[_Value], place: Place) -> Iterator[RawRow]:
     for number, value in enumerate(values, start=1):
+        if value.is_cut_off:  # how many rows are lost, nobody knows
+            raise BadInputError(
+                f"{place.path} ends in the middle of row {number}, which begins in line {value.line}: the file was cut "
+                "off, or a quotation mark or bracket is missing there",
+                hint="get the file anew, mend the row, or save it with one row a line",
+            )
         if number > place.start:
             yield _row(value, number)
 
 
 def _row(value: _Value, number: int) -> RawRow:
-    if value.is_cut_off:
-        return RawRow(number, None, "the file ends before its list does: it was cut off", value.text)
     where = "" if value.line == number else f" (line {value.line} of the file)"
     if problem := undecodable(value.text):
         return RawRow(number, None, problem + where, value.text.encode(errors="replace").decode())
@@ -164,7 +169,7 @@ def _of_objects(text: TextIO, place: Place) -> Iterator[RawRow]:
     place.empty = "an empty object"
     if _is_row(members):
         return _whole(text, members, place)
-    lists = [key for key, value in members if _holds_rows(value)]
+    lists = [key for key, value in members if _is_list_of_objects(value)]
     if len(lists) > 1:
         raise BadInputError(
             f"{place.path} holds several lists of rows ({', '.join(lists)}), expected one",
@@ -178,16 +183,22 @@ def _of_objects(text: TextIO, place: Place) -> Iterator[RawRow]:
 
 def _is_row(members: list[tuple[str, str]]) -> bool:
     """Whether an object is a row itself: it has turns, or a text where rows have one."""
-    return any(key.lower() in _OF_A_ROW and re.match(r'"|\[\s*[{\]]', value) for key, value in members)
+    return any(_are_turns(value) or (key.lower() in _OF_A_ROW and value.startswith('"')) for key, value in members)
 
 
-def _holds_rows(value: str) -> bool:
-    """Whether it is a list of objects, and these no turns of a conversation."""
-    if not re.match(r"\[\s*\{", value):
+def _are_turns(value: str) -> bool:
+    """Whether it is a list of turns, or might be: an empty one. A message of a log names its conversation, too."""
+    if re.match(r"\[\s*\]", value):
+        return True
+    if not _is_list_of_objects(value):
         return False
-    first = next(_values(io.StringIO(value), depth=1), None)
-    turn = _parsed(first.text) if first else None
-    return not (isinstance(turn, dict) and len(turn) < 4 and all(names & set(turn) for names in _TURN))
+    first = next(_values(io.StringIO(value), depth=1))
+    keys = {each.member()[0].lower() for each in _values(io.StringIO(first.text), depth=1)}
+    return all(names & keys for names in _TURN) and not any(_LOG.search(key) for key in keys)
+
+
+def _is_list_of_objects(value: str) -> bool:
+    return re.match(r"\[\s*\{", value) is not None
 
 
 def _whole(text: TextIO, members: list[tuple[str, str]], place: Place) -> Iterator[RawRow]:

@@ -79,7 +79,7 @@ def recognise(location: str, *, columns: Columns, encoding: str | None = None) -
     try:
         return Recognised(*formats.recognise(rows, first[0].header, columns), tuple(notes))
     except BadInputError as error:
-        raise BadInputError(f"{location}: {error}", hint=error.hint) from None
+        raise BadInputError(f"{location}: {error}", hint="; ".join([*filter(None, [error.hint]), *notes])) from None
 
 
 def read_file(

@@ -99,6 +99,12 @@ def _tell_nameless(names: Sequence[str], lines: Sequence[Line], place: Place) ->
             place.note(f"column {number + 1} has no name and is not read{' (an index)' if number == 0 else ''}")
 
 
+def _repeats(cells: Sequence[str], names: Sequence[str], *, is_below_merged: bool) -> bool:
+    """Whether a line says names anew: in files that were put together, or below names that are merged over two rows."""
+    same = [cell == name for cell, name in zip(cells, names, strict=False) if name and _has_text(cell)]
+    return bool(same) and (any(same) if is_below_merged else all(same))
+
+
 def _row(number: int, line: Line, names: list[str], header: tuple[str, ...], *, is_ragged: bool) -> RawRow:
     if line.cells is None:
         return RawRow(number, None, line.problem, line.text)
@@ -109,6 +115,8 @@ def _row(number: int, line: Line, names: list[str], header: tuple[str, ...], *, 
             f"(line {line.number} of the file)"
         )
         return RawRow(number, None, problem, json.dumps(line.cells, ensure_ascii=False))
+    if _repeats(cells, names, is_below_merged=is_ragged and number == 1):
+        return RawRow(number, None, f"holds names of columns again (line {line.number} of the file)", json.dumps(cells))
     given = {name: cell for name, cell in zip(names, cells, strict=False) if name and _has_text(cell)}
     moments = {names[at]: moment for at, moment in line.moments.items() if at < len(names) and names[at]}
     return RawRow(number, given, header=header, moments=moments)
