@@ -92,9 +92,10 @@ def _dialect(head: str, delimiter: str | None) -> Dialect:
 
 def _are_marks_text(lines: list[str]) -> bool:
     """Whether more cells have text behind a quotation mark that closes than are quoted."""
-    cells = [cell.strip() for line in lines for cell in re.split(r"[,;\t|]", line)]
+    cells: list[str] = [cell.strip() for line in lines for cell in re.split(r"[,;\t|]", line)]
     behind = sum(bool(re.match(r'"[^"]+"\s*[^"\s]', cell)) for cell in cells)
-    return behind > sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
+    quoted = sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
+    return behind > quoted
 
 
 def _all_quoted(line: str, delimiter: str) -> bool:

@@ -13,6 +13,7 @@ from locum.errors import BadInputError
 from locum.train.data.rawrows import Place, RawRow
 
 LOOKED_AT = 50
+BLANK = "\0\x1a \t\r\n\u00a0\ufeff"  # with what old programs end a file by
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def table_rows(lines: Iterable[Line], place: Place, *, is_ragged: bool = False) 
 
 
 def _has_text(cell: str) -> bool:
-    return bool(cell.strip("\0 \t\r\n\u00a0\ufeff"))
+    return bool(cell.strip(BLANK))
 
 
 def _header_at(head: Sequence[Line], place: Place) -> int:
@@ -61,7 +62,8 @@ def _header_at(head: Sequence[Line], place: Place) -> int:
         if line.cells is None:  # these might be the names
             raise BadInputError(
                 f"{place.path}: the line of the column names cannot be read: {line.problem}",
-                hint="mend it; or name the file's encoding: source.encoding in the card, --encoding here",
+                hint="; ".join(place.notes)
+                or "mend it, or name the file's encoding: source.encoding in the card, --encoding here",
             )
         if sum(map(_has_text, line.cells)) > 1 and not line.cells[0].startswith("#"):
             return at
@@ -73,7 +75,7 @@ def _header_at(head: Sequence[Line], place: Place) -> int:
 
 
 def _names(line: Line, place: Place) -> list[str]:
-    names = [cell.strip("\0 \t\r\n\u00a0\ufeff") for cell in line.cells or []]
+    names = [cell.strip(BLANK) for cell in line.cells or []]
     if twice := [name for name, count in Counter(filter(None, names)).items() if count > 1]:
         where = " and ".join(str(number) for number, name in enumerate(names, start=1) if name == twice[0])
         raise BadInputError(
