@@ -71,7 +71,7 @@ def test_json_lines_in_gbk_are_read(tmp_path: Path) -> None:
 
 
 @given(st.sampled_from(PAIRS), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_text_is_read_as_it_was_written_or_the_doubt_is_named(pair: tuple[str, str], data: st.DataObject) -> None:
     language, encoding = pair
     sentences = SENTENCES[language].split("|")

@@ -85,7 +85,7 @@ def test_json_lines_in_a_json_file_are_recognised_as_conversations_and_not_as_tu
     st.sampled_from([None, 0, 2]),
     st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whatever_the_texts_hold_values_are_cut_where_they_end(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Any], indent: int | None, is_list: bool
 ) -> None:

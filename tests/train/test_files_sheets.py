@@ -79,7 +79,7 @@ def test_a_number_is_shown_as_its_format_says(value: float, code: str, text: str
 def test_dates_of_1904_texts_with_a_format_and_formats_that_are_not_understood() -> None:
     assert show(45015, "yyyy-mm-dd", is_1904=True).text == "2027-03-31"
     assert show_text("7", '"Nr. "@') == "Nr. 7"
-    for value, code in ((5, "[DBNum1]0"), (0, "yyyy-mm-dd"), (-1, "hh:mm"), (46477, "ggge")):
+    for value, code in ((5, "[DBNum1]0"), (0, "yyyy-mm-dd"), (-1, "hh:mm"), (46477, "ggge"), (1, "[$-D07041E]d")):
         with pytest.raises(FormatError):
             show(value, code)
 
@@ -123,6 +123,12 @@ def test_a_formula_that_was_never_computed_is_no_empty_cell(tmp_path: Path) -> N
     assert [row.fields is None for row in read_rows(location)] == [True, False], "as XlsxWriter writes it"
     edit(location, "sheet1", lambda text: text.replace("<v>0</v>", "<v>2</v>"))
     assert fields(location)[0]["answer"] == "2"
+
+
+def test_a_format_that_is_not_understood_costs_its_row_by_name(tmp_path: Path) -> None:
+    location = save(book([NAMES, ["a", 5], ["b", "c"]], {"B2": "[DBNum1]0"}), tmp_path / "rows.xlsx")
+    bad, _ = read_rows(location)
+    assert bad.problem == "cell B2: cannot be shown in its number format: [DBNum1] (numbers in characters)"
 
 
 def test_an_error_in_a_cell_costs_its_row(tmp_path: Path) -> None:

@@ -229,10 +229,15 @@ def _section(tokens: Sequence[_Token]) -> _Section:
 
 
 def _language(locale: str) -> str | None:
+    if not locale:
+        return None
     try:
-        return _LANGUAGES.get(int(locale.partition(",")[0], 16) & 0x3FF, "other") if locale else None
+        number = int(locale.partition(",")[0], 16)
     except ValueError:
         return locale[:2].lower() if locale[:2].lower() in _NAMES else "other"
+    if number >> 24 > 1 or (number >> 16) & 0xFF > 2:
+        raise FormatError(f"[$-{locale}] (a calendar or digits of its own)")
+    return _LANGUAGES.get(number & 0x3FF, "other")
 
 
 def _chosen(sections: tuple[_Section, ...], value: float) -> tuple[_Section | None, bool]:

@@ -165,6 +165,7 @@ def _formats(styles: ElementTree.Element) -> list[str]:
             codes |= {int(each.get("numFmtId", "0")): each.get("formatCode", GENERAL) for each in node}
         elif _local(node.tag) == "cellXfs":
             found = [codes.get(int(each.get("numFmtId", "0")), GENERAL) for each in node]
+            found = [GENERAL if code.lower() == GENERAL.lower() else code for code in found]
     return found
 
 
@@ -324,8 +325,9 @@ def _lines(book: _Book, sheet: _Sheet, place: Place) -> Iterator[Line]:
         for cell in cells:
             try:
                 shown = _shown(cell, book)
-            except (_CellError, FormatError, ValueError, IndexError) as error:
-                problem = problem or f"cell {_letters(cell.column)}{number}: {error}"
+            except (_CellError, ValueError, IndexError) as error:
+                what = f"cannot be shown in its number format: {error}" if isinstance(error, FormatError) else error
+                problem = problem or f"cell {_letters(cell.column)}{number}: {what}"
                 texts[cell.column - 1] = cell.value
                 continue
             place.note(shown.note)
