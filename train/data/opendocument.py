@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from typing import IO, Any
@@ -11,6 +12,7 @@ from locum.errors import BadInputError, NotFoundError
 from locum.train.data.rawrows import Place, RawRow
 from locum.train.data.tables import Line, table_rows
 
+_BY_PANDAS = re.compile(r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}")  # which no spreadsheet would show
 WIDEST = 2000
 """Cells of a row; a sheet is filled up with empty ones."""
 
@@ -99,6 +101,8 @@ def _cells(row: ElementTree.Element) -> list[str]:
         if _local(cell.tag) not in ("table-cell", "covered-table-cell"):
             continue
         text = "\n".join(_text(each) for each in cell if _local(each.tag) == "p")
+        if _BY_PANDAS.fullmatch(text):
+            text = _attribute(cell, "date-value").removesuffix("T00:00:00").replace("T", " ") or text
         found += [text] * min(int(_attribute(cell, "number-columns-repeated") or 1), WIDEST - len(found))
     while found and not found[-1]:
         del found[-1]
