@@ -6,6 +6,7 @@ an operator should never have to guess which of forty lines is meant.
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,21 @@ Speaker = Literal["user", "assistant", "system", "skip"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
+def known_encoding(name: str) -> str:
+    """The name of an encoding as it was given.
+
+    Raises:
+        ValueError: Python knows none of that name that makes text of bytes.
+    """
+    try:
+        known = codecs.lookup(name)._is_text_encoding
+    except LookupError:
+        known = False
+    if not known:
+        raise ValueError(f"{name!r} is no encoding that is known; such as utf-8, windows-1252, gb18030, shift_jis")
+    return name
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,11 +67,19 @@ class Source(_Strict):
     roles: dict[str, Speaker] = Field(
         {}, description="who the speakers of a log are, such as Supervisor: assistant; `skip` passes over what one says"
     )
+    encoding: str | None = Field(
+        None, description="the encoding of the files that are text, such as windows-1252; found out when not given"
+    )
     max_rejects: Fraction = Field(0.01, description="a larger share of rows that do not fit fails the build")
     packages: list[str] = Field(
         [], description="pinned packages that the recipe reads, such as simple-icd-10-cm==1.5.0"
     )
     licence: str = Field("", description="the licence or public-domain statement of the data")
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str | None) -> str | None:
+        return name and known_encoding(name)
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:

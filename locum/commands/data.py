@@ -106,7 +106,7 @@ def report(domain: Annotated[str, typer.Argument(help="The domain's name.")], as
 
 @app.command("check")
 def check(
-    file: Annotated[str, typer.Argument(help="A file of rows, or its URL: JSON, JSONL, CSV, Parquet or Excel.")],
+    file: Annotated[str, typer.Argument(help="A file of rows, or its URL: JSON, JSONL, CSV, Parquet, Excel or .ods.")],
     format: Annotated[str | None, typer.Option(help="The format of its rows, when it cannot be told.")] = None,
     columns: Annotated[
         list[str] | None,
@@ -115,6 +115,9 @@ def check(
     roles: Annotated[
         list[str] | None,
         typer.Option("--role", metavar="THEIRS=OURS", help="Who a speaker of a log is, or `skip`; repeatable."),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="The encoding of a text, such as windows-1252; found out when not given.")
     ] = None,
     rejects: Annotated[Path | None, typer.Option(help="Write the rows that do not fit to this file.")] = None,
     as_json: JsonOption = False,
@@ -127,11 +130,19 @@ def check(
     from locum.train.data.check import check_file
 
     with err.status(f"checking {file}"):
-        found = check_file(file, format=_format(format), columns=_columns(columns or []), roles=_roles(roles or []))
+        found = check_file(
+            file,
+            format=_format(format),
+            columns=_columns(columns or []),
+            roles=_roles(roles or []),
+            encoding=_encoding(encoding),
+        )
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
         say(f"{file}: {found.format}, by {found.why}.")
+        for note in found.notes:
+            say(f"{file}: {note}.")
     if rejects is not None:
         rejects.write_text("".join(reject.as_json() + "\n" for reject in found.rejects), encoding="utf-8")
     if found.problems:
@@ -160,6 +171,16 @@ def _format(name: str | None) -> Format | None:
     from locum.adapters.card import Format
 
     return None if name is None else cast("Format", _one_of(name, Format, "--format"))
+
+
+def _encoding(name: str | None) -> str | None:
+    from locum.adapters.card import known_encoding
+    from locum.errors import BadInputError
+
+    try:
+        return name and known_encoding(name)
+    except ValueError as error:
+        raise BadInputError(f"--encoding: {error}") from None
 
 
 def _columns(given: list[str]) -> dict[Column, str]:

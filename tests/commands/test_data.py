@@ -158,3 +158,25 @@ def test_a_report_stays_while_the_data_stay_the_same(runner: CliRunner, domain_f
     rows.write_text("".join(rows.read_text().splitlines(keepends=True)[1:]))
     build()
     assert not html.exists() and not data_card.exists()
+
+
+def test_check_says_how_a_file_is_read_and_takes_an_encoding(runner: CliRunner, tmp_path: Path) -> None:
+    file = tmp_path / "deutsch.csv"
+    file.write_bytes("Frage;Antwort\nWie kündige ich?;In Köln, mit drei Monaten Frist.\n".encode("cp1252"))
+    command = ["data", "check", str(file), "--column", "question=Frage", "--column", "answer=Antwort"]
+    told = " ".join(runner.invoke(app, command).output.split())
+    assert "read as Windows-1252 (cp1252): 'kündige'" in told
+    assert "1 rows, all right" in told
+    set_by_hand = runner.invoke(app, [*command, "--encoding", "windows-1252"])
+    assert set_by_hand.exit_code == 0
+    assert "read as" not in set_by_hand.output
+    wrong = runner.invoke(app, [*command, "--encoding", "utf-9"])
+    assert "--encoding: 'utf-9' is no encoding that is known" in str(wrong.exception)
+
+
+def test_check_calls_an_empty_file_empty(runner: CliRunner, tmp_path: Path) -> None:
+    for name in ("rows.jsonl", "rows.json", "rows.csv", "rows.txt", "rows.xlsx", "rows.parquet"):
+        (tmp_path / name).touch()
+        for options in ([], ["--format", "completion"]):
+            error = runner.invoke(app, ["data", "check", str(tmp_path / name), *options]).exception
+            assert f"{name} is empty: 0 bytes" in str(error)

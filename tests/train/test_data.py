@@ -214,3 +214,18 @@ def test_preferences_are_built_beside_and_none_asks_what_the_test_split_asks(leg
     assert {row.prompt[0].role for row in rows} == {"system"}
     with pytest.raises(BadInputError, match="rows of the format preference, expected conversations"):
         build_data(Domain(legal.card.model_copy(update={"source": card.preferences}), legal.folder), tmp_path / "x")
+
+
+def test_a_build_says_how_a_file_was_read_and_takes_its_encoding_from_the_card(legal: Domain, tmp_path: Path) -> None:
+    rows = "".join(f"Wie prüfe ich Antrag {n}?;Für {n} in Köln.\n" for n in range(100))
+    (legal.folder / "sheet.csv").write_bytes(f"Stand: Mai\nquestion;answer\n{rows}".encode("cp1252"))
+    source = legal.card.source.model_copy(update={"files": ["sheet.csv"]})
+    [origin] = build_data(
+        Domain(legal.card.model_copy(update={"source": source}), legal.folder), tmp_path / "a"
+    ).origins
+    assert "read as Windows-1252 (cp1252): 'prüfe', 'Für', 'Köln'" in origin
+    assert "1 line above the column names passed over ('Stand: Mai')" in origin
+    source = source.model_copy(update={"encoding": "cp1252", "format": "completion"})
+    built = build_data(Domain(legal.card.model_copy(update={"source": source}), legal.folder), tmp_path / "b")
+    assert "read as" not in built.origins[0]
+    assert built.rows_read == 100

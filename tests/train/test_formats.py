@@ -206,16 +206,18 @@ def test_lines_that_are_no_rows_are_rejects_and_the_rest_is_read(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("rows.txt", "x", BadInputError, r"of no kind that can be read \(expected .json, "),
-        ("rows.jsonl", "", BadInputError, "holds no row"),
+        ("rows.dat", "x", BadInputError, r"of no kind that can be read \(expected .json, "),
+        ("rows.jsonl", "", BadInputError, "rows.jsonl is empty: 0 bytes"),
         ("rows.jsonl", "nonsense\n[]", BadInputError, "rows.jsonl:1: not valid JSON: .* no row after it is better"),
         ("rows.jsonl", '{"a": 1, "b": 2}', BadInputError, "cannot be told from the fields a, b"),
         ("rows.jsonl", '{"prompt": "q", "completion": "a"}\n{"messages": []}', BadInputError, "cannot be told from"),
         ("rows.json", '{"a": {"b": 1}}', BadInputError, "holds no list of rows"),
-        ("rows.json", '[{"prompt": "q", "compl', BadInputError, "cannot be read: IncompleteJSONError"),
-        ("rows.csv", "a,a\n1,2\n", BadInputError, "a first line of different column names"),
-        ("rows.parquet", "x", BadInputError, "cannot be read: ArrowInvalid"),
-        ("rows.xlsx", "x", BadInputError, "cannot be read: BadZipFile"),
+        ("rows.json", '[{"prompt": "q", "compl', BadInputError, "ends in the middle of row 1"),
+        ("rows.csv", "a,a\n1,2\n", BadInputError, "different column names, found 'a' in the columns 1 and 2"),
+        ("rows.parquet", "x", BadInputError, "a first line of at least two column names"),
+        ("rows.xlsx", "x", BadInputError, "a first line of at least two column names"),
+        ("rows.xlsx", "PK\x03\x04x", BadInputError, "cannot be read: BadZipFile"),
+        ("rows.parquet", "\x01\x02", BadInputError, "is damaged, or no .parquet file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_and_says_why(

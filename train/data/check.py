@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.card import Format
 from locum.adapters.conversations import Preference
+from locum.train.data.files import notes_on
 from locum.train.data.formats import Columns
 from locum.train.data.logs import Roles
 from locum.train.data.reading import Reject, Unanswered, read_file, recognise
@@ -21,6 +22,9 @@ class FileCheck(BaseModel):
     file: str
     format: Format
     why: str = Field(description="what says that it is this format")
+    notes: list[str] = Field(
+        description="how the file is read: a guess at its encoding, the sheet, lines that are passed over"
+    )
     rows: int = Field(description="rows, right or wrong, of a log its conversations; blank lines do not count")
     unanswered: int = Field(description="questions of an interview that have no answer yet; they count as rows")
     wrong: int = Field(description="rows that do not fit")
@@ -35,7 +39,12 @@ class FileCheck(BaseModel):
 
 
 def check_file(
-    location: str, *, format: Format | None = None, columns: Columns | None = None, roles: Roles | None = None
+    location: str,
+    *,
+    format: Format | None = None,
+    columns: Columns | None = None,
+    roles: Roles | None = None,
+    encoding: str | None = None,
 ) -> FileCheck:
     """Check every row of a file; its format is recognised when it is not given.
 
@@ -46,15 +55,17 @@ def check_file(
     columns = columns or {}
     why = "as asked for"
     if format is None:
-        recognised = recognise(location, columns=columns)
-        format, why = recognised.format, recognised.why
+        recognised = recognise(location, columns=columns, encoding=encoding)
+        format, why, notes = recognised.format, recognised.why, list(recognised.notes)
+    else:
+        notes = notes_on(location, encoding=encoding)
     rows = unanswered = characters = 0
     rejects: list[Reject] = []
     said_by: Counter[str] = Counter()
     topics: Counter[str] = Counter()
     experts: Counter[str] = Counter()
     groups: set[str | None] = set()
-    for item in read_file(location, format=format, columns=columns, roles=roles):
+    for item in read_file(location, format=format, columns=columns, roles=roles, encoding=encoding):
         rows += 1
         if isinstance(item, Unanswered):
             unanswered += 1
@@ -76,6 +87,7 @@ def check_file(
         file=location,
         format=format,
         why=why,
+        notes=notes,
         rows=rows,
         unanswered=unanswered,
         wrong=len(rejects),

@@ -14,7 +14,7 @@ from locum.adapters.domains import Domain
 from locum.errors import BadInputError
 from locum.train.data import personal
 from locum.train.data.cleaning import normalised
-from locum.train.data.files import TEXTS
+from locum.train.data.encoding import decode
 from locum.train.data.places import expand
 
 SHORTEST = 20  # characters; of a shorter section nothing can be asked
@@ -61,7 +61,7 @@ class Documents:
 
     passages: list[Passage]
     unreadable: list[str]
-    """Files, or pages of one, that hold nothing to read: `file: reason`."""
+    """Files, or pages of one, that hold nothing to read, or whose encoding was guessed: `file: reason`."""
     short: int
     """Sections that were passed over because next to nothing stands in them."""
 
@@ -204,22 +204,24 @@ def _sections(path: Path) -> tuple[list[Section], list[str]]:
 
 
 def _markdown(path: Path) -> tuple[list[Section], list[str]]:
-    return list(sections_of(_text(path))), []
+    text, notes = _decoded(path)
+    return list(sections_of(text)), notes
 
 
 def _plain(path: Path) -> tuple[list[Section], list[str]]:
-    return [Section((), _text(path))], []
+    text, notes = _decoded(path)
+    return [Section((), text)], notes
 
 
-def _text(path: Path) -> str:
+def _decoded(path: Path) -> tuple[str, list[str]]:
     content = path.read_bytes()
-    if b"\0" not in content:
-        for encoding in TEXTS:
-            try:
-                return content.decode(encoding)
-            except UnicodeDecodeError:
-                continue
-    raise _UnreadableError("is damaged, or no text in UTF-8 or GB 18030")
+    if b"\0" in content and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise _UnreadableError("is damaged, or no text")
+    try:
+        text, note = decode(content, "it")
+    except BadInputError as error:
+        raise _UnreadableError(f"{error}; save it as UTF-8") from None
+    return text, [note] if note else []
 
 
 def _html(path: Path) -> tuple[list[Section], list[str]]:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from locum.adapters.card import Column, Speaker
 from locum.adapters.conversations import Conversation, first_problem
 from locum.train.data.files import BATCH, RawRow, Watch, nobody
-from locum.train.data.formats import ROLES, Columns, RowError, text_of
+from locum.train.data.formats import NAMES, ROLES, Columns, RowError, text_of
 
 Roles = Mapping[str, Speaker]
 
@@ -119,7 +119,7 @@ def _entry(raw: RawRow, columns: Columns, roles: Roles, shown: Callable[[RawRow]
     try:
         about = [text_of(raw.fields, columns, each) for each in _ABOUT]
         _check_whole(*about)
-        at = _seconds(text_of(raw.fields, columns, "time"), columns)
+        at = _at(raw, columns)
         role = _speaker(text_of(raw.fields, columns, "role"), columns, roles)
     except RowError as error:
         return (name, raw.number, None, "skip", "", "", "", error.field, str(error), shown(raw))
@@ -142,6 +142,15 @@ def _speaker(name: str, columns: Columns, roles: Roles) -> Speaker:
             f"one of {', '.join(get_args(Speaker))}",
         )
     return role
+
+
+def _at(raw: RawRow, columns: Columns) -> float | None:
+    """When it was said: by what a cell of a sheet means, which may show it in many ways, else by the text."""
+    names = (columns["time"],) if "time" in columns else NAMES["time"]
+    moment = next((raw.moments[name] for name in names if name in raw.moments), None)
+    if moment is not None:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return _seconds(text_of(raw.fields or {}, columns, "time"), columns)
 
 
 def _seconds(time: str, columns: Columns) -> float | None:

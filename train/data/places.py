@@ -12,6 +12,7 @@ from typing import IO, Any
 from locum.errors import LocumError, NotFoundError, UnavailableError
 
 BUFFER = 1 << 16
+WORKBOOKS = (".xlsx", ".xlsm", ".xltx", ".xltm", ".ods", ".xls", ".xlsb")
 
 
 def expand(folder: Path, files: Sequence[str]) -> list[str]:
@@ -64,7 +65,7 @@ def size(location: str) -> int | None:
 def without_sheet(location: str) -> tuple[str, str]:
     """A file, and with its mark the sheet of it that a location names."""
     path, mark, sheet = location.rpartition("#")
-    return (path, mark + sheet) if mark and path.lower().endswith(".xlsx") else (location, "")
+    return (path, mark + sheet) if mark and path.lower().endswith(WORKBOOKS) else (location, "")
 
 
 def _system(path: str) -> tuple[Any, str]:
@@ -120,7 +121,8 @@ def opened(path: str) -> Iterator[tuple[Raw, IO[bytes]]]:
     with file:
         raw = Raw(file, path, getattr(file, "size", None))
         buffered = io.BufferedReader(raw, BUFFER)
-        yield raw, gzip.GzipFile(fileobj=buffered) if path.endswith(".gz") else buffered  # type: ignore[misc]
+        is_packed = buffered.peek(2)[:2] == b"\x1f\x8b"  # by what it is: downloads lose and keep the name's .gz
+        yield raw, gzip.GzipFile(fileobj=buffered) if is_packed else buffered  # type: ignore[misc]
 
 
 @contextmanager

@@ -61,24 +61,25 @@ class Recognised:
 
     format: Format
     why: str
+    notes: tuple[str, ...] = ()
+    """What people should know of how the file is read."""
 
 
-def recognise(location: str, *, columns: Columns) -> Recognised:
+def recognise(location: str, *, columns: Columns, encoding: str | None = None) -> Recognised:
     """The format of a file, by its first rows.
 
     Raises:
         BadInputError: it cannot be told, or the file has no row.
     """
-    first = list(islice(read_rows(location), RECOGNISED_BY))
-    if not first:
-        raise BadInputError(f"{location} holds no row, expected conversations or preferences")
+    notes: list[str] = []
+    first = list(islice(read_rows(location, encoding=encoding, notes=notes), RECOGNISED_BY))
     rows = [raw.fields for raw in first if raw.fields is not None]
     if not rows:
         raise BadInputError(f"{location}:{first[0].number}: {first[0].problem}, and no row after it is better")
     try:
-        return Recognised(*formats.recognise(rows, first[0].header, columns))
+        return Recognised(*formats.recognise(rows, first[0].header, columns), tuple(notes))
     except BadInputError as error:
-        raise BadInputError(f"{location}: {error}", hint=error.hint) from None
+        raise BadInputError(f"{location}: {error}", hint="; ".join([*filter(None, [error.hint]), *notes])) from None
 
 
 def read_file(
@@ -87,13 +88,14 @@ def read_file(
     format: Format,
     columns: Columns,
     roles: Roles | None = None,
+    encoding: str | None = None,
     start: int = 0,
     watch: Watch = nobody,
 ) -> Iterator[Read | Unanswered | Reject]:
     """All rows of a file but the first `start`, in order; of a log, its conversations."""
     if format == "log":
         # each message is read first, and then each conversation
-        messages = read_rows(location, watch=lambda share: watch(share / 2))
+        messages = read_rows(location, encoding=encoding, watch=lambda share: watch(share / 2))
         found = conversations(messages, columns, roles or {}, _shown, lambda share: watch((1 + share) / 2))
         for each in islice(found, start, None):
             if each.row is None:
@@ -101,7 +103,7 @@ def read_file(
             else:
                 yield Read(location, each.number, each.row)
         return
-    for raw in read_rows(location, start=start, watch=watch):
+    for raw in read_rows(location, start=start, watch=watch, encoding=encoding):
         try:
             if raw.fields is None:
                 raise RowError("row", raw.problem)

@@ -15,7 +15,7 @@ from locum.adapters.card import Format, Source
 from locum.adapters.conversations import Conversation, Message, Preference, first_problem
 from locum.adapters.domains import Domain
 from locum.errors import BadInputError, LocumError, NotFoundError, UnavailableError
-from locum.train.data.files import Watch
+from locum.train.data.files import Watch, notes_on
 from locum.train.data.formats import Row
 from locum.train.data.places import expand, size
 from locum.train.data.reading import RAW_LIMIT, Read, Reject, Unanswered, read_file, recognise
@@ -55,10 +55,12 @@ def origins(domain: Domain, source: Source, kind: type[Conversation] | type[Pref
 def _file(location: str, source: Source, kind: type[Conversation] | type[Preference]) -> Origin:
     format: Format
     if source.format is None:
-        recognised = recognise(location, columns=source.columns)
+        recognised = recognise(location, columns=source.columns, encoding=source.encoding)
         format, told = recognised.format, f"{recognised.format}, by {recognised.why}"
+        notes = list(recognised.notes)
     else:
         format, told = source.format, f"{source.format}, as the card says"
+        notes = notes_on(location, encoding=source.encoding)
     if (format == "preference") != (kind is Preference):
         wanted = "preferences" if kind is Preference else "conversations"
         raise BadInputError(
@@ -67,9 +69,15 @@ def _file(location: str, source: Source, kind: type[Conversation] | type[Prefere
         )
     return Origin(
         location,
-        f"{Path(location).name}: {told}",
+        "; ".join([f"{Path(location).name}: {told}", *notes]),
         lambda start, watch: read_file(
-            location, format=format, columns=source.columns, roles=source.roles, start=start, watch=watch
+            location,
+            format=format,
+            columns=source.columns,
+            roles=source.roles,
+            encoding=source.encoding,
+            start=start,
+            watch=watch,
         ),
         size(location),
     )
