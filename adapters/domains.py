@@ -11,6 +11,7 @@ from locum.adapters.card import CARD_FILE, DomainCard, load_card
 from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, Outline, SuiteCard, load_suite_cards, suite_yaml
 from locum.adapters.yamlfile import NAME_PATTERN
 from locum.errors import BadInputError, ConflictError, NotFoundError
+from locum.text import alternatives
 
 FIRST_SUITE = "held-out"  # the one that a new domain begins with
 
@@ -49,8 +50,7 @@ class Domain:
         for card in self.suites:
             if card.name == name:
                 return card
-        known = ", ".join(self.suite_names) or "none"
-        raise NotFoundError(f"there is no suite {name!r} of {self.name} (there are: {known})")
+        raise NotFoundError(f"there is no suite {name!r} of {self.name}{alternatives(name, self.suite_names)}")
 
 
 def load_domain(domains: Path, name: str) -> Domain:
@@ -62,9 +62,9 @@ def load_domain(domains: Path, name: str) -> Domain:
     """
     folder = domains / name
     if not (folder / CARD_FILE).is_file():
-        known = ", ".join(domain_names(domains)) or "none"
         raise NotFoundError(
-            f"there is no domain {name!r} in {domains} (there are: {known})", hint=f"locum domain new {name} starts one"
+            f"there is no domain {name!r} in {domains}{alternatives(name, domain_names(domains))}",
+            hint=f"locum domain new {name} starts one" if is_name(name) else "locum domain new NAME starts one",
         )
     card = load_card(folder / CARD_FILE)
     if card.name != name:
@@ -80,13 +80,18 @@ def domain_names(domains: Path) -> list[str]:
     return sorted(path.parent.name for path in domains.glob(f"*/{CARD_FILE}"))
 
 
+def is_name(name: str) -> bool:
+    """Whether a domain can be called so."""
+    return re.fullmatch(NAME_PATTERN.removesuffix("$"), name) is not None and name != "base"
+
+
 def check_name(name: str) -> None:
     """Refuse what no domain can be called.
 
     Raises:
         BadInputError: the name is not one a domain can have.
     """
-    if not re.fullmatch(NAME_PATTERN.removesuffix("$"), name) or name == "base":
+    if not is_name(name):
         raise BadInputError(
             f"{name!r} is not a domain's name: expected at most 63 lower-case letters, digits, - and _, "
             "beginning with a letter, and not `base`"

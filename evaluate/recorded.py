@@ -12,6 +12,7 @@ from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.answers import SAMPLES_FILE, Answer, read_answers
 from locum.evaluate.report import read_result
 from locum.evaluate.result import RESULT_FILE, EvaluationResult
+from locum.text import alternatives
 
 if TYPE_CHECKING:
     from locum.adapters.registry import Registry
@@ -71,7 +72,7 @@ def evaluations_of(registry: Registry, ref: str, suite: str | None = None) -> li
         )
     if suite is not None and suite not in newest:
         raise NotFoundError(
-            f"there is no evaluation of {manifest.name} on {suite!r} (there are: {', '.join(sorted(newest))})",
+            f"there is no evaluation of {manifest.name} on {suite!r}{alternatives(suite, sorted(newest))}",
             hint=f"locum eval {manifest.domain} --model {manifest.name} --suite {suite} makes one",
         )
     chosen = [record for name, record in sorted(newest.items()) if suite in (None, name)]

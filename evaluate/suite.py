@@ -24,6 +24,7 @@ from locum.adapters.suites import (
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.samples import Sample, read_samples
 from locum.evaluate.suite_digest import digest, parts_of
+from locum.text import alternatives
 
 TEST_FILE = "test.jsonl"
 GENERAL = "general"  # the suite of general ability that Locum brings
@@ -121,8 +122,8 @@ def choose_suites(suites: list[Suite], name: str | None) -> list[Suite]:
     """
     chosen = [suite for suite in suites if name in (None, suite.name)]
     if not chosen:
-        known = ", ".join(suite.name for suite in suites)
-        raise NotFoundError(f"there is no suite {name!r} of {suites[0].domain} (there are: {known})")
+        known = [suite.name for suite in suites]
+        raise NotFoundError(f"there is no suite {name!r} of {suites[0].domain}{alternatives(str(name), known)}")
     return chosen
 
 

@@ -22,6 +22,7 @@ from locum.evaluate.suite import asked_of, assemble, guard_name, load_suite, sui
 from locum.evaluate.suite_fit import check_fit, check_size
 from locum.evaluate.suite_rows import Ruler, check_rows, read_rows, ruler
 from locum.settings import Settings
+from locum.text import alternatives
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -188,8 +189,8 @@ def _suite_folders(domain: Domain, suite: str | None) -> list[Path]:
                 hint=f"locum suite check {of} {its}" if of else f"`locum suite show {domain.name} {name}` shows it",
             )
     if not chosen:
-        known = ", ".join(path.name for path in there)
-        raise NotFoundError(f"there is no suite {suite!r} of {domain.name} (there are: {known})")
+        known = [path.name for path in there]
+        raise NotFoundError(f"there is no suite {suite!r} of {domain.name}{alternatives(str(suite), known)}")
     return chosen
 
 

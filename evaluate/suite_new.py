@@ -16,6 +16,7 @@ from locum.errors import BadInputError, ConflictError
 from locum.evaluate.samples import Kind, Sample, read_samples, row_of
 from locum.evaluate.suite import without_prompt
 from locum.evaluate.suite_examples import DATA_FILE, EXAMPLES, OUTLINES
+from locum.text import expected_one_of
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -41,7 +42,7 @@ def new_suite(domain: Domain, name: str, *, kind: str | None = None, source: str
     if kind is not None and source is not None:
         raise BadInputError("--kind says which example rows to begin with, and --from brings other ones: give one")
     if kind is not None and kind not in KINDS:
-        raise BadInputError(f"--kind {kind}: expected one of {', '.join(KINDS)}")
+        raise BadInputError(f"--kind {kind}{expected_one_of(kind, KINDS)}")
     if source == TEST_SPLIT:
         return write_suite(domain, name, suite_yaml(domain.name, name, Outline()), rows=None)
     if source is None:

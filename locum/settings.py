@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from locum.errors import BadInputError
 from locum.network import http_url
+from locum.text import closest, did_you_mean
 
 CONFIG_FILE = "locum.toml"
 ENV_PREFIX = "LOCUM_"
@@ -37,6 +38,8 @@ class _Variables(EnvSettingsSource):
         found = super().__call__()
         if _is_of_kubernetes(found.get("port")):
             _say_passed_over(found.pop("port"))
+        for name in os.environ:
+            _say_misspelt(name)
         return found
 
 
@@ -172,13 +175,22 @@ def _say_passed_over(port: object) -> None:
     sys.stderr.write(f"LOCUM_PORT={port} is passed over: Kubernetes sets it for a service called `locum`\n")
 
 
+@cache
+def _say_misspelt(variable: str) -> None:
+    """Once a process. A variable that is like none of ours may be somebody else's, or Kubernetes'."""
+    known = [f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields]
+    meant = closest(variable, known, least=0.87) if variable.startswith(ENV_PREFIX) else None
+    if meant not in (None, variable):
+        sys.stderr.write(f"{variable} is passed over: there is no such setting; did you mean {meant}?\n")
+
+
 def _complaint(problem: Any, given: dict[str, Any]) -> str:
     """What is wrong, and where it stands: an option, a variable or the file."""
     name = ".".join(str(part) for part in problem["loc"])
     variable = ENV_PREFIX + name.upper()
     where = name if name in given else variable if variable in os.environ else f"{CONFIG_FILE}: {name}"
     if problem["type"] == "extra_forbidden":
-        return f"{where}: there is no such setting"
+        return f"{where}: there is no such setting{did_you_mean(name, Settings.model_fields)}"
     return f"{where}: {problem['msg']} (found {problem['input']!r})"
 
 

@@ -194,9 +194,10 @@ def _form(name: str) -> Form:
 
     from locum.adapters.model_card import Form
     from locum.errors import BadInputError
+    from locum.text import expected_one_of
 
     if name not in get_args(Form):
-        raise BadInputError(f"--as {name}: expected one of {', '.join(get_args(Form))}")
+        raise BadInputError(f"--as {name}{expected_one_of(name, get_args(Form))}")
     return cast("Form", name)
 
 
