@@ -201,14 +201,14 @@ def ask_both(settings: Settings, domain: Domain, base: Base) -> Asked:
     out.rule(f"[bold]{domain.name}[/]: {card.example}", align="left")
     panels = [Panel(said[base.name], title=base.name), Panel(said[domain.name], title=speaker)]
     out.print(Columns(panels, equal=True, expand=True))
-    out.print(" ".join(card.notices.texts), style="dim", highlight=False)
+    out.print(" ".join(card.notices.shown), style="dim", highlight=False)
     return Asked(
         domain=domain.name,
         version=speaker,
         question=card.example,
         answer=said[domain.name],
         base_answer=said[base.name],
-        notices=card.notices.texts,
+        notices=card.notices.shown,
     )
 
 

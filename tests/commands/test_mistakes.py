@@ -81,9 +81,7 @@ def test_a_mistyped_field_of_a_card(
         ),
     ],
 )
-def test_a_mistyped_field_of_a_suite(
-    locum: Callable[..., Ran], domain_folder: Path, line: str, complaint: str
-) -> None:
+def test_a_mistyped_field_of_a_suite(locum: Callable[..., Ran], domain_folder: Path, line: str, complaint: str) -> None:
     suite = domain_folder / "suites" / "held-out" / "suite.yaml"
     suite.write_text(suite.read_text() + line + "\n")
     ran = locum("suite", "check", "legal")
