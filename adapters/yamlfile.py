@@ -59,6 +59,11 @@ def line_of(path: Path, *field: int | str) -> int:
     return _line_of(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), field)
 
 
+def flow(text: str) -> str:
+    """A text as it stands in one line of YAML, in quotes where it needs them."""
+    return yaml.safe_dump([text], allow_unicode=True, default_flow_style=True, width=1 << 20)[1:-2]
+
+
 def changed(text: str, values: dict[str, str | None]) -> str:
     """A YAML mapping with other values at its top, all else as it was, comments too; None takes a field away.
 

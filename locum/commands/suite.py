@@ -49,7 +49,9 @@ def new(
     from locum.adapters.domains import load_domain
     from locum.evaluate.suite_new import new_suite
 
-    path = new_suite(load_domain(settings().domains, domain), name, kind=kind, source=source)
+    in_force = settings()
+    loaded, data_path = load_domain(in_force.domains, domain), in_force.data_path(domain)
+    path = new_suite(loaded, name, kind=kind, source=source, data_path=data_path)
     rows = "" if source == "test" else f" and {path.parent / 'samples.jsonl'}"
     say(f"Wrote {path}{rows}. Next: locum suite check {domain} {name}")
 
