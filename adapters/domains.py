@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from locum.adapters import classifier
 from locum.adapters.card import CARD_FILE, DomainCard, load_card
 from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, Outline, SuiteCard, load_suite_cards, suite_yaml
 from locum.adapters.yamlfile import NAME_PATTERN
 from locum.errors import BadInputError, ConflictError, NotFoundError
 from locum.text import alternatives
 
+ROWS_FILE = "conversations.jsonl"
 FIRST_SUITE = "held-out"  # the one that a new domain begins with
 
 
@@ -98,8 +100,11 @@ def check_name(name: str) -> None:
         )
 
 
-def new_domain(domains: Path, name: str) -> Path:
-    """Write a commented card, two example rows and a suite for a new domain; returns the card's path.
+def new_domain(domains: Path, name: str, *, labels: Sequence[str] = ()) -> Path:
+    """Write a commented card, example rows and a suite for a new domain; returns the card's path.
+
+    Args:
+        labels: of a domain that sorts texts, which its prompt then names and its suite holds every model to.
 
     Raises:
         BadInputError: the name is not one a domain can have.
@@ -109,11 +114,18 @@ def new_domain(domains: Path, name: str) -> Path:
     folder = domains / name
     if folder.exists():
         raise ConflictError(f"{folder} is there already", hint=f"edit {folder / CARD_FILE}, or choose another name")
-    for file in (CARD_FILE, "conversations.jsonl"):
-        text = (Path(__file__).parent / "templates" / file).read_text(encoding="utf-8")
-        _write(folder / file, text.replace("NAME", name))
-    _write(folder / SUITES_FOLDER / FIRST_SUITE / SUITE_FILE, suite_yaml(name, FIRST_SUITE, Outline()))
+    card, rows = (_template(file).replace("NAME", name) for file in (CARD_FILE, ROWS_FILE))
+    if labels:
+        card, rows = classifier.card(card, labels), classifier.rows(labels)
+    _write(folder / CARD_FILE, card)
+    _write(folder / ROWS_FILE, rows)
+    outline = classifier.outline(labels) if labels else Outline()
+    _write(folder / SUITES_FOLDER / FIRST_SUITE / SUITE_FILE, suite_yaml(name, FIRST_SUITE, outline))
     return folder / CARD_FILE
+
+
+def _template(file: str) -> str:
+    return (Path(__file__).parent / "templates" / file).read_text(encoding="utf-8")
 
 
 def _write(file: Path, text: str) -> None:

@@ -85,18 +85,27 @@ def _show_card(domain: Domain) -> None:
 
 
 @app.command("new")
-def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")]) -> None:
+def new(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="For a domain that sorts texts: its labels, set apart by commas, or @FILE with one a line.",
+        ),
+    ] = None,
+) -> None:
     """Write a commented card and a suite for a new domain.
 
-    Example: locum domain new cardiology
+    Example: locum domain new tickets --labels "billing,delivery,complaint"
     """
     from locum.adapters.domains import FIRST_SUITE, new_domain
+    from locum.evaluate.labels import read_labels
 
-    path = new_domain(settings().domains, name)
-    out.print(
-        f"Wrote {path} and two example rows beside it. Put your conversations there, then: locum data build {name}\n"
+    path = new_domain(settings().domains, name, labels=read_labels(labels) if labels is not None else ())
+    rows = "an example row for each label" if labels is not None else "two example rows"
+    say(
+        f"Wrote {path} and {rows} beside it. Put your conversations there, then: locum data build {name}\n"
         f"What a version must show before a release is in {path.parent / 'suites' / FIRST_SUITE / 'suite.yaml'}; "
-        f"locum suite check {name} checks it.",
-        markup=False,
-        soft_wrap=True,
+        f"locum suite check {name} checks it."
     )
