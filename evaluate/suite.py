@@ -96,7 +96,7 @@ def load_suites(domain: Domain, data_path: Path, name: str | None = None) -> lis
 
 
 def load_guards(domain: Domain, domains: Path, data: Path) -> list[Suite]:
-    """The suites of elsewhere that the card names, with thresholds that ask only for no harm.
+    """The guard suites that the card names, with thresholds that ask only for no harm.
 
     Args:
         domains: the folder of all domains.
@@ -110,7 +110,7 @@ def load_guards(domain: Domain, domains: Path, data: Path) -> list[Suite]:
 
 
 def guard_name(name: str) -> str:
-    """What a suite of elsewhere is called where a version is asked it: `elsewhere-legal-licences`."""
+    """What a guard suite is called where a version is asked it: `elsewhere-legal-licences`."""
     return f"elsewhere-{name.replace('/', '-')}"[:63]
 
 
@@ -204,7 +204,7 @@ def _ordered(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:
-    """One suite of elsewhere, by its name in the card; raises what `load_guards` raises."""
+    """One guard suite, by its name in the card; raises what `load_guards` raises."""
     elsewhere = domain.card.elsewhere
     other_name, _, suite_name = name.rpartition("/")
     if name == GENERAL:

@@ -81,7 +81,7 @@ def check_suites(
 
     Raises:
         NotFoundError: there is no such domain, suite or version, or a domain has no suite.
-        BadInputError: the domain's card is wrong, the suite is of elsewhere, or `ref` is of another domain.
+        BadInputError: the domain's card is wrong, the suite is a guard suite, or `ref` is of another domain.
     """
     if ref is not None:
         of = parse_ref(ref).domain

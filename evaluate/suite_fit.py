@@ -116,8 +116,8 @@ def check_size(suite: Suite, folder: Path, registry: Registry) -> list[Finding]:
             "margin",
             severity="note",
             sentence=f"{whole.samples} samples show that a version as good as production keeps the margin of "
-            f"{whole.asked_margin:g} in {100 * whole.kept:.0f} % of the times ({found.margin_from}); {needed} in "
-            f"{100 * found.power:.4g} %",
+            f"{whole.asked_margin:g}, {100 * whole.kept:.0f}% of the time ({found.margin_from}); {needed} "
+            f"{100 * found.power:.4g}% of the time",
             advice=f"add samples, or ask for a wider margin: locum suite power {suite.domain} {suite.name}",
         )
     ]

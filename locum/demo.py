@@ -79,7 +79,7 @@ def put_aside(home: Path) -> None:
     if home.exists():
         aside = home.with_name(f"{home.name}-{datetime.now():%Y%m%d-%H%M%S}")
         home.rename(aside)
-        out.print(f"The state of before is kept in {aside}; remove it when you do not need it.")
+        out.print(f"The earlier state is kept in {aside}; remove it when you do not need it.")
 
 
 def ready_base(settings: Settings) -> Base:

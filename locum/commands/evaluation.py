@@ -41,7 +41,7 @@ def evaluate(
     against: Annotated[
         str | None,
         typer.Option(
-            help="Whose comparison is told first: `base`, or a version such as medical@1; else production's, and the "
+            help="Opponent shown first: `base`, or a version such as medical@1; else production's, and the "
             "base model's where nothing else is in production."
         ),
     ] = None,

@@ -36,7 +36,7 @@ def review(
     accept_all: Annotated[
         bool, typer.Option("--accept-all", help="Accept all that is pending, unseen; needs --reason, and is recorded.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why --accept-all may be.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason for --accept-all.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Decide, one by one, which of the items that a model wrote are learnt from.

@@ -205,7 +205,7 @@ def power(
 
 def _load(in_force: Settings, domain: str, name: str | None) -> tuple[list[Suite], list[BadInputError]]:
     """The suite of that name, or all that a domain's versions are asked, as far as they can be loaded, and what is
-    wrong with the others. Those of elsewhere are found by their name in the card, too.
+    wrong with the others. Guard suites are found by their name in the card, too.
 
     Raises:
         BadInputError: there is none that can be loaded.
@@ -334,7 +334,7 @@ def _show_sample(suites: list[Suite], identity: str, *, as_json: bool) -> None:
 def _tell_power(found: SuitePower) -> None:
     from locum.evaluate.suite_picture import bar
 
-    whole, often = found.whole, f"{100 * found.power:.4g} % of the times"
+    whole, often = found.whole, f"{100 * found.power:.4g}% of the time"
     size = f"{counted(whole.samples, 'sample')} in {counted(whole.groups, 'group')}"
     margin = f"a version as good as production that it is at most {whole.margin:.3f} worse."
     say(f"{found.domain}/{found.suite}, by {found.metric}, at {100 * found.confidence:.4g} % confidence", style="bold")
@@ -347,7 +347,7 @@ def _tell_power(found: SuitePower) -> None:
         say(f"{size} show, {often}, {gain},\nand of {margin}")
     needed = "no number of samples is" if whole.needed is None else f"{whole.needed:,} samples are"
     say(
-        f"The suite asks for a margin of {whole.asked_margin:g}: shown {100 * whole.kept:.0f} % of the times; "
+        f"The suite asks for a margin of {whole.asked_margin:g}: shown {100 * whole.kept:.0f}% of the time; "
         f"{needed} enough to show it {often}."
     )
     if found.min_gain is not None:

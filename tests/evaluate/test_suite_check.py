@@ -263,8 +263,8 @@ def test_a_margin_that_the_suite_can_seldom_show_is_a_note(workshop: Workshop) -
     [finding] = workshop.write(rows, thresholds={"margin": 0.05}).learn(talk("other")).findings()
     assert finding.severity == "note"
     assert finding.sentence == (
-        "30 samples show that a version as good as production keeps the margin of 0.05 in 13 % of the times "
-        "(assumed: two versions differ on 30 % of the samples); 742 samples show it in 80 %"
+        "30 samples show that a version as good as production keeps the margin of 0.05, 13% of the time "
+        "(assumed: two versions differ on 30 % of the samples); 742 samples show it 80% of the time"
     )
     assert finding.advice == "add samples, or ask for a wider margin: locum suite power legal held-out"
 
