@@ -142,7 +142,9 @@ def serve_match(
             f"{_left_out(match)}"
         )
         rows = [(name, f"{done[name]} of {len(match.questions)}", link) for name, link in links.items()]
-        out.print(table("One link a reviewer; each is a secret", ["reviewer", "voted", "link"], rows))
+        out.print(
+            table("One link a reviewer; each is a secret", ["reviewer", "voted", "link"], rows, first_to_go=["voted"])
+        )
         say(f"Results at any time: locum eval arena {match.arena.domain} --results")
         say("Ctrl + C stops the page; the votes are kept.")
     serve(make_app(desks, domain=match.arena.domain), listener)
@@ -230,7 +232,7 @@ def _show(found: ArenaResults) -> None:
         "by reviewer",
     ]
     title = f"{found.domain}: {counted(found.votes, 'vote')} of {counted(len(found.reviewers), 'reviewer')}"
-    out.print(table(title, columns, rows))
+    out.print(table(title, columns, rows, first_to_go=["by reviewer", "votes", "questions"]))
     for each in found.meetings:
         say(_verdict(each.model, each.against, each.win_rate.low, each.win_rate.high))
     if len(found.strengths) > 2:

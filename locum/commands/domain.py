@@ -48,7 +48,8 @@ def list_domains(as_json: JsonOption = False) -> None:
     elif not rows:
         say(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME")
     else:
-        out.print(table(None, ["domain", "in production", "candidate", "suites", "what it is for"], told))
+        columns = ["domain", "in production", "candidate", "suites", "what it is for"]
+        out.print(table(None, columns, told, first_to_go=["what it is for", "suites"]))
     tell_wrong(wrong)
 
 
@@ -79,7 +80,7 @@ def _show_card(domain: Domain) -> None:
     heading = f"Suites (locum suite show {domain.name}):"
     text += "".join(f"# {line}\n" for line in (heading, *(f"- {each}" for each in told or ["none"])))
     if out.is_terminal:
-        out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
+        out.print(Syntax(text, "yaml", background_color="default", word_wrap=True), soft_wrap=False)
     else:
         sys.stdout.write(text)  # YAML for whoever reads it, whatever the width
 

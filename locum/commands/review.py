@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, say, settings, table
+from locum.commands.common import JsonOption, heading, out, print_json, say, settings, table
 
 if TYPE_CHECKING:
     from locum.train.data.reviews import Item, Reviews, Verdict
@@ -106,7 +106,7 @@ def _list(queue: Reviews, domain: str, as_json: bool) -> None:
         (item.id, item.state, item.decision.by if item.decision else "", item.source, item.question, item.answer)
         for item in items
     ]
-    out.print(table(None, ["item", "state", "by", "from", "question", "answer"], rows))
+    out.print(table(None, ["item", "state", "by", "from", "question", "answer"], rows, first_to_go=["by", "from"]))
     _tell(queue, domain, "", {}, as_json)
 
 
@@ -186,9 +186,10 @@ def _show(item: Item, progress: str) -> None:
     from rich.panel import Panel
     from rich.text import Text
 
-    out.rule(progress)
+    heading(progress)
     if item.draft.passage:
-        out.print(Panel(Text(item.draft.passage), title=Text(item.source), title_align="left", border_style="dim"))
+        panel = Panel(Text(item.draft.passage), title=Text(item.source), title_align="left", border_style="dim")
+        out.print(panel, soft_wrap=False)
     else:
         say(f"From: {item.source}")
     edited = ", edited" if item.edited else ""

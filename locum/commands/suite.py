@@ -161,7 +161,7 @@ def split(
     topics = sorted({topic for part in parts for topic in part.topics})
     topics = topics if len(topics) <= _COLUMNS else []  # more would fold to nothing that can be read
     rows = [(part.name, part.samples, part.groups, *(part.topics.get(topic, 0) for topic in topics)) for part in parts]
-    out.print(table(None, ["suite", "samples", "groups", *topics], rows))
+    out.print(table(None, ["suite", "samples", "groups", *topics], rows, first_to_go=topics[::-1]))
     for part in parts:
         if part.samples < card.thresholds.min_samples:
             say(
@@ -281,7 +281,7 @@ def _show_all(domain: str, pictures: list[SuitePicture]) -> None:
         )
         for each in pictures
     ]
-    out.print(table(domain, columns, rows))
+    out.print(table(domain, columns, rows, first_to_go=["groups", "version", "asks"]))
     say(f"One of them: locum suite show {domain} {pictures[0].name}", style="dim")
 
 
