@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,13 +39,23 @@ def settings(**overrides: Any) -> Settings:
 
 @contextmanager
 def waiting(first: str) -> Iterator[Callable[[str], None]]:
-    """Says what is waited for: beside a spinner on a terminal, in a line for each new thing elsewhere."""
+    """Says what is waited for: beside a spinner on a terminal, in a line for each new thing elsewhere, where a count
+    that goes on is no new thing."""
     if err.is_terminal:
         with err.status(first) as status:
             yield status.update
         return
-    err.print(first, markup=False, highlight=False, soft_wrap=True)
-    yield lambda text: err.print(text, markup=False, highlight=False, soft_wrap=True)
+    last = ""
+
+    def tell(text: str) -> None:
+        nonlocal last
+        uncounted = re.sub(r"\d[\d.,]*", "", text)
+        if uncounted != last:
+            err.print(text, markup=False, highlight=False)
+        last = uncounted
+
+    tell(first)
+    yield tell
 
 
 def no_bars_in_logs() -> None:
