@@ -36,14 +36,16 @@ class Recorded:
         from pydantic import ValidationError
 
         path = self.folder / SAMPLES_FILE
+        again = f"type again: {self.result.command}"
         try:
-            return list(read_answers(path))
+            answers = list(read_answers(path))
         except FileNotFoundError:
-            raise NotFoundError(f"there is no {path}", hint=f"type again: {self.result.command}") from None
+            raise NotFoundError(f"there is no {path}", hint=again) from None
         except ValidationError as error:
-            raise BadInputError(
-                f"{path}: {error.errors(include_url=False)[0]['msg']}", hint=f"type again: {self.result.command}"
-            ) from None
+            raise BadInputError(f"{path}: {error.errors(include_url=False)[0]['msg']}", hint=again) from None
+        if not answers:
+            raise BadInputError(f"{path} is empty: expected the answers of an evaluation", hint=again)
+        return answers
 
 
 def read_evaluation(folder: Path) -> Recorded:

@@ -172,7 +172,11 @@ def load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
                 hint=f"ids must differ, or be left out; `locum suite check {domain.name}` lists what is wrong",
             )
     if not samples:
-        raise BadInputError(f"suite {card.name!r} of {domain.name} holds no sample")
+        files = suite_files(domain, card, data_path)
+        empty = f"{', '.join(str(file) for file in files)} {'is' if len(files) == 1 else 'are'} empty"
+        raise BadInputError(
+            f"suite {card.name!r} of {domain.name} holds no sample: {empty}", hint="add rows: docs/suites.md"
+        )
     options = domain.card.metric_options()
     return assemble(domain.name, card, _ordered(samples.values())[: card.limit], options=options)
 

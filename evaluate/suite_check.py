@@ -150,10 +150,23 @@ def _check_suite(
         watch(f"{folder.name}: metrics", 0, 1)
         suite = assemble(domain.name, card, asked, options=domain.card.metric_options())
         found += [*check_fit(suite, rows, folder), *check_size(suite, folder, registry)]
-    elif not problems:
-        sentence = "holds no sample"
-        found.append(Finding(check="card", place=str(folder), sentence=sentence, advice="add rows: docs/suites.md"))
+    found += _empty_files(suite_files(domain, card, settings.data_path(domain.name)), rows) if not problems else []
     return rows, len(asked), found
+
+
+def _empty_files(files: Sequence[Path], rows: Sequence[Row]) -> list[Finding]:
+    """The files that give no row."""
+    full = {row.path for row in rows}
+    return [
+        Finding(
+            check="card",
+            place=str(file),
+            sentence="is empty",
+            advice="add rows, or take it out of `samples`: docs/suites.md",
+        )
+        for file in files
+        if file not in full
+    ]
 
 
 def _check_task(
@@ -221,7 +234,7 @@ def _of_card(path: Path, problem: str, advice: str) -> Finding:
     line, colon, sentence = rest.removeprefix(":").partition(": ")
     if rest.startswith(":") and colon and line.isdigit():
         return Finding(check="card", place=f"{path}:{line}", sentence=sentence, advice=advice)
-    return Finding(check="card", place=str(path), sentence=rest.removeprefix(": "), advice=advice)
+    return Finding(check="card", place=str(path), sentence=rest.removeprefix(": ").strip(), advice=advice)
 
 
 def _missing(domain: Domain, card: SuiteCard, folder: Path, error: NotFoundError) -> Finding:

@@ -10,6 +10,7 @@ import os
 import sys
 import tomllib
 from functools import cache
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,17 @@ class _Variables(EnvSettingsSource):
         for name in os.environ:
             _say_misspelt(name)
         return found
+
+
+class _File(TomlConfigSettingsSource):
+    """locum.toml, with the mark before its text that Windows' editors write; an empty one sets nothing."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        return _read_toml(file_path)
+
+
+def _read_toml(path: Path | Traversable) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
 
 
 class Settings(BaseSettings):
@@ -78,7 +90,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, _Variables(settings_cls), TomlConfigSettingsSource(settings_cls)
+        return init_settings, _Variables(settings_cls), _File(settings_cls)
 
     @property
     def registry_url(self) -> str:
@@ -150,12 +162,14 @@ def load_settings(**overrides: Any) -> Settings:
         raise BadInputError(f"settings: {wrong}", hint=hint) from None
     except tomllib.TOMLDecodeError as error:
         raise BadInputError(f"{CONFIG_FILE}: not valid TOML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{CONFIG_FILE}: not UTF-8: {error.reason}", hint="save it as UTF-8") from None
 
 
 def origins(settings: Settings) -> dict[str, str]:
     """For each setting, where its value came from: a variable, the file, or `default`."""
     path = Path(CONFIG_FILE)
-    in_file = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    in_file = _read_toml(path) if path.is_file() else {}
     environment = {key.upper() for key, value in os.environ.items() if not _is_of_kubernetes(value)}
     found = {}
     for name in type(settings).model_fields:

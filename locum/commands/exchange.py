@@ -339,6 +339,8 @@ def _recipe(file: Path) -> dict[str, Any]:
         steps = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInputError(f"--recipe {file}: expected a YAML file: {error}") from None
+    if steps is None:
+        raise BadInputError(f"--recipe {file}: it is empty, expected names of fields and their values")
     if not isinstance(steps, dict) or not all(isinstance(name, str) for name in steps):
         raise BadInputError(f"--recipe {file}: expected names of fields and their values, found {steps!r:.100}")
     return steps

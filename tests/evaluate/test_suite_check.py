@@ -290,7 +290,7 @@ def test_a_suite_without_rows_files_or_card_is_told_and_hides_no_other(workshop:
         ],
         "empty": [("empty", "has no suite.yaml")],
         "gone": [("suite.yaml", f"there is no file {gone}/a.jsonl")],
-        "held-out": [("held-out", "holds no sample"), ("forgotten.jsonl", "is not asked")],
+        "held-out": [("samples.jsonl", "is empty"), ("forgotten.jsonl", "is not asked")],
     }
 
 
