@@ -93,6 +93,8 @@ def _tell(queue: Reviews, domain: str, told: str, fields: dict[str, object], as_
     if told:
         say(told)
     say(", ".join(f"{count:,} {state}" for state, count in counts.items()) + ".")
+    if not any(counts.values()):
+        say(f"Nothing is written yet. Next: locum data generate {domain}")
     if counts["accepted"] and not counts["pending"]:
         say(f"Next: locum data build {domain}")
 
@@ -101,6 +103,9 @@ def _list(queue: Reviews, domain: str, as_json: bool) -> None:
     items = queue.items()
     if as_json:
         print_json([item.as_json() for item in items])
+        return
+    if not items:
+        say(f"Nothing is written for {domain} yet. Next: locum data generate {domain}")
         return
     rows = [
         (item.id, item.state, item.decision.by if item.decision else "", item.source, item.question, item.answer)

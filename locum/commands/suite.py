@@ -82,6 +82,8 @@ def check(
     else:
         for report in reports:
             _tell_report(report)
+        if not reports:
+            say(f"There is no domain in {settings().domains}. Start one: locum domain new NAME")
     wrong = sum(len(report.wrong) for report in reports)
     if wrong:
         places = ", ".join(f"{report.domain}/{report.suite}" for report in reports if report.wrong)
