@@ -60,8 +60,7 @@ class Listing:
         else:
             yield from self._beside(shown, widths)
         if left_out:
-            noun = "column" if len(left_out) == 1 else "columns"
-            note = f"Left out for want of room: the {noun} {', '.join(left_out)}. A wider terminal or --json has them."
+            note = f"Not shown at this width: {', '.join(left_out)}. A wider terminal or --json has them."
             yield from ((line, "dim") for line in broken(note, width or len(note)))
 
     def _fit(self, width: int | None) -> tuple[list[int], list[int] | None]:

@@ -73,7 +73,7 @@ def test_no_line_of_a_table_is_longer_than_the_terminal_and_nothing_that_is_copi
     assert ran.code == wide.code == 0, ran.err
     for line in in_tables(ran.out):
         assert cell_len(line) <= width or " " not in line.strip(), line
-    left_out = ran.out.partition("Left out for want of room")[2]
+    left_out = ran.out.partition("Not shown at this width")[2]
     words = {word for word in copied(wide.out) if word not in {"dev", "holdout"}}
     missing = {word for word in words if word not in ran.out}
     assert not missing or left_out, missing
@@ -100,7 +100,7 @@ def test_a_pipe_gets_each_row_in_one_line_with_all_columns(
     monkeypatch.delenv("COLUMNS")
     ran = locum(*command.split())
     assert ran.code == 0, ran.err
-    assert "Left out for want of room" not in ran.out
+    assert "Not shown at this width" not in ran.out
     if command == "adapters list":
         [_, _, *rows] = ran.out.splitlines()
         assert all(row.startswith("legal@") and len(row) > 80 for row in rows)
@@ -113,7 +113,7 @@ def test_what_is_left_out_is_said_and_json_has_it(
     ran = locum("adapters", "list")
     assert all(manifest.digest[:12] in ran.out for manifest in full)
     said = " ".join(ran.out.split())
-    assert "Left out for want of room: the column" in said
+    assert "Not shown at this width: " in said
     assert "A wider terminal or --json has them." in said
 
 
