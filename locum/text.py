@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+SHORTEST = 3  # characters by which a name is known that begins with them
 LONGEST = 200  # characters of a name that is compared
 
 
 def closest(name: str, known: Iterable[str], *, least: float = 0.6) -> str | None:
     """The known name that was probably meant, whatever the case of its letters; None where none is near.
+
+    It is the one that is most like it, or else the only one that begins with it.
 
     Args:
         least: how alike they must be, from 0 to 1, by Ratcliff and Obershelp (`difflib`).
@@ -17,8 +20,11 @@ def closest(name: str, known: Iterable[str], *, least: float = 0.6) -> str | Non
     if len(name) > LONGEST:  # whoever may ask a server may send it a megabyte
         return None
     folded = {each.casefold(): each for each in known}
-    near = get_close_matches(name.casefold(), folded, n=1, cutoff=least)
-    return folded[near[0]] if near else None
+    meant = name.casefold()
+    near = get_close_matches(meant, folded, n=1, cutoff=least)
+    if not near and len(meant) >= SHORTEST:
+        near = [each for each in folded if each.startswith(meant)]
+    return folded[near[0]] if len(near) == 1 else None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -29,5 +29,12 @@ def test_what_was_meant_comes_before_all_that_there_is() -> None:
     assert expected_one_of("x", known) == ": expected one of courts, legal, medical"
 
 
+def test_a_name_is_known_by_its_beginning_where_no_other_begins_so() -> None:
+    known = ["smollm2-135m-instruct", "tiny-llama", "tiny-gpt-and-a-long-name"]
+    assert closest("smollm2", known) == "smollm2-135m-instruct"
+    assert closest("tin", known) is None
+    assert closest("sm", known) is None
+
+
 def test_a_name_of_a_megabyte_is_not_compared() -> None:
     assert did_you_mean("courts" * LONGEST, ["courts" * LONGEST]) == ""
