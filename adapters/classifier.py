@@ -22,13 +22,16 @@ _CHINESE = {
     "example": "请在此填写一条用户会发送的文本。",
 }
 
+_FILES = "  files: [conversations.jsonl]\n"
+_TABLE = "  # A table with the columns text and label: columns: {question: text, answer: label}\n"
+
 
 def card(template: str, labels: Sequence[str]) -> str:
     """The card's template with a prompt that names the labels, one a line."""
     words = _words(labels)
     prompt = "".join(f"  {line}\n" for line in (words["prompt"], *(f"- {label}" for label in labels)))
     values = {"description": flow(words["description"]), "example": flow(words["example"])}
-    return changed(template, {**values, "system_prompt": f"|\n{prompt}\n"})
+    return changed(template.replace(_FILES, _FILES + _TABLE), {**values, "system_prompt": f"|\n{prompt}\n"})
 
 
 def rows(labels: Sequence[str]) -> str:

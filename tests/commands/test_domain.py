@@ -161,3 +161,20 @@ def test_labels_that_no_suite_could_tell_apart_are_refused_and_nothing_is_writte
 def _row(question: str, answer: str) -> str:
     turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     return json.dumps({"conversations": turns}, ensure_ascii=False) + "\n"
+
+
+def test_a_table_of_texts_and_labels_is_read_as_the_card_of_a_domain_of_labels_says(
+    locum: Callable[..., Ran], settings: Settings
+) -> None:
+    assert locum("domain", "new", "tickets", "--labels", "bill,delivery").code == 0
+    folder = settings.domains / "tickets"
+    rows = "".join(f"Text {n * 7919} on {n * 104729},{('bill', 'delivery')[n % 2]}\n" for n in range(400))
+    (folder / "tickets.csv").write_text(f"text,label\n{rows}")
+    card = (folder / "card.yaml").read_text(encoding="utf-8")
+    card = card.replace("files: [conversations.jsonl]\n", "files: [tickets.csv]\n", 1)
+    told = "  # A table with the columns text and label: "
+    assert told in card
+    (folder / "card.yaml").write_text(card.replace(told, "  ") + "duplicates: {near: 'off'}\n", encoding="utf-8")
+    built = locum("data", "build", "tickets", "--json")
+    assert built.code == 0, built.err
+    assert '"content": "delivery"' in (settings.data_path("tickets") / "train.jsonl").read_text().replace('":"', '": "')
