@@ -180,7 +180,7 @@ def value_for(module: str, patterns: Mapping[str, T], default: T) -> T:
 
 
 def set_field(path: Path, field: str, value: str) -> None:
-    """Change one text field of a JSON file, and no other byte, so that undoing it gives the digest of before."""
+    """Change one text field of a JSON file, and no other byte, so that undoing it gives the earlier digest."""
     text = path.read_text(encoding="utf-8")
     place = re.compile(rf'("{field}":\s*)(?:null|"(?:[^"\\]|\\.)*")')
     if place.search(text):

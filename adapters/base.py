@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.influences import require_plain
 from locum.errors import BadInputError, ConflictError, UnavailableError
+from locum.text import alternatives
 
 RECORD_FILE = "base.json"
 DEFAULT = "smollm2-135m-instruct"
@@ -65,9 +66,8 @@ def load_base(bases: Path, name: str) -> Base:
     """
     record = _read_record(bases, name)
     if record is None:
-        known = ", ".join(base_names(bases)) or "none"
         raise UnavailableError(
-            f"the base model {name!r} is not there (there are: {known})",
+            f"the base model {name!r} is not there{alternatives(name, base_names(bases))}",
             hint=f"locum base pull{'' if name == DEFAULT else ' MODEL'}",
         )
     path = _place(record, bases, name)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from locum.adapters.cleaning import CleaningCard
-from locum.adapters.compliance import ComplianceCard, NoticesCard, check_wording, pattern_of
+from locum.adapters.compliance import ComplianceCard, NoticesCard
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
 from locum.adapters.documents import DocumentsCard
 from locum.adapters.recipe import TrainingRecipe
@@ -158,13 +158,6 @@ class DomainCard(_Strict):
 
     @model_validator(mode="after")
     def _can_append(self) -> DomainCard:
-        for wordings in self.enforced_notices:
-            check_wording(wordings[0])
-            if pattern_of(wordings[0]) is not None:
-                raise ValueError(
-                    f"`notices.enforce: append` appends the first wording of a notice: expected a phrase before the "
-                    f"pattern {wordings[0]}"
-                )
         size = len(in_header(wordings[0] for wordings in self.enforced_notices))
         if size > NOTICE_HEADER_BYTES:
             raise ValueError(
@@ -177,16 +170,11 @@ class DomainCard(_Strict):
     def enforced_notices(self) -> list[list[str]]:
         """What the server adds to an answer that lacks it: of each notice the wordings that count, of which the first
         is what it adds. Empty where nothing is enforced."""
-        if self.notices.enforce == "never":
-            return []
-        return self.compliance.notice or [[text] for text in self.notices.texts]
+        return [] if self.notices.enforce == "never" else self.notices.texts
 
     def metric_options(self) -> dict[str, dict[str, Any]]:
-        """The options of each metric that the card is about. What is enforced can be measured, too."""
-        options = self.compliance.metric_options()
-        if self.enforced_notices:
-            options.setdefault("notice", {"notices": self.enforced_notices})
-        return options
+        """The options of each metric that the card is about."""
+        return {"notice": {"notices": self.notices.texts}, **self.compliance.metric_options()}
 
 
 def load_card(path: Path) -> DomainCard:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 
 def check_pattern(pattern: str) -> str:
@@ -58,13 +67,36 @@ class _Strict(BaseModel):
 
 
 class NoticesCard(_Strict):
-    """What whoever reads an answer must be told, and whether the server sees to it that the answer says it."""
+    """What whoever reads an answer must be told, and whether the server sees to it that the answer says it.
 
-    texts: list[str] = Field(min_length=1, description="what must be said to whoever reads an answer")
-    enforce: Literal["never", "append"] = Field(
-        "never",
-        description="append: the server adds to an answer what it lacks of `compliance.notice`, or else of `texts`",
+    The metric `notice` measures how often the model says it by itself.
+    """
+
+    texts: list[Wordings] = Field(
+        min_length=1,
+        description="what must be said to whoever reads an answer; a list among them holds wordings of one notice, of "
+        "which one must be there and the first is what people are shown",
     )
+    enforce: Literal["never", "append"] = Field(
+        "never", description="append: the server adds to an answer what it lacks of `texts`"
+    )
+
+    @field_validator("texts")
+    @classmethod
+    def _can_be_shown(cls, texts: list[list[str]]) -> list[list[str]]:
+        for first, *_ in texts:
+            if pattern_of(first) is not None:
+                raise ValueError(f"people are shown the first wording: expected a phrase before the pattern {first}")
+        return texts
+
+    @field_serializer("texts")
+    def _as_written(self, texts: list[list[str]]) -> list[str | list[str]]:
+        return [wordings[0] if len(wordings) == 1 else wordings for wordings in texts]
+
+    @property
+    def shown(self) -> list[str]:
+        """Each notice in its first wording."""
+        return [wordings[0] for wordings in self.texts]
 
 
 class ReferralCard(_Strict):
@@ -91,20 +123,27 @@ class SourcesCard(_Strict):
 
 
 class ComplianceCard(_Strict):
-    """What an answer of this domain must hold. Each field that is given is a metric of the same name.
+    """What an answer of this domain must hold besides its notices. Each field that is given is a metric of that name.
 
     A suite that measures one of these names it under `metrics`, and under `thresholds.hard` with 1.0 where not a single
     answer may lack it.
     """
 
-    notice: list[Wordings] = Field(
-        [], description="texts that must all be there; a list among them holds wordings of which one must be there"
-    )
     referral: ReferralCard | None = Field(
         None, description="answers advise to see a professional: true, or a list of wordings in place of Locum's own"
     )
     sources: SourcesCard | None = Field(None, description="answers name their sources: a pattern, or pattern and find")
     forbidden: list[Wording] = Field([], description="what no answer may say")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _notice_has_moved(cls, data: object) -> object:
+        if isinstance(data, dict) and "notice" in data:
+            raise ValueError(
+                "`notice` is no field of `compliance`: what every answer must say stands under `notices` of the card, "
+                "where a list among them holds several wordings of one notice"
+            )
+        return data
 
     @field_validator("referral", mode="before")
     @classmethod
@@ -121,8 +160,6 @@ class ComplianceCard(_Strict):
     def metric_options(self) -> dict[str, dict[str, Any]]:
         """The options of each metric that the card is about; a suite's own options go over them."""
         options: dict[str, dict[str, Any]] = {}
-        if self.notice:
-            options["notice"] = {"notices": self.notice}
         if self.referral:
             options["referral"] = self.referral.model_dump()
         if self.sources:
@@ -130,3 +167,7 @@ class ComplianceCard(_Strict):
         if self.forbidden:
             options["forbidden"] = {"wordings": self.forbidden}
         return options
+
+
+METRICS = frozenset({"notice", *ComplianceCard.model_fields})
+"""The metrics whose options the card says."""

@@ -199,10 +199,10 @@ def normalise(text: str) -> str:
     return re.sub(r"[\W_]+", " ", text).strip()
 
 
-def first_problem(error: ValidationError) -> tuple[str, str]:
-    """The field of a row that is wrong, `row` where it is the whole, and why."""
+def first_problem(error: ValidationError, kind: type[BaseModel] | None = None) -> tuple[str, str]:
+    """The field of a row of this kind that is wrong, `row` where it is the whole, and why."""
     problem = error.errors()[0]
-    return ".".join(str(part) for part in problem["loc"]) or "row", said(problem)
+    return ".".join(str(part) for part in problem["loc"]) or "row", said(problem, kind)
 
 
 def read_conversations(path: Path) -> Iterator[Conversation]:
@@ -247,5 +247,5 @@ def _read(path: Path, kind: type[Row]) -> Iterator[Row]:
             try:
                 yield kind.model_validate_json(line)
             except ValidationError as error:
-                field, reason = first_problem(error)
+                field, reason = first_problem(error, kind)
                 raise BadInputError(f"{path}:{number}: {field}: {reason}") from None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from locum.adapters import classifier
 from locum.adapters.card import CARD_FILE, DomainCard, load_card
 from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, Outline, SuiteCard, load_suite_cards, suite_yaml
 from locum.adapters.yamlfile import NAME_PATTERN
 from locum.errors import BadInputError, ConflictError, NotFoundError
+from locum.text import alternatives
 
+ROWS_FILE = "conversations.jsonl"
 FIRST_SUITE = "held-out"  # the one that a new domain begins with
 
 
@@ -49,8 +52,7 @@ class Domain:
         for card in self.suites:
             if card.name == name:
                 return card
-        known = ", ".join(self.suite_names) or "none"
-        raise NotFoundError(f"there is no suite {name!r} of {self.name} (there are: {known})")
+        raise NotFoundError(f"there is no suite {name!r} of {self.name}{alternatives(name, self.suite_names)}")
 
 
 def load_domain(domains: Path, name: str) -> Domain:
@@ -62,9 +64,9 @@ def load_domain(domains: Path, name: str) -> Domain:
     """
     folder = domains / name
     if not (folder / CARD_FILE).is_file():
-        known = ", ".join(domain_names(domains)) or "none"
         raise NotFoundError(
-            f"there is no domain {name!r} in {domains} (there are: {known})", hint=f"locum domain new {name} starts one"
+            f"there is no domain {name!r} in {domains}{alternatives(name, domain_names(domains))}",
+            hint=f"locum domain new {name} starts one" if is_name(name) else "locum domain new NAME starts one",
         )
     card = load_card(folder / CARD_FILE)
     if card.name != name:
@@ -80,21 +82,29 @@ def domain_names(domains: Path) -> list[str]:
     return sorted(path.parent.name for path in domains.glob(f"*/{CARD_FILE}"))
 
 
+def is_name(name: str) -> bool:
+    """Whether a domain can be called so."""
+    return re.fullmatch(NAME_PATTERN.removesuffix("$"), name) is not None and name != "base"
+
+
 def check_name(name: str) -> None:
     """Refuse what no domain can be called.
 
     Raises:
         BadInputError: the name is not one a domain can have.
     """
-    if not re.fullmatch(NAME_PATTERN.removesuffix("$"), name) or name == "base":
+    if not is_name(name):
         raise BadInputError(
             f"{name!r} is not a domain's name: expected at most 63 lower-case letters, digits, - and _, "
             "beginning with a letter, and not `base`"
         )
 
 
-def new_domain(domains: Path, name: str) -> Path:
-    """Write a commented card, two example rows and a suite for a new domain; returns the card's path.
+def new_domain(domains: Path, name: str, *, labels: Sequence[str] = ()) -> Path:
+    """Write a commented card, example rows and a suite for a new domain; returns the card's path.
+
+    Args:
+        labels: of a domain that sorts texts, which its prompt then names and its suite holds every model to.
 
     Raises:
         BadInputError: the name is not one a domain can have.
@@ -104,11 +114,18 @@ def new_domain(domains: Path, name: str) -> Path:
     folder = domains / name
     if folder.exists():
         raise ConflictError(f"{folder} is there already", hint=f"edit {folder / CARD_FILE}, or choose another name")
-    for file in (CARD_FILE, "conversations.jsonl"):
-        text = (Path(__file__).parent / "templates" / file).read_text(encoding="utf-8")
-        _write(folder / file, text.replace("NAME", name))
-    _write(folder / SUITES_FOLDER / FIRST_SUITE / SUITE_FILE, suite_yaml(name, FIRST_SUITE, Outline()))
+    card, rows = (_template(file).replace("NAME", name) for file in (CARD_FILE, ROWS_FILE))
+    if labels:
+        card, rows = classifier.card(card, labels), classifier.rows(labels)
+    _write(folder / CARD_FILE, card)
+    _write(folder / ROWS_FILE, rows)
+    outline = classifier.outline(labels) if labels else Outline()
+    _write(folder / SUITES_FOLDER / FIRST_SUITE / SUITE_FILE, suite_yaml(name, FIRST_SUITE, outline))
     return folder / CARD_FILE
+
+
+def _template(file: str) -> str:
+    return (Path(__file__).parent / "templates" / file).read_text(encoding="utf-8")
 
 
 def _write(file: Path, text: str) -> None:

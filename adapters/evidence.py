@@ -122,7 +122,7 @@ def _changed(before: Mapping[Part, str], now: Mapping[Part, str]) -> str:
 
 
 def _not_passed(suite: str, evaluation: EvaluationRecord) -> Lack:
-    """What the gate missed, and what it could not see. An evaluation of before says only all that it looked at."""
+    """What the gate missed, and what it could not see. An earlier evaluation says only all that it looked at."""
     failed = evaluation.status != "not enough evidence"
     verdict = "the gate failed" if failed else "not enough evidence"
     told = [f"missed: {reason}" for reason in evaluation.missed]

@@ -106,7 +106,7 @@ Part = Literal["samples", "card", "judge", "compliance"]
 class EvaluationRecord(_Record):
     """The result of one suite on one version against one live endpoint, as the registry keeps it.
 
-    `version_digest`, `base_fingerprint` and `suite_digest` say for exactly what the evidence holds. Records of before
+    `version_digest`, `base_fingerprint` and `suite_digest` say for exactly what the evidence holds. Earlier records
     have neither `suite_parts` nor `missed` and `unclear`.
     """
 

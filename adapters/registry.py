@@ -29,6 +29,7 @@ from locum.adapters.refs import CANDIDATE, PREVIOUS, PRODUCTION, Ref, parse_ref
 from locum.adapters.store import ArtifactStore
 from locum.adapters.system_prompt import Switch, SystemRole
 from locum.errors import BadInputError, ConflictError, GateError, NotFoundError, UnavailableError
+from locum.text import did_you_mean
 
 if TYPE_CHECKING:
     from locum.adapters.base import Base
@@ -479,7 +480,10 @@ def _resolve(db: Connection, ref: Ref | str) -> VersionEntry:
         query = select(table.c.id).where(table.c.domain == ref.domain, table.c.number == ref.number, ~table.c.deleted)
         found = db.scalar(query)
     if found is None:
-        raise NotFoundError(f"there is no {ref}; {_what_there_is(db, ref.domain)}", hint=_where_from(db, ref.domain))
+        meant = did_you_mean(str(ref), _names(db))
+        raise NotFoundError(
+            f"there is no {ref}{meant or ';'} {_what_there_is(db, ref.domain)}", hint=_where_from(db, ref.domain)
+        )
     return _entry(db, found)
 
 
@@ -511,6 +515,17 @@ def _released_before(db: Connection, domain: str, ref: Ref | str) -> VersionEntr
             hint=f"`locum release {name}` puts it there, on its evidence",
         )
     return entry
+
+
+def _names(db: Connection) -> list[str]:
+    """Every name of a version that means one, of all domains."""
+    versions, aliases = schema.versions.c, schema.aliases.c
+    numbered = db.execute(select(versions.domain, versions.number).where(~versions.deleted))
+    named = db.execute(select(aliases.domain, aliases.alias))
+    return [
+        *(str(Ref(row.domain, number=row.number)) for row in numbered),
+        *(str(Ref(row.domain, alias=row.alias)) for row in named),
+    ]
 
 
 def _what_there_is(db: Connection, domain: str) -> str:

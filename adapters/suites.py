@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from locum.adapters.judge import JudgeCard
-from locum.adapters.yamlfile import NAME_PATTERN, read_yaml
+from locum.adapters.yamlfile import NAME_PATTERN, flow, read_yaml
 from locum.errors import BadInputError
 
 SUITE_FILE = "suite.yaml"
@@ -161,6 +161,7 @@ class Outline:
     primary: str = "exact_match"
     slices: tuple[Slice, ...] = ()
     max_tokens: int = 64
+    choices: tuple[str, ...] = ()
 
 
 def suite_yaml(domain: str, name: str, outline: Outline) -> str:
@@ -169,13 +170,21 @@ def suite_yaml(domain: str, name: str, outline: Outline) -> str:
     return template.substitute(
         DOMAIN=domain,
         NAME=name,
-        DESCRIPTION=outline.description,
+        DESCRIPTION=flow(outline.description),
         SAMPLES=outline.samples if outline.samples == TEST_SPLIT else f"[{outline.samples}]",
         METRICS=", ".join(outline.metrics),
         PRIMARY=outline.primary,
         SLICES=", ".join(outline.slices),
         MAX_TOKENS=outline.max_tokens,
+        CHOICES=_choices(outline.choices),
     )
+
+
+def _choices(choices: tuple[str, ...]) -> str:
+    if not choices:
+        return ""
+    listed = "".join(f"    - {flow(choice)}\n" for choice in choices)
+    return f"  # Every model is held to one of these. Without them it may say anything.\n  choices:\n{listed}"
 
 
 def check_suite_name(name: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from locum.errors import BadInputError
+from locum.text import alternatives, did_you_mean
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 
@@ -41,21 +43,25 @@ def read_yaml(path: Path, model: type[Model], *, what: str, hint: str) -> Model:
         raise BadInputError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
     except ValueError as error:  # a date or a number that YAML allows and Python does not
         raise BadInputError(f"{path}: not valid YAML: {error}") from None
+    if data is None:
+        raise BadInputError(f"{path} is empty: expected {what}", hint=hint)
     if not isinstance(data, dict):
         raise BadInputError(f"{path}: {what} is a mapping of fields, found {type(data).__name__}")
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [
-            f"{path}:{_line_of(node, problem['loc'])}: {_field(problem['loc'])}: {said(problem)}{_found(problem)}"
-            for problem in error.errors()
-        ]
+        lines = [f"{path}:{_line_of(node, each['loc'])}: {_complaint(each, model)}" for each in error.errors()]
         raise BadInputError("\n".join(lines), hint=hint) from None
 
 
 def line_of(path: Path, *field: int | str) -> int:
     """The line of a field of a YAML file that can be read, counted from 1; of a missing one that of its parent."""
     return _line_of(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), field)
+
+
+def flow(text: str) -> str:
+    """A text as it stands in one line of YAML, in quotes where it needs them."""
+    return yaml.safe_dump([text], allow_unicode=True, default_flow_style=True, width=1 << 20)[1:-2]
 
 
 def changed(text: str, values: dict[str, str | None]) -> str:
@@ -103,15 +109,50 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _complaint(problem: Any, model: type[BaseModel]) -> str:
+    return f"{_field(problem['loc'])}: {said(problem, model)}{_found(problem)}"
+
+
 def _field(loc: tuple[int | str, ...]) -> str:
     return re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in loc)) or "file"
 
 
-def said(problem: Any) -> str:
-    """What pydantic says of a field, in a user's words."""
+def said(problem: Any, model: type[BaseModel] | None = None) -> str:
+    """What pydantic says of a field of a `model`, in a user's words, and what was probably meant."""
     if problem["type"] == "extra_forbidden":
-        return "there is no such field"
+        *path, name = problem["loc"]
+        known = _fields(model, path) if model else []
+        if not known:
+            return "there is no such field"
+        return f"there is no such field{alternatives(str(name), known)}"
+    if problem["type"] == "literal_error":
+        return f"{problem['msg']}{did_you_mean(str(problem['input']), literals(problem))}"
     return str(problem["ctx"]["error"]) if problem["type"] == "value_error" else str(problem["msg"])
+
+
+def literals(problem: Any) -> list[str]:
+    """The values that pydantic expected where one of several was."""
+    return re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+
+
+def _fields(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """The names of the fields where `path` leads in a model, as a file has them: those of all models that can be there.
+
+    A part of the path that is no field is the place in a list, the key of a mapping, or what pydantic calls the choice.
+    """
+    there = [model]
+    for part in path:
+        fields = [each.model_fields[str(part)] for each in there if str(part) in each.model_fields]
+        if fields:
+            there = [found for each in fields for found in _models(each.annotation)]
+    return list(dict.fromkeys(field.alias or name for each in there for name, field in each.model_fields.items()))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation names: in `list[A] | None`, A."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
 
 
 def _found(problem: Any) -> str:

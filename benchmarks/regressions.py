@@ -56,7 +56,6 @@ system_prompt: >-
   Example: Otitis externa -> Ear. {NOTICE}
 source: {{files: [conversations.jsonl], licence: public domain}}
 recipe: {json.dumps(RECIPE)}
-compliance: {{notice: ["{NOTICE}"]}}
 notices: ["{NOTICE}"]
 example: Pre-eclampsia
 """

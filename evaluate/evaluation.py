@@ -144,7 +144,7 @@ def evaluate_version(
 
 
 def all_suites(settings: Settings, domain_name: str) -> list[Suite]:
-    """What a version of a domain is asked: its own suites, then those of elsewhere that its card names.
+    """What a version of a domain is asked: its own suites, then the guard suites that its card names.
 
     Raises:
         NotFoundError: there is no such domain, it has no suite, or data is missing.

@@ -64,12 +64,12 @@ class Evidence:
         failed: samples that some model left without an answer, or on which the metric speaks of one compared model and
             not of another; they are in no difference.
         gain: the version minus the base model, two-sided.
-        change: the version minus its baseline, if it has one: the version in production; on a suite of elsewhere, the
+        change: the version minus its baseline, if it has one: the version in production; on a guard suite, the
             base model while nothing is in production.
         slices: the same on each slice, by its name, such as `topic Neoplasms`.
         hard: for each metric that the thresholds call hard, the score of each sample that it speaks of.
         higher_is_better: false for a primary metric such as perplexity; `min_score` is then the most allowed.
-        guard: the suite is of elsewhere: the question is not whether the version is good there, but whether it harms.
+        guard: it is a guard suite: the question is not whether the version is good there, but whether it harms.
     """
 
     samples: int

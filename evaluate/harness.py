@@ -22,6 +22,7 @@ from locum.evaluate.metrics.registry import Metric, given_metric
 from locum.evaluate.samples import Sample
 from locum.evaluate.suite import Suite, assemble
 from locum.evaluate.suite_digest import digest
+from locum.text import alternatives
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def load_harness_suite(domain: str, card: SuiteCard, *, folder: Path, system: st
     metric = asked.metric or next(iter(better))
     for name in (metric, *card.thresholds.hard):
         if name not in better:
-            raise BadInputError(f"task {asked.task} has no metric {name!r} (it has: {', '.join(better)})")
+            raise BadInputError(
+                f"task {asked.task} has no metric {name!r}{alternatives(name, better, there_are='it has')}"
+            )
     filled = card.model_copy(
         update={
             "metrics": [metric, *(name for name in better if name != metric)],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locum.errors import LocumError, NotFoundError, UnavailableError
+from locum.text import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +57,7 @@ def task_manager(task: str, include: Path | None) -> Any:
     if task not in manager.all_tasks:
         where = f"in {here}" if here else "of its own"
         raise NotFoundError(
-            f"lm-evaluation-harness has no task {task!r} {where}",
+            f"lm-evaluation-harness has no task {task!r} {where}{did_you_mean(task, manager.all_tasks)}",
             hint="`lm_eval ls tasks` lists its own; `include` names a folder with others",
         )
     return manager

@@ -12,6 +12,7 @@ from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.answers import SAMPLES_FILE, Answer, read_answers
 from locum.evaluate.report import read_result
 from locum.evaluate.result import RESULT_FILE, EvaluationResult
+from locum.text import alternatives
 
 if TYPE_CHECKING:
     from locum.adapters.registry import Registry
@@ -35,14 +36,16 @@ class Recorded:
         from pydantic import ValidationError
 
         path = self.folder / SAMPLES_FILE
+        again = f"type again: {self.result.command}"
         try:
-            return list(read_answers(path))
+            answers = list(read_answers(path))
         except FileNotFoundError:
-            raise NotFoundError(f"there is no {path}", hint=f"type again: {self.result.command}") from None
+            raise NotFoundError(f"there is no {path}", hint=again) from None
         except ValidationError as error:
-            raise BadInputError(
-                f"{path}: {error.errors(include_url=False)[0]['msg']}", hint=f"type again: {self.result.command}"
-            ) from None
+            raise BadInputError(f"{path}: {error.errors(include_url=False)[0]['msg']}", hint=again) from None
+        if not answers:
+            raise BadInputError(f"{path} is empty: expected the answers of an evaluation", hint=again)
+        return answers
 
 
 def read_evaluation(folder: Path) -> Recorded:
@@ -71,7 +74,7 @@ def evaluations_of(registry: Registry, ref: str, suite: str | None = None) -> li
         )
     if suite is not None and suite not in newest:
         raise NotFoundError(
-            f"there is no evaluation of {manifest.name} on {suite!r} (there are: {', '.join(sorted(newest))})",
+            f"there is no evaluation of {manifest.name} on {suite!r}{alternatives(suite, sorted(newest))}",
             hint=f"locum eval {manifest.domain} --model {manifest.name} --suite {suite} makes one",
         )
     chosen = [record for name, record in sorted(newest.items()) if suite in (None, name)]

@@ -57,16 +57,19 @@ def read_result(path: Path) -> EvaluationResult:
     """
     from pydantic import ValidationError
 
+    anew = "`locum eval DOMAIN` evaluates and writes it anew"
     try:
-        return EvaluationResult.model_validate_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFoundError(f"there is no {path}", hint="`locum eval DOMAIN` evaluates and writes it anew") from None
+        raise NotFoundError(f"there is no {path}", hint=anew) from None
+    if not text.strip():
+        raise BadInputError(f"{path} is empty: expected the result of an evaluation", hint=anew)
+    try:
+        return EvaluationResult.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadInputError(
-            f"{path}: {where}: {first['msg']}", hint="`locum eval DOMAIN` evaluates and writes it anew"
-        ) from None
+        raise BadInputError(f"{path}: {where}: {first['msg']}", hint=anew) from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -98,7 +98,7 @@ class EvaluationResult(_Record):
     suite_version: int
     suite_digest: str
     suite_parts: dict[Part, str] = Field({}, description="the digests that the suite's is made of")
-    guard: bool = Field(description="the suite is of elsewhere, and asked to show that the version does no harm there")
+    guard: bool = Field(description="it is a guard suite, asked to show that the version does no harm there")
     metric: str = Field(description="the suite's primary metric, by which the gate decides")
     metrics: dict[str, MetricScale]
     options: dict[str, dict[str, Any]] = Field({}, description="settings of metrics, by name, where any are set")

@@ -221,7 +221,7 @@ def read_lines(path: Path) -> Iterator[Line]:
                 else:
                     yield Line(number, SampleRow.model_validate_json(line).sample())
             except ValidationError as error:
-                yield Line(number, None, ": ".join(first_problem(error)))
+                yield Line(number, None, ": ".join(first_problem(error, SampleRow)))
 
 
 def row_of(sample: Sample) -> str:

@@ -24,6 +24,7 @@ from locum.adapters.suites import (
 from locum.errors import BadInputError, NotFoundError
 from locum.evaluate.samples import Sample, read_samples
 from locum.evaluate.suite_digest import digest, parts_of
+from locum.text import alternatives
 
 TEST_FILE = "test.jsonl"
 GENERAL = "general"  # the suite of general ability that Locum brings
@@ -95,7 +96,7 @@ def load_suites(domain: Domain, data_path: Path, name: str | None = None) -> lis
 
 
 def load_guards(domain: Domain, domains: Path, data: Path) -> list[Suite]:
-    """The suites of elsewhere that the card names, with thresholds that ask only for no harm.
+    """The guard suites that the card names, with thresholds that ask only for no harm.
 
     Args:
         domains: the folder of all domains.
@@ -109,7 +110,7 @@ def load_guards(domain: Domain, domains: Path, data: Path) -> list[Suite]:
 
 
 def guard_name(name: str) -> str:
-    """What a suite of elsewhere is called where a version is asked it: `elsewhere-legal-licences`."""
+    """What a guard suite is called where a version is asked it: `elsewhere-legal-licences`."""
     return f"elsewhere-{name.replace('/', '-')}"[:63]
 
 
@@ -121,8 +122,8 @@ def choose_suites(suites: list[Suite], name: str | None) -> list[Suite]:
     """
     chosen = [suite for suite in suites if name in (None, suite.name)]
     if not chosen:
-        known = ", ".join(suite.name for suite in suites)
-        raise NotFoundError(f"there is no suite {name!r} of {suites[0].domain} (there are: {known})")
+        known = [suite.name for suite in suites]
+        raise NotFoundError(f"there is no suite {name!r} of {suites[0].domain}{alternatives(str(name), known)}")
     return chosen
 
 
@@ -182,7 +183,11 @@ def load_suite(domain: Domain, card: SuiteCard, data_path: Path) -> Suite:
                 hint=f"ids must differ, or be left out; `locum suite check {domain.name}` lists what is wrong",
             )
     if not samples:
-        raise BadInputError(f"suite {card.name!r} of {domain.name} holds no sample")
+        files = suite_files(domain, card, data_path)
+        empty = f"{', '.join(str(file) for file in files)} {'is' if len(files) == 1 else 'are'} empty"
+        raise BadInputError(
+            f"suite {card.name!r} of {domain.name} holds no sample: {empty}", hint="add rows: docs/suites.md"
+        )
     options = domain.card.metric_options()
     return assemble(domain.name, card, _ordered(samples.values())[: card.limit], options=options)
 
@@ -214,7 +219,7 @@ def _ordered(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def load_guard(domain: Domain, name: str, domains: Path, data: Path) -> Suite:
-    """One suite of elsewhere, by its name in the card; raises what `load_guards` raises."""
+    """One guard suite, by its name in the card; raises what `load_guards` raises."""
     elsewhere = domain.card.elsewhere
     other_name, _, suite_name = name.rpartition("/")
     if name == GENERAL:

@@ -22,6 +22,7 @@ from locum.evaluate.suite import asked_of, assemble, guard_name, load_suite, sui
 from locum.evaluate.suite_fit import check_fit, check_size
 from locum.evaluate.suite_rows import Ruler, check_rows, read_rows, ruler
 from locum.settings import Settings
+from locum.text import alternatives
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,7 +81,7 @@ def check_suites(
 
     Raises:
         NotFoundError: there is no such domain, suite or version, or a domain has no suite.
-        BadInputError: the domain's card is wrong, the suite is of elsewhere, or `ref` is of another domain.
+        BadInputError: the domain's card is wrong, the suite is a guard suite, or `ref` is of another domain.
     """
     if ref is not None:
         of = parse_ref(ref).domain
@@ -149,10 +150,23 @@ def _check_suite(
         watch(f"{folder.name}: metrics", 0, 1)
         suite = assemble(domain.name, card, asked, options=domain.card.metric_options())
         found += [*check_fit(suite, rows, folder), *check_size(suite, folder, registry)]
-    elif not problems:
-        sentence = "holds no sample"
-        found.append(Finding(check="card", place=str(folder), sentence=sentence, advice="add rows: docs/suites.md"))
+    found += _empty_files(suite_files(domain, card, settings.data_path(domain.name)), rows) if not problems else []
     return rows, len(asked), found
+
+
+def _empty_files(files: Sequence[Path], rows: Sequence[Row]) -> list[Finding]:
+    """The files that give no row."""
+    full = {row.path for row in rows}
+    return [
+        Finding(
+            check="card",
+            place=str(file),
+            sentence="is empty",
+            advice="add rows, or take it out of `samples`: docs/suites.md",
+        )
+        for file in files
+        if file not in full
+    ]
 
 
 def _check_task(
@@ -188,8 +202,8 @@ def _suite_folders(domain: Domain, suite: str | None) -> list[Path]:
                 hint=f"locum suite check {of} {its}" if of else f"`locum suite show {domain.name} {name}` shows it",
             )
     if not chosen:
-        known = ", ".join(path.name for path in there)
-        raise NotFoundError(f"there is no suite {suite!r} of {domain.name} (there are: {known})")
+        known = [path.name for path in there]
+        raise NotFoundError(f"there is no suite {suite!r} of {domain.name}{alternatives(str(suite), known)}")
     return chosen
 
 
@@ -220,7 +234,7 @@ def _of_card(path: Path, problem: str, advice: str) -> Finding:
     line, colon, sentence = rest.removeprefix(":").partition(": ")
     if rest.startswith(":") and colon and line.isdigit():
         return Finding(check="card", place=f"{path}:{line}", sentence=sentence, advice=advice)
-    return Finding(check="card", place=str(path), sentence=rest.removeprefix(": "), advice=advice)
+    return Finding(check="card", place=str(path), sentence=rest.removeprefix(": ").strip(), advice=advice)
 
 
 def _missing(domain: Domain, card: SuiteCard, folder: Path, error: NotFoundError) -> Finding:

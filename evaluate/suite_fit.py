@@ -63,7 +63,7 @@ def check_fit(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Finding]:
     for name in [] if fits else suite.metrics:
         try:
             metric = load_metric(name, suite.options.get(name, {}))
-            fits.append(_fit(metric, suite.samples))
+            fits.append(fit_of(metric, suite.samples))
         except LocumError as error:
             advice = error.hint or "docs/metrics.md tells them all, with their options"
             findings.append(_finding("metric", card, "metrics", sentence=str(error), advice=advice))
@@ -89,7 +89,7 @@ def require_fit(suite: Suite, metrics: Sequence[Metric]) -> None:
                 hint=f"thresholds.{field}: {metric.name} goes from {metric.low:g} to {metric.high:g}",
             )
         decides = metric.name == suite.primary or metric.name in suite.thresholds.hard
-        if decides and not isinstance(suite, HarnessSuite) and not _fit(metric, suite.samples).said:
+        if decides and not isinstance(suite, HarnessSuite) and not fit_of(metric, suite.samples).said:
             raise BadInputError(
                 f"suite {suite.name!r} of {suite.domain}: {metric.name} says nothing about any of its samples",
                 hint=f"locum suite check {suite.domain} {suite.name} says what is wrong",
@@ -116,8 +116,8 @@ def check_size(suite: Suite, folder: Path, registry: Registry) -> list[Finding]:
             "margin",
             severity="note",
             sentence=f"{whole.samples} samples show that a version as good as production keeps the margin of "
-            f"{whole.asked_margin:g} in {100 * whole.kept:.0f} % of the times ({found.margin_from}); {needed} in "
-            f"{100 * found.power:.4g} %",
+            f"{whole.asked_margin:g}, {100 * whole.kept:.0f}% of the time ({found.margin_from}); {needed} "
+            f"{100 * found.power:.4g}% of the time",
             advice=f"add samples, or ask for a wider margin: locum suite power {suite.domain} {suite.name}",
         )
     ]
@@ -146,7 +146,8 @@ def best_answer(sample: Sample) -> Answer:
     )
 
 
-def _fit(metric: Metric, samples: Sequence[Sample]) -> Fit:
+def fit_of(metric: Metric, samples: Sequence[Sample]) -> Fit:
+    """What a metric makes of the best answers to some samples."""
     best = metric.score(samples, [best_answer(sample) for sample in samples])
     written = [score for sample, score in zip(samples, best, strict=True) if sample.reference and score is not None]
     return Fit(metric, best, sum(written) / len(written) if written and metric.needs == {"text"} else None)

@@ -8,25 +8,27 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 from locum.adapters.domains import Domain
 from locum.adapters.suites import SUITE_FILE, SUITES_FOLDER, TEST_SPLIT, Outline, check_suite_name, suite_yaml
 from locum.errors import BadInputError, ConflictError
-from locum.evaluate.samples import Kind, Sample, read_samples, row_of
-from locum.evaluate.suite import without_prompt
+from locum.evaluate.samples import GENERATED, Sample, read_samples, row_of
+from locum.evaluate.suite import TEST_FILE, without_prompt
 from locum.evaluate.suite_examples import DATA_FILE, EXAMPLES, OUTLINES
+from locum.evaluate.suite_outline import KINDS, demanded, outline_of
+from locum.text import expected_one_of
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
-
-def new_suite(domain: Domain, name: str, *, kind: str | None = None, source: str | None = None) -> Path:
+def new_suite(
+    domain: Domain, name: str, *, kind: str | None = None, source: str | None = None, data_path: Path | None = None
+) -> Path:
     """Write the folder of a new suite; it is there whole or not at all.
 
     Args:
         kind: of the example rows that it begins with; `question` where neither this nor `source` is given.
         source: `test` for the domain's test split, or a JSON Lines file of conversations or sample rows, which are
-            copied, with an id each.
+            copied, with an id each. How they are scored is by what they are, and by what the domain's card asks.
+        data_path: the folder of the domain's splits.
 
     Returns:
         The suite's card.
@@ -41,17 +43,21 @@ def new_suite(domain: Domain, name: str, *, kind: str | None = None, source: str
     if kind is not None and source is not None:
         raise BadInputError("--kind says which example rows to begin with, and --from brings other ones: give one")
     if kind is not None and kind not in KINDS:
-        raise BadInputError(f"--kind {kind}: expected one of {', '.join(KINDS)}")
+        raise BadInputError(f"--kind {kind}{expected_one_of(kind, KINDS)}")
     if source == TEST_SPLIT:
-        return write_suite(domain, name, suite_yaml(domain.name, name, Outline()), rows=None)
+        outline = _outline_of_split(domain, data_path)
+        return write_suite(domain, name, suite_yaml(domain.name, name, outline), rows=None)
     if source is None:
         wanted = next(each for each in KINDS if each == (kind or "question"))
         rows = [json.dumps(row, ensure_ascii=False) for row in EXAMPLES[wanted]]
-        return write_suite(domain, name, suite_yaml(domain.name, name, OUTLINES[wanted]), rows=rows)
+        outline = OUTLINES[wanted]
+        if wanted in GENERATED:
+            outline = replace(outline, metrics=(*outline.metrics, *demanded(domain.card)))
+        return write_suite(domain, name, suite_yaml(domain.name, name, outline), rows=rows)
     samples = list(read_samples(Path(source)))
     if not samples:
-        raise BadInputError(f"{source} holds no row, expected conversations or sample rows")
-    outline = replace(_outline(samples), description=f"Rows of {Path(source).name}.")
+        raise BadInputError(f"{source} is empty: expected conversations or sample rows")
+    outline = replace(outline_of(samples, domain.card), description=f"Rows of {Path(source).name}.")
     return write_suite(domain, name, suite_yaml(domain.name, name, outline), rows=rows_of(domain, samples))
 
 
@@ -83,12 +89,10 @@ def write_suite(domain: Domain, name: str, card: str, *, rows: Sequence[str] | N
     return folder / SUITE_FILE
 
 
-def _outline(samples: Sequence[Sample]) -> Outline:
-    """By the kind that most samples are of, with the metrics of all kinds that there are."""
-    kinds = [sample.kind for sample in samples]
-    most = max(KINDS, key=kinds.count)
-    metrics = [metric for kind in (most, *KINDS) if kind in kinds for metric in OUTLINES[kind].metrics]
-    if not any(sample.unknowable for sample in samples):
-        metrics = [metric for metric in metrics if metric != "honesty"]
-    slices = [field for field in OUTLINES[most].slices if all(field in sample.slices for sample in samples)]
-    return replace(OUTLINES[most], metrics=tuple(dict.fromkeys(metrics)), slices=tuple(slices))
+def _outline_of_split(domain: Domain, data_path: Path | None) -> Outline:
+    """By the rows of the test split, where it is built; with the test split as its samples."""
+    path = data_path / TEST_FILE if data_path else None
+    samples = list(read_samples(path)) if path and path.is_file() else []
+    if not samples:
+        return Outline()
+    return replace(outline_of(samples, domain.card), description=Outline.description, samples=TEST_SPLIT)

@@ -13,6 +13,7 @@ from locum.errors import BadInputError, NotFoundError, UnavailableError
 from locum.evaluate.figures import Figures
 from locum.evaluate.result import MetricScale
 from locum.evaluate.statistics import Estimate
+from locum.text import alternatives
 
 if TYPE_CHECKING:
     from locum.adapters.registry import Registry
@@ -75,9 +76,7 @@ def trends(registry: Registry, domain: str, suite: str | None = None) -> list[Tr
             f"no version of {domain} was evaluated", hint=f"locum eval {domain} evaluates its candidate"
         )
     if suite is not None and suite not in newest:
-        raise NotFoundError(
-            f"no version of {domain} was evaluated on {suite!r} (there are: {', '.join(sorted(newest))})"
-        )
+        raise NotFoundError(f"no version of {domain} was evaluated on {suite!r}{alternatives(suite, sorted(newest))}")
     return [trend_of(domain, name, newest[name]) for name in sorted(newest) if suite in (None, name)]
 
 

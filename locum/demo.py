@@ -17,7 +17,7 @@ from rich.columns import Columns
 from rich.panel import Panel
 
 from locum.adapters.domains import Domain, load_domain
-from locum.commands.common import err, no_bars_in_logs, out, spin_less, table, waiting
+from locum.commands.common import err, heading, no_bars_in_logs, out, spin_less, table, waiting
 from locum.commands.verdict import show_checks
 from locum.errors import LocumError, UnavailableError
 from locum.settings import Settings, load_settings
@@ -79,14 +79,14 @@ def put_aside(home: Path) -> None:
     if home.exists():
         aside = home.with_name(f"{home.name}-{datetime.now():%Y%m%d-%H%M%S}")
         home.rename(aside)
-        out.print(f"The state of before is kept in {aside}; remove it when you do not need it.")
+        out.print(f"The earlier state is kept in {aside}; remove it when you do not need it.")
 
 
 def ready_base(settings: Settings) -> Base:
     """The base model, converted once."""
     from locum.adapters.base import pull
 
-    out.rule("[bold]Base model", align="left")
+    heading("Base model")
     with waiting("looking") as tell:
         base = pull(settings.base, settings.bases, say=tell)
     out.print(f"{base.name}: {base.parameters:,} weights, fingerprint {base.fingerprint[:12]}", highlight=False)
@@ -98,7 +98,7 @@ def ready_version(settings: Settings, domain: Domain, base: Base) -> Manifest:
     from locum.commands.train import tell_training
     from locum.train.pipeline import train_domain
 
-    out.rule(f"[bold]{domain.name}[/]: {domain.card.description}", align="left")
+    heading(f"{domain.name}: {domain.card.description}")
     outcome = train_domain(settings, domain, base, overrides=[], fresh=False, register=True)
     tell_training(outcome)
     assert outcome.manifest is not None
@@ -124,7 +124,7 @@ def start_server(settings: Settings, base: Base, versions: list[Manifest]) -> Se
     from locum.serve import launcher
     from locum.serve.host import plan_for_this_host
 
-    out.rule("[bold]Server", align="left")
+    heading("Server")
     plan = plan_for_this_host()
     for line in plan.lines():
         out.print(line, style="dim", highlight=False, soft_wrap=True)
@@ -152,7 +152,7 @@ def evaluate(settings: Settings, version: Manifest) -> list[EvaluationResult]:
     """The version on its domain's suites against the live endpoint."""
     from locum.evaluate.evaluation import evaluate_version
 
-    out.rule(f"[bold]Evaluating {version.name}", align="left")
+    heading(f"Evaluating {version.name}")
     results = evaluate_version(settings, version.name, console=err)
     for result in results:
         out.print(f"[bold]{result.suite}[/]", highlight=False)
@@ -199,17 +199,17 @@ def ask_both(settings: Settings, domain: Domain, base: Base) -> Asked:
         )
         said[model] = "".join(part.text for part in parts)
         speaker = parts[-1].model if parts else model
-    out.rule(f"[bold]{domain.name}[/]: {card.example}", align="left")
+    heading(f"{domain.name}: {card.example}")
     panels = [Panel(said[base.name], title=base.name), Panel(said[domain.name], title=speaker)]
-    out.print(Columns(panels, equal=True, expand=True))
-    out.print(" ".join(card.notices.texts), style="dim", highlight=False)
+    out.print(Columns(panels, equal=True, expand=True), soft_wrap=False)
+    out.print(" ".join(card.notices.shown), style="dim", highlight=False)
     return Asked(
         domain=domain.name,
         version=speaker,
         question=card.example,
         answer=said[domain.name],
         base_answer=said[base.name],
-        notices=card.notices.texts,
+        notices=card.notices.shown,
     )
 
 
@@ -240,7 +240,7 @@ def show(evaluations: list[list[EvaluationResult]], report: Path, *, minutes: fl
     """The table that says it all."""
     from locum.evaluate.figures import Figures
 
-    out.rule("[bold]Result", align="left")
+    heading("Result")
     rows = [
         (
             result.version,

@@ -10,6 +10,7 @@ import os
 import sys
 import tomllib
 from functools import cache
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pydantic_settings import (
 
 from locum.errors import BadInputError
 from locum.network import http_url
+from locum.text import closest, did_you_mean
 
 CONFIG_FILE = "locum.toml"
 ENV_PREFIX = "LOCUM_"
@@ -37,7 +39,20 @@ class _Variables(EnvSettingsSource):
         found = super().__call__()
         if _is_of_kubernetes(found.get("port")):
             _say_passed_over(found.pop("port"))
+        for name in os.environ:
+            _say_misspelt(name)
         return found
+
+
+class _File(TomlConfigSettingsSource):
+    """locum.toml, with the mark before its text that Windows' editors write; an empty one sets nothing."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        return _read_toml(file_path)
+
+
+def _read_toml(path: Path | Traversable) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
 
 
 class Settings(BaseSettings):
@@ -75,7 +90,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, _Variables(settings_cls), TomlConfigSettingsSource(settings_cls)
+        return init_settings, _Variables(settings_cls), _File(settings_cls)
 
     @property
     def registry_url(self) -> str:
@@ -147,12 +162,14 @@ def load_settings(**overrides: Any) -> Settings:
         raise BadInputError(f"settings: {wrong}", hint=hint) from None
     except tomllib.TOMLDecodeError as error:
         raise BadInputError(f"{CONFIG_FILE}: not valid TOML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{CONFIG_FILE}: not UTF-8: {error.reason}", hint="save it as UTF-8") from None
 
 
 def origins(settings: Settings) -> dict[str, str]:
     """For each setting, where its value came from: a variable, the file, or `default`."""
     path = Path(CONFIG_FILE)
-    in_file = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    in_file = _read_toml(path) if path.is_file() else {}
     environment = {key.upper() for key, value in os.environ.items() if not _is_of_kubernetes(value)}
     found = {}
     for name in type(settings).model_fields:
@@ -172,13 +189,22 @@ def _say_passed_over(port: object) -> None:
     sys.stderr.write(f"LOCUM_PORT={port} is passed over: Kubernetes sets it for a service called `locum`\n")
 
 
+@cache
+def _say_misspelt(variable: str) -> None:
+    """Once a process. A variable that is like none of ours may be somebody else's, or Kubernetes'."""
+    known = [f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields]
+    meant = closest(variable, known, least=0.87) if variable.startswith(ENV_PREFIX) else None
+    if meant not in (None, variable):
+        sys.stderr.write(f"{variable} is passed over: there is no such setting; did you mean {meant}?\n")
+
+
 def _complaint(problem: Any, given: dict[str, Any]) -> str:
     """What is wrong, and where it stands: an option, a variable or the file."""
     name = ".".join(str(part) for part in problem["loc"])
     variable = ENV_PREFIX + name.upper()
     where = name if name in given else variable if variable in os.environ else f"{CONFIG_FILE}: {name}"
     if problem["type"] == "extra_forbidden":
-        return f"{where}: there is no such setting"
+        return f"{where}: there is no such setting{did_you_mean(name, Settings.model_fields)}"
     return f"{where}: {problem['msg']} (found {problem['input']!r})"
 
 

@@ -16,6 +16,7 @@ from starlette.routing import compile_path
 from locum.errors import NotFoundError
 from locum.serve.http_errors import MethodNotAllowedError
 from locum.settings import NO_SUCH_PATH
+from locum.text import closest
 
 Access = Literal["open", "read", "model", "admin"]
 """Open to anybody; read with a key; asks the model that its body names, with a key; with the admin token alone."""
@@ -148,8 +149,9 @@ def find_route(method: str, path: str) -> Route:
     """
     methods = _EXACT.get(path) or next((each for pattern, each in _PATTERNS if pattern.match(path)), None)
     if methods is None:
-        hint = NO_SUCH_PATH if f"/v1{path}" in _EXACT else "docs/serving.md lists those that there are"
-        raise NotFoundError(f"there is no route {path}", hint=hint)
+        meant = f"/v1{path}" if f"/v1{path}" in _EXACT else closest(path, _EXACT, least=0.8)
+        hint = NO_SUCH_PATH if meant == f"/v1{path}" else "docs/serving.md lists those that there are"
+        raise NotFoundError(f"there is no route {path}{f': did you mean {meant}?' if meant else ''}", hint=hint)
     if method not in methods:
         raise MethodNotAllowedError(f"{path} takes {' or '.join(sorted(methods))}, found {method}", allowed=methods)
     return methods[method]

@@ -58,6 +58,8 @@ class Body:
     def _read_leniently(self, raw: bytes, otherwise: str | None) -> None:
         """As vLLM reads it: Python's parser takes NaN, UTF-16 and half surrogate pairs, which JSON does not have."""
         self._encode = _dump
+        if not raw.strip():
+            raise BadInputError("the body is empty: expected a JSON object", hint=MODELS)
         try:
             request = json.loads(raw)
         except RecursionError:

@@ -92,7 +92,7 @@ def _parse(raw: bytes) -> FeedbackRequest:
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"]) or "feedback"
-        raise BadInputError(f"{field}: {said(problem)}") from None
+        raise BadInputError(f"{field}: {said(problem, FeedbackRequest)}") from None
 
 
 async def _written(state: ServerState, body: FeedbackRequest) -> tuple[Feedback, bool]:

@@ -28,12 +28,14 @@ from locum.errors import LocumError, NotFoundError, UnavailableError
 from locum.serve import metrics
 from locum.serve.engine import Engine
 from locum.serve.loader import Failure, Loader
+from locum.text import closest
 
 logger = logging.getLogger("vllm.locum.swap")
 
 POLL_SECONDS = 0.2
 READ_SECONDS = 2.0  # a registry that takes longer is said not to answer, and nobody waits for it
 LISTED = 50  # names that an answer to an unknown one lists
+COMPARED = 1000  # names that an unknown one is compared with, on the loop that answers everybody
 
 
 class Swap:
@@ -121,7 +123,9 @@ class Swap:
         there_is = [self.engine.base_name, *sorted(self.aliases), *sorted(self.servable())]
         more = f" and {len(there_is) - LISTED} more (GET /v1/models)" if len(there_is) > LISTED else ""
         listed = ", ".join(there_is[:LISTED])
-        return NotFoundError(f"The model `{model}` does not exist. There is: {listed}{more}.", param="model")
+        near = closest(model, there_is[:COMPARED])
+        meant = f" Did you mean `{near}`?" if near else ""
+        return NotFoundError(f"The model `{model}` does not exist.{meant} There is: {listed}{more}.", param="model")
 
     async def hear(self) -> None:
         """Wait until this server has heard what the registry says now.

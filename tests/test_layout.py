@@ -49,8 +49,8 @@ MAY_KNOW = {
 
 @pytest.mark.parametrize("part", MAY_KNOW)
 def test_the_parts_know_only_whom_they_may(part: str) -> None:
-    """By the imports in the source, those inside functions too. settings, errors and network are for all."""
-    allowed = {part, "settings", "errors", "network", "__version__", *MAY_KNOW[part]}
+    """By the imports in the source, those inside functions too. settings, errors, network and text are for all."""
+    allowed = {part, "settings", "errors", "network", "text", "__version__", *MAY_KNOW[part]}
     known = set()
     for path in (ROOT / part).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

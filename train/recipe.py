@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from locum.adapters.recipe import TrainingRecipe, idle_fields
 from locum.errors import BadInputError
+from locum.text import alternatives
 
 Origin = Literal["card", "--set", "default"]
 
@@ -52,8 +53,8 @@ def _changes(overrides: Sequence[str]) -> dict[str, Any]:
         if not separator:
             raise BadInputError(f"--set {override}: expected key=value, such as --set max_steps=20")
         if key not in TrainingRecipe.model_fields:
-            known = ", ".join(TrainingRecipe.model_fields)
-            raise BadInputError(f"--set {override}: there is no recipe key {key!r} (there are: {known})")
+            known = alternatives(key, TrainingRecipe.model_fields)
+            raise BadInputError(f"--set {override}: there is no recipe key {key!r}{known}")
         try:
             changes[key] = _number(yaml.safe_load(value))
         except yaml.YAMLError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from locum.adapters.base import Base, weight_shapes
 from locum.adapters.recipe import TrainingRecipe
 from locum.errors import BadInputError
+from locum.text import did_you_mean
 
 if TYPE_CHECKING:
     from locum.train.methods import Start
@@ -105,9 +106,11 @@ def adapted_modules(shape: BaseShape, recipe: TrainingRecipe) -> dict[str, list[
         name: size for name, size in matrices.items() if any(name == end or name.endswith(f".{end}") for end in ends)
     }
     if not found:
-        there = ", ".join(sorted({name.rpartition(".")[2] for name in shape.linear}))
+        there = sorted({name.rpartition(".")[2] for name in shape.linear})
+        meant = did_you_mean(ends[0], there)
         raise BadInputError(
-            f"recipe.target_modules: the base model has none of {', '.join(ends)}", hint=f"there are: {there}"
+            f"recipe.target_modules: the base model has none of {', '.join(ends)}{meant}",
+            hint=f"there are: {', '.join(there)}",
         )
     return found
 

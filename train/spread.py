@@ -153,6 +153,8 @@ def _read_config(config: Path) -> Any:
     import yaml
     from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
+    if config.is_file() and not config.read_bytes().strip():
+        raise BadInputError(f"--accelerate-config {config}: it is empty", hint="accelerate config writes one")
     try:
         read = load_config_from_file(str(config))
     except FileNotFoundError:

@@ -72,7 +72,7 @@ class Notice(_Compliance):
     A notice is compared word by word: case, width, punctuation, line breaks and Markdown make no difference, a missing
     word does. Where a notice has several wordings, such as one a language, one of them is enough.
 
-    Binary; no unit; higher is better. Source: the card's `compliance.notice`.
+    Binary; no unit; higher is better. Source: the card's `notices`.
     """
 
     metric = "notice"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from locum.errors import BadInputError, NotFoundError, UnavailableError
+from locum.text import alternatives
 
 if TYPE_CHECKING:
     from locum.evaluate.answers import Answer
@@ -118,7 +119,7 @@ def load_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:
         UnavailableError: a package that metrics need is not installed.
     """
     if name not in METRICS:
-        raise NotFoundError(f"there is no metric {name!r} (there are: {', '.join(METRICS)})")
+        raise NotFoundError(f"there is no metric {name!r}{alternatives(name, METRICS)}")
     found = _load(*METRICS[name], wanted_by=name)
     module = _made(found)
     module.options = _checked(name, found.options_type, options or {})
@@ -159,12 +160,14 @@ def _checked(name: str, kind: Any, options: Mapping[str, Any]) -> Any:
         return kind.model_validate(dict(options))
     except ValidationError as error:
         problem = error.errors()[0]
-    known = ", ".join(kind.model_fields) or "none"
     first, *rest = problem["loc"] or ("options",)
     option = str(first) + "".join(f"[{part}]" for part in rest)
     if problem["type"] == "extra_forbidden":
-        raise BadInputError(f"the metric {name!r} has no option {option!r} (it has: {known})")
+        raise BadInputError(
+            f"the metric {name!r} has no option {option!r}{alternatives(option, kind.model_fields, there_are='it has')}"
+        )
     if problem["type"] == "missing":
+        known = ", ".join(kind.model_fields)
         raise BadInputError(
             f"the metric {name!r} needs the option {option!r} (its options: {known})",
             hint="`options` of the suite.yaml sets it, or `compliance` of the domain's card where it is about that",

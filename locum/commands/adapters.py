@@ -61,7 +61,8 @@ def list_versions(
         )
         for manifest in found
     ]
-    out.print(table(None, ["version", "is", "rank", "base model", "digest", "made (UTC)", "by"], rows))
+    columns = ["version", "is", "rank", "base model", "digest", "made (UTC)", "by"]
+    out.print(table(None, columns, rows, first_to_go=["by", "base model", "made (UTC)", "rank"]))
 
 
 @app.command("show")

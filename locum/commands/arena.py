@@ -142,7 +142,9 @@ def serve_match(
             f"{_left_out(match)}"
         )
         rows = [(name, f"{done[name]} of {len(match.questions)}", link) for name, link in links.items()]
-        out.print(table("One link a reviewer; each is a secret", ["reviewer", "voted", "link"], rows))
+        out.print(
+            table("One link a reviewer; each is a secret", ["reviewer", "voted", "link"], rows, first_to_go=["voted"])
+        )
         say(f"Results at any time: locum eval arena {match.arena.domain} --results")
         say("Ctrl + C stops the page; the votes are kept.")
     serve(make_app(desks, domain=match.arena.domain), listener)
@@ -156,11 +158,14 @@ def tell_results(registry: Registry, domain: str, suite: str | None, export: Pat
     from locum.errors import NotFoundError
     from locum.evaluate.arena.pairs import pairs_from
     from locum.evaluate.arena.results import arena_results, judged
+    from locum.text import alternatives
 
     said = judged(registry, domain, suite=suite)
     others = sorted({each.arena.suite for each in judged(registry, domain)}) if suite and not said else []
     if others:
-        raise NotFoundError(f"nobody has voted on suite {suite!r} of {domain} (voted on: {', '.join(others)})")
+        raise NotFoundError(
+            f"nobody has voted on suite {suite!r} of {domain}{alternatives(str(suite), others, there_are='voted on')}"
+        )
     found = arena_results(domain, said)
     pairs = pairs_from(said) if export else []
     if export:
@@ -183,12 +188,15 @@ def forget_reviewer(registry: Registry, domain: str, reviewer: str, *, yes: bool
     from locum.adapters.votes import delete_votes
     from locum.errors import NotFoundError
     from locum.evaluate.arena.results import judged
+    from locum.text import alternatives
 
     said = judged(registry, domain)
     count = sum(each.vote.reviewer == reviewer for each in said)
     if not count:
-        known = ", ".join(sorted({each.vote.reviewer for each in said})) or "nobody"
-        raise NotFoundError(f"no reviewer {reviewer!r} has voted on {domain}; who has: {known}")
+        known = sorted({each.vote.reviewer for each in said})
+        raise NotFoundError(
+            f"no reviewer {reviewer!r} has voted on {domain}{alternatives(reviewer, known, there_are='who has')}"
+        )
     votes = counted(count, "vote")
     if not yes:
         question = f"Delete {votes} of {reviewer} on {domain}, with grades and comments, for good?"
@@ -224,7 +232,7 @@ def _show(found: ArenaResults) -> None:
         "by reviewer",
     ]
     title = f"{found.domain}: {counted(found.votes, 'vote')} of {counted(len(found.reviewers), 'reviewer')}"
-    out.print(table(title, columns, rows))
+    out.print(table(title, columns, rows, first_to_go=["by reviewer", "votes", "questions"]))
     for each in found.meetings:
         say(_verdict(each.model, each.against, each.win_rate.low, each.win_rate.high))
     if len(found.strengths) > 2:

@@ -67,4 +67,11 @@ def show(as_json: JsonOption = False) -> None:
         )
         for base in bases
     ]
-    out.print(table(None, ["", "base model", "weights", "stored as", "fingerprint", "from"], rows))
+    out.print(
+        table(
+            None,
+            ["", "base model", "weights", "stored as", "fingerprint", "from"],
+            rows,
+            first_to_go=["stored as", "weights", "from"],
+        )
+    )

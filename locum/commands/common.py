@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,15 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from locum.commands.tables import Listing, columns_of
 
+if TYPE_CHECKING:
     from locum.adapters.registry import Registry
     from locum.errors import LocumError
     from locum.settings import Settings
 
-out = Console()
-err = Console(stderr=True)
+# No line is broken here, where what is copied would be, too: terminals do that by themselves. Tables fit the width.
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 EndpointOption = Annotated[
@@ -37,13 +39,23 @@ def settings(**overrides: Any) -> Settings:
 
 @contextmanager
 def waiting(first: str) -> Iterator[Callable[[str], None]]:
-    """Says what is waited for: beside a spinner on a terminal, in a line for each new thing elsewhere."""
+    """Says what is waited for: beside a spinner on a terminal, in a line for each new thing elsewhere, where a count
+    that goes on is no new thing."""
     if err.is_terminal:
         with err.status(first) as status:
             yield status.update
         return
-    err.print(first, markup=False, highlight=False, soft_wrap=True)
-    yield lambda text: err.print(text, markup=False, highlight=False, soft_wrap=True)
+    last = ""
+
+    def tell(text: str) -> None:
+        nonlocal last
+        uncounted = re.sub(r"\d[\d.,]*", "", text)
+        if uncounted != last:
+            err.print(text, markup=False, highlight=False)
+        last = uncounted
+
+    tell(first)
+    yield tell
 
 
 def no_bars_in_logs() -> None:
@@ -80,6 +92,17 @@ def say(text: str, *, style: str | None = None) -> None:
     out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def heading(text: str) -> None:
+    """A line with a text at its beginning; the text alone where that is all that there is room for."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    if cell_len(text) + 4 > (columns_of(out) or out.width):
+        say(text, style="bold")
+    else:
+        out.rule(Text(text, style="bold"), align="left")
+
+
 def print_json(data: Any) -> None:
     """One JSON document on standard output, and nothing else there; in ASCII where that cannot hold all of Unicode.
 
@@ -99,22 +122,24 @@ def tell_wrong(errors: Iterable[LocumError]) -> None:
         raise typer.Exit(2)
 
 
-def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+def table(
+    title: str | None,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    first_to_go: Sequence[str] = (),
+) -> Listing:
     """A table with text on the left and numbers on the right. Text is shown as it is: brackets in it are no markup, and
-    what would be a command to the terminal is a sign that can be seen."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    what would be a command to the terminal is a sign that can be seen.
 
+    Args:
+        first_to_go: columns that a narrow terminal can do without, the least important one first.
+    """
     from locum.evaluate.visible import visible
 
-    rows = [tuple(row) for row in rows]
-    made = Table(
-        title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False, show_edge=False
-    )
-    for index, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
-        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text("" if cell is None else visible(str(cell))) for cell in row))
-    return made
+    given = [tuple(row) for row in rows]
+    right = [
+        place for place in range(len(columns)) if given and all(isinstance(row[place], int | float) for row in given)
+    ]
+    cells = tuple(tuple("" if cell is None else visible(str(cell)) for cell in row) for row in given)
+    return Listing(title, tuple(columns), cells, tuple(first_to_go), frozenset(right))

@@ -28,7 +28,7 @@ def config(as_json: JsonOption = False) -> None:
         return
     fields = type(in_force).model_fields
     rows = [(name, values[name], came_from[name], fields[name].description) for name in values]
-    out.print(table(None, ["setting", "value", "from", "what it is"], rows))
+    out.print(table(None, ["setting", "value", "from", "what it is"], rows, first_to_go=["what it is", "from"]))
 
 
 def without_password(url: str) -> str:

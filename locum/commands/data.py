@@ -213,7 +213,8 @@ def _one_of(name: str, allowed: object, option: str) -> str:
     from typing import get_args
 
     from locum.errors import BadInputError
+    from locum.text import expected_one_of
 
     if name not in get_args(allowed):
-        raise BadInputError(f"{option} {name}: expected one of {', '.join(get_args(allowed))}")
+        raise BadInputError(f"{option} {name}{expected_one_of(name, get_args(allowed))}")
     return name

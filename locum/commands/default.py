@@ -21,8 +21,23 @@ class DefaultGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            self._refuse_misspelt(args[0])
             args = [RUN, *args]
         return super().parse_args(ctx, args)
+
+    def _refuse_misspelt(self, word: str) -> None:
+        """Refuse what is like a command and is no domain."""
+        from locum.adapters.domains import domain_names
+        from locum.commands.common import settings
+        from locum.errors import NotFoundError
+        from locum.text import closest
+
+        meant = closest(word, self.commands, least=0.7)
+        if meant and word not in (domains := domain_names(settings().domains)) and not closest(word, domains):
+            raise NotFoundError(
+                f"there is no command and no domain {word!r}: did you mean {meant}?",
+                hint=f"commands: {', '.join(sorted(self.commands))}; domains: {', '.join(domains) or 'none'}",
+            )
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         page = copy(self)

@@ -48,7 +48,8 @@ def list_domains(as_json: JsonOption = False) -> None:
     elif not rows:
         say(f"There is no domain in {in_force.domains}. Start one: locum domain new NAME")
     else:
-        out.print(table(None, ["domain", "in production", "candidate", "suites", "what it is for"], told))
+        columns = ["domain", "in production", "candidate", "suites", "what it is for"]
+        out.print(table(None, columns, told, first_to_go=["what it is for", "suites"]))
     tell_wrong(wrong)
 
 
@@ -79,24 +80,33 @@ def _show_card(domain: Domain) -> None:
     heading = f"Suites (locum suite show {domain.name}):"
     text += "".join(f"# {line}\n" for line in (heading, *(f"- {each}" for each in told or ["none"])))
     if out.is_terminal:
-        out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
+        out.print(Syntax(text, "yaml", background_color="default", word_wrap=True), soft_wrap=False)
     else:
         sys.stdout.write(text)  # YAML for whoever reads it, whatever the width
 
 
 @app.command("new")
-def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")]) -> None:
+def new(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="For a domain that sorts texts: its labels, set apart by commas, or @FILE with one a line.",
+        ),
+    ] = None,
+) -> None:
     """Write a commented card and a suite for a new domain.
 
-    Example: locum domain new cardiology
+    Example: locum domain new tickets --labels "billing,delivery,complaint"
     """
     from locum.adapters.domains import FIRST_SUITE, new_domain
+    from locum.evaluate.labels import read_labels
 
-    path = new_domain(settings().domains, name)
-    out.print(
-        f"Wrote {path} and two example rows beside it. Put your conversations there, then: locum data build {name}\n"
+    path = new_domain(settings().domains, name, labels=read_labels(labels) if labels is not None else ())
+    rows = "an example row for each label" if labels is not None else "two example rows"
+    say(
+        f"Wrote {path} and {rows} beside it. Put your conversations there, then: locum data build {name}\n"
         f"What a version must show before a release is in {path.parent / 'suites' / FIRST_SUITE / 'suite.yaml'}; "
-        f"locum suite check {name} checks it.",
-        markup=False,
-        soft_wrap=True,
+        f"locum suite check {name} checks it."
     )

@@ -41,7 +41,7 @@ def evaluate(
     against: Annotated[
         str | None,
         typer.Option(
-            help="Whose comparison is told first: `base`, or a version such as medical@1; else production's, and the "
+            help="Opponent shown first: `base`, or a version such as medical@1; else production's, and the "
             "base model's where nothing else is in production."
         ),
     ] = None,
@@ -140,7 +140,7 @@ def chat(
 
     Example: locum chat medical "Asthma with status asthmaticus"
     """
-    from locum.adapters.wordings import contains
+    from locum.adapters.wordings import lacking
     from locum.errors import BadInputError
     from locum.evaluate.chat import domain_of, stream_answer
     from locum.evaluate.endpoint import read_endpoint
@@ -173,5 +173,5 @@ def chat(
     err.print(f"[dim]{answered_by}[/]", highlight=False)
     if cut_off:
         err.print(f"The answer is cut off after {max_tokens} tokens; --max-tokens allows more.", highlight=False)
-    for notice in (text for text in card.notices.texts if not contains(answer, text)) if card else ():
+    for notice in lacking(answer, card.notices.texts) if card else ():
         err.print(notice, style="dim", markup=False, highlight=False)

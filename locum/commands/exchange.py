@@ -197,9 +197,10 @@ def _form(name: str) -> Form:
 
     from locum.adapters.model_card import Form
     from locum.errors import BadInputError
+    from locum.text import expected_one_of
 
     if name not in get_args(Form):
-        raise BadInputError(f"--as {name}: expected one of {', '.join(get_args(Form))}")
+        raise BadInputError(f"--as {name}{expected_one_of(name, get_args(Form))}")
     return cast("Form", name)
 
 
@@ -341,6 +342,8 @@ def _recipe(file: Path) -> dict[str, Any]:
         steps = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInputError(f"--recipe {file}: expected a YAML file: {error}") from None
+    if steps is None:
+        raise BadInputError(f"--recipe {file}: it is empty, expected names of fields and their values")
     if not isinstance(steps, dict) or not all(isinstance(name, str) for name in steps):
         raise BadInputError(f"--recipe {file}: expected names of fields and their values, found {steps!r:.100}")
     return steps

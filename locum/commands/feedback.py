@@ -133,7 +133,7 @@ def _show(domain: str | None, versions: Sequence[VersionFeedback], said: Sequenc
         for each in versions
     ]
     columns = ["version", "up", "down", "share up [95 %]", "score, 1 to 5 [95 %]", "comments"]
-    out.print(table(f"Feedback on {domain or 'all domains'}", columns, rows))
+    out.print(table(f"Feedback on {domain or 'all domains'}", columns, rows, first_to_go=["comments"]))
     told = sum(each.ratings - each.verified for each in versions)
     if told:
         say(f"{told} of {len(said)} are credited to the version that the application named; the others prove it.")
@@ -147,7 +147,9 @@ def _show(domain: str | None, versions: Sequence[VersionFeedback], said: Sequenc
             for each in comments[:SHOWN]
         ]
         more = f" (the last {SHOWN} of {len(comments)})" if len(comments) > SHOWN else ""
-        out.print(table(f"Comments{more}", ["when (UTC)", "version", "rating", "comment"], lines))
+        out.print(
+            table(f"Comments{more}", ["when (UTC)", "version", "rating", "comment"], lines, first_to_go=["when (UTC)"])
+        )
 
 
 def _score(each: VersionFeedback) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from locum.commands.common import JsonOption, out, print_json, require_known, say, settings, table
+from locum.commands.tables import columns_of
 
 if TYPE_CHECKING:
     from locum.adapters.registry import Registry
@@ -195,7 +196,7 @@ def _show_failed(evaluations: list[Recorded], *, as_json: bool) -> None:
 def _show_trend(found: Trend) -> None:
     from locum.evaluate.trend import interval_line
 
-    width = max(12, min(_PLOT, out.width - _BESIDE_PLOT))
+    width = max(12, min(_PLOT, (columns_of(out) or _PLOT + _BESIDE_PLOT) - _BESIDE_PLOT))
     marks = {"passed": "✓", "failed": "✗"}
     rows = [
         (

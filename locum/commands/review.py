@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, say, settings, table
+from locum.commands.common import JsonOption, heading, out, print_json, say, settings, table
 
 if TYPE_CHECKING:
     from locum.train.data.reviews import Item, Reviews, Verdict
@@ -36,7 +36,7 @@ def review(
     accept_all: Annotated[
         bool, typer.Option("--accept-all", help="Accept all that is pending, unseen; needs --reason, and is recorded.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why --accept-all may be.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason for --accept-all.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Decide, one by one, which of the items that a model wrote are learnt from.
@@ -93,6 +93,8 @@ def _tell(queue: Reviews, domain: str, told: str, fields: dict[str, object], as_
     if told:
         say(told)
     say(", ".join(f"{count:,} {state}" for state, count in counts.items()) + ".")
+    if not any(counts.values()):
+        say(f"Nothing is written yet. Next: locum data generate {domain}")
     if counts["accepted"] and not counts["pending"]:
         say(f"Next: locum data build {domain}")
 
@@ -102,11 +104,14 @@ def _list(queue: Reviews, domain: str, as_json: bool) -> None:
     if as_json:
         print_json([item.as_json() for item in items])
         return
+    if not items:
+        say(f"Nothing is written for {domain} yet. Next: locum data generate {domain}")
+        return
     rows = [
         (item.id, item.state, item.decision.by if item.decision else "", item.source, item.question, item.answer)
         for item in items
     ]
-    out.print(table(None, ["item", "state", "by", "from", "question", "answer"], rows))
+    out.print(table(None, ["item", "state", "by", "from", "question", "answer"], rows, first_to_go=["by", "from"]))
     _tell(queue, domain, "", {}, as_json)
 
 
@@ -186,9 +191,10 @@ def _show(item: Item, progress: str) -> None:
     from rich.panel import Panel
     from rich.text import Text
 
-    out.rule(progress)
+    heading(progress)
     if item.draft.passage:
-        out.print(Panel(Text(item.draft.passage), title=Text(item.source), title_align="left", border_style="dim"))
+        panel = Panel(Text(item.draft.passage), title=Text(item.source), title_align="left", border_style="dim")
+        out.print(panel, soft_wrap=False)
     else:
         say(f"From: {item.source}")
     edited = ", edited" if item.edited else ""

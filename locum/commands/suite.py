@@ -49,7 +49,9 @@ def new(
     from locum.adapters.domains import load_domain
     from locum.evaluate.suite_new import new_suite
 
-    path = new_suite(load_domain(settings().domains, domain), name, kind=kind, source=source)
+    in_force = settings()
+    loaded, data_path = load_domain(in_force.domains, domain), in_force.data_path(domain)
+    path = new_suite(loaded, name, kind=kind, source=source, data_path=data_path)
     rows = "" if source == "test" else f" and {path.parent / 'samples.jsonl'}"
     say(f"Wrote {path}{rows}. Next: locum suite check {domain} {name}")
 
@@ -80,6 +82,8 @@ def check(
     else:
         for report in reports:
             _tell_report(report)
+        if not reports:
+            say(f"There is no domain in {settings().domains}. Start one: locum domain new NAME")
     wrong = sum(len(report.wrong) for report in reports)
     if wrong:
         places = ", ".join(f"{report.domain}/{report.suite}" for report in reports if report.wrong)
@@ -159,7 +163,7 @@ def split(
     topics = sorted({topic for part in parts for topic in part.topics})
     topics = topics if len(topics) <= _COLUMNS else []  # more would fold to nothing that can be read
     rows = [(part.name, part.samples, part.groups, *(part.topics.get(topic, 0) for topic in topics)) for part in parts]
-    out.print(table(None, ["suite", "samples", "groups", *topics], rows))
+    out.print(table(None, ["suite", "samples", "groups", *topics], rows, first_to_go=topics[::-1]))
     for part in parts:
         if part.samples < card.thresholds.min_samples:
             say(
@@ -203,7 +207,7 @@ def power(
 
 def _load(in_force: Settings, domain: str, name: str | None) -> tuple[list[Suite], list[BadInputError]]:
     """The suite of that name, or all that a domain's versions are asked, as far as they can be loaded, and what is
-    wrong with the others. Those of elsewhere are found by their name in the card, too.
+    wrong with the others. Guard suites are found by their name in the card, too.
 
     Raises:
         BadInputError: there is none that can be loaded.
@@ -279,7 +283,7 @@ def _show_all(domain: str, pictures: list[SuitePicture]) -> None:
         )
         for each in pictures
     ]
-    out.print(table(domain, columns, rows))
+    out.print(table(domain, columns, rows, first_to_go=["groups", "version", "asks"]))
     say(f"One of them: locum suite show {domain} {pictures[0].name}", style="dim")
 
 
@@ -332,7 +336,7 @@ def _show_sample(suites: list[Suite], identity: str, *, as_json: bool) -> None:
 def _tell_power(found: SuitePower) -> None:
     from locum.evaluate.suite_picture import bar
 
-    whole, often = found.whole, f"{100 * found.power:.4g} % of the times"
+    whole, often = found.whole, f"{100 * found.power:.4g}% of the time"
     size = f"{counted(whole.samples, 'sample')} in {counted(whole.groups, 'group')}"
     margin = f"a version as good as production that it is at most {whole.margin:.3f} worse."
     say(f"{found.domain}/{found.suite}, by {found.metric}, at {100 * found.confidence:.4g} % confidence", style="bold")
@@ -345,7 +349,7 @@ def _tell_power(found: SuitePower) -> None:
         say(f"{size} show, {often}, {gain},\nand of {margin}")
     needed = "no number of samples is" if whole.needed is None else f"{whole.needed:,} samples are"
     say(
-        f"The suite asks for a margin of {whole.asked_margin:g}: shown {100 * whole.kept:.0f} % of the times; "
+        f"The suite asks for a margin of {whole.asked_margin:g}: shown {100 * whole.kept:.0f}% of the time; "
         f"{needed} enough to show it {often}."
     )
     if found.min_gain is not None:

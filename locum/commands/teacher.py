@@ -82,6 +82,7 @@ def augment(
 
     from locum.adapters.domains import load_domain
     from locum.errors import BadInputError
+    from locum.text import expected_one_of
     from locum.train.data.prompts import Variant
     from locum.train.data.teacher import Teacher
     from locum.train.data.writing import write_variants
@@ -89,7 +90,7 @@ def augment(
     given = list(dict.fromkeys(kinds or ["question"]))
     for kind in given:
         if kind not in get_args(Variant):
-            raise BadInputError(f"--kind {kind}: expected one of {', '.join(get_args(Variant))}")
+            raise BadInputError(f"--kind {kind}{expected_one_of(kind, get_args(Variant))}")
     in_force = settings()
     card = load_domain(in_force.domains, domain)
     teacher = Teacher(in_force)

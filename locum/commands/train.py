@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from locum.commands.common import JsonOption, out, print_json, say, settings, spin_less, table
+from locum.commands.tables import columns_of
 
 if TYPE_CHECKING:
     from locum.train.pipeline import TrainOutcome
@@ -140,7 +141,7 @@ def _tell_plan(plan: Plan) -> None:
         out.print(text, highlight=False, soft_wrap=True)
 
     fields = [(name, _short(field.value), field.origin) for name, field in plan.recipe.items()]
-    out.print(table(f"{plan.domain} on {plan.base}", ("recipe", "value", "from"), fields))
+    out.print(table(f"{plan.domain} on {plan.base}", ("recipe", "value", "from"), fields, first_to_go=["from"]))
     out.print()
     splits = [(name, each.rows, each.tokens, each.longest) for name, each in plan.splits.items()]
     out.print(table(None, ("split", "rows", "tokens", "longest"), splits))
@@ -225,7 +226,7 @@ def tell_training(outcome: TrainOutcome) -> None:
 
 def _in_lines(samples: Iterable[Sample]) -> Iterator[list[str]]:
     """Rows of a table, each text in a line and cut to its share of the width."""
-    share = max(10, out.width // 4 - 2)
+    share = max(10, (columns_of(out) or 200) // 4 - 2)
     for each in samples:
         texts = (" ".join(text.split()) for text in (each.question, each.expected, each.before, each.after))
         yield [text if len(text) <= share else f"{text[: share - 1].rstrip('…')}…" for text in texts]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locum.commands.common import counted, out, say, table
+from locum.commands.common import counted, heading, out, say, table
+from locum.commands.tables import columns_of
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -77,10 +78,10 @@ def show_versus(found: Versus, *, changed: int) -> None:
         highlight=False,
         markup=False,
     )
-    for heading, pairs in (("Worst losses", losses), ("Greatest gains", gains)):
+    for title, pairs in (("Worst losses", losses), ("Greatest gains", gains)):
         if pairs:
             told = [(pair.ours.sample, f"{pair.difference:+.3f}", _short(pair.question)) for pair in pairs[:changed]]
-            out.print(table(f"\n{heading}", ["sample", "better by", "question"], told))
+            out.print(table(f"\n{title}", ["sample", "better by", "question"], told))
     for note in found.notes:
         out.print(note, style="dim", markup=False, highlight=False)
 
@@ -115,7 +116,9 @@ def _from_here(path: Path) -> Path:
 
 
 def _asked(answer: Answer) -> None:
-    out.rule(f"[bold]{_escaped(answer.sample)}", align="left")
+    from locum.evaluate.visible import visible
+
+    heading(visible(answer.sample))
     for message in answer.messages:
         out.print(_plain(f"{message.role}: ", style="dim") + _plain(message.content))
     if answer.reference:
@@ -181,7 +184,7 @@ def _label(metric: str, figures: Figures) -> str:
 def _print_scores(title: str, version: str, rows: Iterable[_Row]) -> None:
     """The one table. In a narrow terminal the metric stands above its models, and an interval below its mean."""
     shown: list[tuple[str, ...]] = []
-    last, narrow = "", out.width < NARROW
+    last, narrow = "", (columns_of(out) or NARROW) < NARROW
     for row in rows:
         new = row.metric != last
         if narrow:
@@ -224,11 +227,3 @@ def _short(text: str) -> str:
 
     line = " ".join(visible(text).split())
     return line if len(line) <= 60 else f"{line[:59]}…"
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    from locum.evaluate.visible import visible
-
-    return escape(visible(text))

@@ -48,7 +48,7 @@ def test_a_good_card_loads_and_what_it_leaves_out_has_a_default(tmp_path: Path) 
         ("  rank: 4", "  ranke: 4", 8, "recipe.ranke", "there is no such field"),
         ("  rank: 4", "  rank: many", 8, "recipe.rank", r"should be a valid integer.*\(found 'many'\)"),
         ("  rank: 4", "  rank: 0", 8, "recipe.rank", r"greater than or equal to 1 \(found 0\)"),
-        ("  rank: 4", "  schedule: sine", 8, "recipe.schedule", r"'cosine', 'linear' or 'constant' \(found 'sine'\)"),
+        ("  rank: 4", "  schedule: sine", 8, "recipe.schedule", r"'cosine', 'linear' or 'constant'.*\(found 'sine'\)"),
         ("  rank: 4", "  target_modules: []", 8, "recipe.target_modules", "at least 1 item"),
         ("description: Licences.\n", "", 1, "description", "Field required"),
         ("description: Licences.", "description: ''", 2, "description", r"at least 1 character \(found ''\)"),
@@ -80,30 +80,40 @@ ENFORCED = "notices: {texts: [Not legal advice., 不构成法律意见。], enfo
 
 def test_notices_are_a_list_or_say_that_the_server_sees_to_them(tmp_path: Path) -> None:
     listed = load_card(write(tmp_path, GOOD))
-    assert (listed.notices.texts, listed.notices.enforce) == (["Not legal advice."], "never")
-    assert (listed.enforced_notices, listed.metric_options()) == ([], {})
+    assert (listed.notices.shown, listed.notices.enforce) == (["Not legal advice."], "never")
+    assert listed.enforced_notices == []
+    assert listed.metric_options() == {"notice": {"notices": [["Not legal advice."]]}}
     enforced = load_card(write(tmp_path, GOOD.replace("notices: [Not legal advice.]", ENFORCED)))
     assert enforced.enforced_notices == [["Not legal advice."], ["不构成法律意见。"]]
     assert enforced.metric_options() == {"notice": {"notices": enforced.enforced_notices}}
 
 
-def test_what_compliance_demands_of_an_answer_is_what_is_enforced(tmp_path: Path) -> None:
-    demanded = ENFORCED + "\ncompliance: {notice: [[No advice, 非建议, '/not .* advice/']]}"
-    card = load_card(write(tmp_path, GOOD.replace("notices: [Not legal advice.]", demanded)))
-    assert card.enforced_notices == [["No advice", "非建议", "/not .* advice/"]]
+def test_a_notice_has_several_wordings_and_is_shown_enforced_and_measured_by_the_same(tmp_path: Path) -> None:
+    worded = "notices: {texts: [[No advice, 非建议, '/not .* advice/'], Ask.], enforce: append}"
+    card = load_card(write(tmp_path, GOOD.replace("notices: [Not legal advice.]", worded)))
+    assert card.notices.shown == ["No advice", "Ask."]
+    assert card.enforced_notices == [["No advice", "非建议", "/not .* advice/"], ["Ask."]]
     assert card.metric_options()["notice"] == {"notices": card.enforced_notices}
+    written = card.model_dump(mode="json")["notices"]["texts"]
+    assert written == [["No advice", "非建议", "/not .* advice/"], "Ask."]
+    assert type(card).model_validate(card.model_dump(mode="json")) == card
+
+
+def test_a_notice_of_before_says_where_it_has_gone(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=r"card\.yaml:12: compliance: `notice` is no field .* under `notices`"):
+        load_card(write(tmp_path, GOOD.replace("example:", "compliance: {notice: [No advice.]}\nexample:")))
 
 
 @pytest.mark.parametrize(
     ("notices", "complaint"),
     [
-        (f"{ENFORCED}\ncompliance: {{notice: ['/not .* advice/']}}", "expected a phrase before the pattern /not"),
+        ("notices: ['/not .* advice/']", "expected a phrase before the pattern /not"),
         ("notices: {texts: ['…'], enforce: append}", "expected a phrase with a letter or a digit"),
         (f"notices: {{texts: [{'告' * 223}], enforce: append}}", "expected at most 2000 bytes.*found 2007"),
     ],
     ids=["pattern", "no word", "too long"],
 )
-def test_what_cannot_be_appended_cannot_be_enforced(tmp_path: Path, notices: str, complaint: str) -> None:
+def test_what_cannot_be_shown_or_appended_is_refused(tmp_path: Path, notices: str, complaint: str) -> None:
     with pytest.raises(BadInputError, match=complaint):
         load_card(write(tmp_path, GOOD.replace("notices: [Not legal advice.]", notices)))
 
@@ -121,11 +131,12 @@ def test_every_wrong_field_has_a_line_of_its_own(tmp_path: Path) -> None:
         ("name: [legal\nsource: x\n", r"card\.yaml:2: not valid YAML"),
         ("name: legal\n\tdescription: x\n", r"card\.yaml:2: not valid YAML"),
         ("- legal\n", r"card\.yaml: a domain card is a mapping of fields, found list"),
-        ("", r"card\.yaml: a domain card is a mapping of fields, found NoneType"),
+        ("", r"card\.yaml is empty: expected a domain card"),
+        ("# name: legal\n\n", r"card\.yaml is empty: expected a domain card"),
         ("name: legal\nexample: 2024-99-99\n", r"card\.yaml.*not valid YAML"),
         ("name: legal\nname: finance\n", r"card\.yaml:2: not valid YAML: name is given twice"),
     ],
-    ids=["bracket", "tab", "list", "empty", "impossible date", "the same field twice"],
+    ids=["bracket", "tab", "list", "empty", "comments alone", "impossible date", "the same field twice"],
 )
 def test_what_is_no_yaml_mapping_is_refused_with_the_line(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(BadInputError, match=complaint):

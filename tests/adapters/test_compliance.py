@@ -23,9 +23,8 @@ def test_a_card_without_demands_has_no_options() -> None:
 
 
 def test_short_forms_are_read() -> None:
-    card = ComplianceCard.model_validate({"notice": ["one", ["two", "二"]], "referral": True, "sources": r"ISO \d+"})
+    card = ComplianceCard.model_validate({"referral": True, "sources": r"ISO \d+"})
     assert card.metric_options() == {
-        "notice": {"notices": [["one"], ["two", "二"]]},
         "referral": {"wordings": [], "defaults": True},
         "sources": {"pattern": r"ISO \d+"},
     }
@@ -38,6 +37,11 @@ def test_a_list_of_referrals_stands_in_place_of_the_known_ones_unless_it_says_so
     assert besides.metric_options()["referral"] == {"wordings": ["ask your GP"], "defaults": True}
 
 
+def test_a_notice_is_refused_with_where_it_has_gone() -> None:
+    [(_, message)] = problems({"notice": ["one"], "referral": True})
+    assert "stands under `notices` of the card" in message
+
+
 def test_a_wrong_pattern_is_named_with_what_is_wrong_and_where() -> None:
     assert problems({"forbidden": ["fine", "/(cure/"]}) == [
         (
@@ -45,7 +49,6 @@ def test_a_wrong_pattern_is_named_with_what_is_wrong_and_where() -> None:
             "Value error, not a regular expression: missing ), unterminated subpattern at character 1",
         )
     ]
-    assert problems({"notice": ["fine", ["fine", "/[/"]]})[0][0] == ("notice", 1, 1)
     assert problems({"sources": "[a-"})[0][0] == ("sources", "pattern")
     assert problems({"referral": ["/*/"]})[0][0] == ("referral", "wordings", 0)
 

@@ -58,7 +58,7 @@ def test_a_manifest_of_before_notices_were_enforced_enforces_none(register: Call
 
 def test_an_unknown_name_lists_what_there_is(registry: Registry, register: Callable[..., Manifest]) -> None:
     register()
-    with pytest.raises(NotFoundError, match=r"no legal@7; there is: legal@1, legal@candidate"):
+    with pytest.raises(NotFoundError, match=r"no legal@7: did you mean legal@1\? there is: legal@1, legal@candidate"):
         registry.resolve("legal@7")
     with pytest.raises(NotFoundError, match=r"domains with versions: legal"):
         registry.resolve("medical")

@@ -97,7 +97,7 @@ def test_an_unknown_version_exits_2_and_lists_what_there_is(
     register()
     ran = locum("adapters", command, "legal@7")
     assert ran.code == 2
-    assert "no legal@7; there is: legal@1, legal@candidate" in ran.err
+    assert "no legal@7: did you mean legal@1? there is: legal@1, legal@candidate" in ran.err
     assert locum("adapters", command, "tax").err.startswith("Error: ")
     wrong = locum("adapters", command, "Legal@one")
     assert wrong.code == 2

@@ -94,7 +94,7 @@ def test_comments_are_shown_to_those_who_decide_and_command_no_terminal(
 def test_a_reviewer_is_forgotten_after_a_question(locum: Callable[..., Ran], voted: Registry) -> None:
     unknown = locum("eval", "arena", "cardiology", "--forget", "eve")
     assert unknown.code == 2
-    assert "no reviewer 'eve' has voted on cardiology; who has: ada, bob" in unknown.err
+    assert "no reviewer 'eve' has voted on cardiology (who has: ada, bob)" in unknown.err
     asked = locum("eval", "arena", "cardiology", "--forget", "ada", typed="n\n")
     assert asked.code == 1
     assert "Delete 3 votes of ada on cardiology, with grades and comments, for good?" in asked.err

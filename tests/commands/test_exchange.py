@@ -236,7 +236,7 @@ def test_a_damaged_artifact_is_not_given_to_anybody(
         (["legal@1", "--to", "out", "--private"], "--private is for hub repositories, found the folder out"),
         (["legal@1", "--to", "hf://acme"], "'hf://acme': expected hf://ORG/NAME"),
         (["legal@1", "--to", "hf://acme/legal@v2"], "expected hf://ORG/NAME, an export goes to the main branch"),
-        (["legal@7", "--to", "out"], "there is no legal@7; there is: legal@1"),
+        (["legal@7", "--to", "out"], "there is no legal@7: did you mean legal@1? there is: legal@1"),
         (["tiny-llama", "--to", "out"], "tiny-llama is a base model, expected a version of a domain"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",

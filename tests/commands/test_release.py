@@ -228,7 +228,7 @@ def test_what_cannot_be_rolled_back_or_released_exits_2_and_says_why(
     assert "legal has no previous version to go back to" in ran.err
     ran = locum("release", "legal@9")
     assert ran.code == 2
-    assert "no legal@9; there is: legal@1, legal" in ran.err
+    assert "no legal@9: did you mean legal@1? there is: legal@1, legal" in ran.err
 
 
 def test_the_history_of_a_name_that_nobody_knows_exits_2(locum: Callable[..., Ran]) -> None:

@@ -145,7 +145,7 @@ def test_what_a_suite_can_show_is_told_with_a_picture(locum: Locum, domain_folde
     assert ran.code == 0
     assert "legal/held-out, by exact_match, at 95 % confidence" in ran.out
     assert "at most 0.482 worse." in ran.out
-    assert "a margin of 0.1: shown 13 % of the times; 186 samples are enough to show it 80 % of the times." in ran.out
+    assert "a margin of 0.1: shown 13% of the time; 186 samples are enough to show it 80% of the time." in ran.out
     assert "Margin: assumed: two versions differ on 30 % of the samples." in ran.out
     assert "← this suite" in ran.out
     assert "A gain of 0.1 over the base model takes 234 samples; a margin of 0.1 to production takes 186" in ran.out

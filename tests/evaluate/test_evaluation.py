@@ -254,7 +254,7 @@ def test_a_hard_requirement_of_the_card_stops_a_version_whatever_its_score_is(la
     laboratory.expect(
         "legal",
         "legal@2",
-        card={"compliance": {"notice": ["not legal advice"]}},
+        card={"notices": {"texts": ["not legal advice"]}},
         suite_card={
             "metrics": ["exact_match", "notice"],
             "thresholds": {"min_samples": 12, "hard": {"notice": 1.0}},

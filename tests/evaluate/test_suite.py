@@ -151,17 +151,21 @@ def test_the_rubric_belongs_to_a_suite_whose_metrics_ask_the_judge_and_to_no_oth
 
 
 def test_the_digest_depends_on_those_compliance_rules_that_the_suite_measures(domain: Domain, tmp_path: Path) -> None:
-    def loaded(**compliance: Any) -> Suite:
-        card = domain.card.model_copy(update={"compliance": ComplianceCard.model_validate(compliance)})
+    def loaded(notice: str, **compliance: Any) -> Suite:
+        demands = {
+            "compliance": ComplianceCard.model_validate(compliance),
+            "notices": NoticesCard.model_validate({"texts": [notice]}),
+        }
+        card = domain.card.model_copy(update=demands)
         return load(replace(domain, card=card), tmp_path, metrics=["exact_match", "notice", "referral"])
 
     write(tmp_path / "test.jsonl", "one", "two", "three")
-    before = loaded(notice=["Not medical advice."], referral=True)
-    for changes in ({"notice": ["No advice."]}, {"referral": ["ask your pharmacist"]}, {"referral": False}):
-        after = loaded(**{"notice": ["Not medical advice."], "referral": True, **changes})
+    before = loaded("Not medical advice.", referral=True)
+    for changes in ({"notice": "No advice."}, {"referral": ["ask your pharmacist"]}, {"referral": False}):
+        after = loaded(**{"notice": "Not medical advice.", "referral": True, **changes})
         assert [part for part in after.parts if after.parts[part] != before.parts[part]] == ["compliance"]
         assert after.digest != before.digest
-    unasked = loaded(notice=["Not medical advice."], referral=True, forbidden=["guaranteed"])
+    unasked = loaded("Not medical advice.", referral=True, forbidden=["guaranteed"])
     assert unasked.digest == before.digest
 
 
@@ -177,7 +181,7 @@ def test_what_counts_as_a_referral_by_locums_own_wordings_is_part_of_the_digest(
 
 def test_what_is_told_to_readers_of_answers_is_no_part_of_the_digest(domain: Domain, tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", "one", "two", "three")
-    changed = replace(domain, card=domain.card.model_copy(update={"notices": NoticesCard(texts=["Another notice."])}))
+    changed = replace(domain, card=domain.card.model_copy(update={"notices": NoticesCard(texts=[["Another notice."]])}))
     assert load(changed, tmp_path).digest == load(domain, tmp_path).digest
 
 

@@ -66,8 +66,8 @@ def test_rows_of_a_file_are_copied_with_ids_and_scored_by_what_fits_their_kinds(
     assert all(row["id"] for row in written)
     assert list(read_samples(path.parent / "samples.jsonl")) == list(read_samples(source))
     card = next(card for card in workshop.domain.suites if card.name == "begun")
-    assert card.metrics == ["exact_match", "token_f1", "choice", "brier"]
-    assert (card.primary, card.slices, card.description) == ("exact_match", ["topic"], "Rows of old.jsonl.")
+    assert card.metrics == ["numeric", "exact_match", "choice", "brier"]
+    assert (card.primary, card.slices, card.description) == ("numeric", ["topic"], "Rows of old.jsonl.")
     assert card.samples == ["samples.jsonl"]
 
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(workshop: Workshop, 
         new_suite(workshop.domain, "begun", kind="choice", source="test")
     with pytest.raises(NotFoundError, match="there is no file"):
         new_suite(workshop.domain, "begun", source=str(tmp_path / "nowhere.jsonl"))
-    with pytest.raises(BadInputError, match="holds no row"):
+    with pytest.raises(BadInputError, match="is empty: expected conversations or sample rows"):
         new_suite(workshop.domain, "begun", source=str(write_lines(tmp_path / "empty.jsonl", [])))
     with pytest.raises(BadInputError, match=r"wrong.jsonl:1: messages: Field required"):
         new_suite(workshop.domain, "begun", source=str(write_lines(tmp_path / "wrong.jsonl", [{}])))

@@ -96,3 +96,17 @@ def test_a_path_without_its_v1_is_told_what_it_lacks() -> None:
     with pytest.raises(NotFoundError) as caught:
         find_route("POST", "/chat/completions")
     assert caught.value.hint is not None and "ends in /v1" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/chat/completion", "/v1/chat/completions"),
+        ("/v1/model", "/v1/models"),
+        ("/v1/adapter", "/v1/adapters"),
+    ],
+)
+def test_a_mistyped_path_is_told_what_was_meant(asked: str, meant: str) -> None:
+    with pytest.raises(NotFoundError, match=rf"no route {asked}: did you mean {meant}\?"):
+        find_route("POST", asked)

@@ -11,7 +11,7 @@ import pytest
 
 from locum.adapters.base import Base
 from locum.adapters.registry import Registry
-from locum.errors import UnavailableError
+from locum.errors import NotFoundError, UnavailableError
 from locum.serve import swap
 from locum.serve.engine import Engine
 from locum.serve.swap import Swap
@@ -93,3 +93,24 @@ async def test_a_deleted_version_that_an_alias_still_means_here_keeps_its_manife
     names.registry.delete("legal@1")
     await names.settle("legal")
     assert await name_of(names, "legal") == "legal@1"
+
+
+@pytest.mark.parametrize("asked", ["legl", "Legal", "legal@11", "legal:1", "legal-1"])
+async def test_an_unknown_model_is_told_what_was_probably_meant_before_all_that_there_is(
+    names: Swap, asked: str
+) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        await names.resolve(asked)
+    said = str(caught.value)
+    assert said.startswith(f"The model `{asked}` does not exist. Did you mean `legal")
+    assert said.endswith("There is: tiny-llama, legal, legal@1.")
+
+
+async def test_of_a_version_that_this_server_cannot_answer_nothing_is_proposed(
+    names: Swap, base_record: Base, tiny_adapter: Callable[..., Path]
+) -> None:
+    other = base_record.model_copy(update={"fingerprint": "f" * 64})
+    register_plainly(names.registry, "oncology", tiny_adapter(rank=4, seed=5), other)
+    with pytest.raises(NotFoundError) as caught:
+        await names.resolve("oncolgy@1")
+    assert "oncology" not in str(caught.value)

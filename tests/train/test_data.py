@@ -115,7 +115,7 @@ def test_overrides_are_read_as_in_a_card() -> None:
     ("override", "message"),
     [
         ("rank", "expected key=value"),
-        ("ranke=3", "there is no recipe key 'ranke' .*rank, alpha"),
+        ("ranke=3", "there is no recipe key 'ranke': did you mean rank\\? .*rank, alpha"),
         ("rank=0", "--set rank: .*greater than or equal to 1"),
     ],
 )

@@ -61,7 +61,14 @@ def read_sheet(file: Path, reviews: Reviews) -> tuple[list[Verdict], int]:
     items = {str(item.id): item for item in reviews.items()}
     verdicts: dict[int, Verdict] = {}
     undecided, wrong = 0, []
-    for raw in read_rows(str(file)):
+    nothing = file.is_file() and not file.stat().st_size
+    rows = [] if nothing else list(read_rows(str(file)))
+    if not rows:
+        raise BadInputError(
+            f"{file} is empty: expected a row for each item, with the columns {', '.join(COLUMNS[:2])}, …",
+            hint="locum data review DOMAIN --export FILE writes one",
+        )
+    for raw in rows:
         try:
             verdict = _verdict(raw, items)
             if verdict is None:

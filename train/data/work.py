@@ -72,7 +72,7 @@ class Work:
         )
         there = "SELECT 1 FROM row WHERE digest = ? AND key = ?"
         if self.db.execute(there, values[:2]).fetchone():
-            self.note("duplicates", "dropped", "there before, word for word")
+            self.note("duplicates", "dropped", "exact duplicates")
         self.db.execute(
             "INSERT INTO row (digest, key, question, topic, bands, final, json, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
             # of rows that differ by their topic alone the same one stays, whichever came first

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from locum.adapters.compliance import ComplianceCard
+from locum.adapters.compliance import ComplianceCard, NoticesCard
 
 Score = Callable[..., float | None]
 
@@ -135,14 +135,14 @@ def test_a_demand_can_be_made_of_some_samples_only(score: Score) -> None:
 def test_a_card_fills_the_options_of_the_metrics_that_it_is_about(score: Score) -> None:
     card = ComplianceCard.model_validate(
         {
-            "notice": ["Not advice", ["See a doctor", "请就医"]],
             "referral": ["ask the ombudsman"],
             "sources": FORM,
             "forbidden": ["cure"],
         }
     )
     answer = "Asthma. Not advice: see a doctor, or ask the ombudsman.\nSource: ICD-10-CM 2026, J45"
-    options = card.metric_options()
+    notices = NoticesCard.model_validate({"texts": ["Not advice", ["See a doctor", "请就医"]]})
+    options = {"notice": {"notices": notices.texts}, **card.metric_options()}
     assert list(options) == ["notice", "referral", "sources", "forbidden"]
     assert [score(name, answer, options=options[name]) for name in options] == [1, 1, 1, 1]
     assert [score(name, "We cure all.", options=options[name]) for name in options] == [0, 0, 0, 0]
