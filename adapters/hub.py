@@ -58,7 +58,7 @@ def download_adapter(repository: Repository, target: Path) -> str:
 
     disable_progress_bars()  # the caller says what is going on
     api = HfApi()
-    with _explained(f"{repository} cannot be read", "read it"):
+    with explained(f"{repository} cannot be read", "read it"):
         info = api.model_info(repository.name, revision=repository.revision)
         there = {file.rfilename for file in info.siblings or []}
         missing = [name for name in FILES if name not in there]
@@ -86,7 +86,7 @@ def create_repository(repository: Repository, *, private: bool) -> None:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    with _explained(f"{repository} cannot be written", "write"):
+    with explained(f"{repository} cannot be written", "write"):
         api.create_repo(repository.name, private=private, exist_ok=True)
         if private and not api.model_info(repository.name).private:
             raise ConflictError(
@@ -105,13 +105,13 @@ def upload(repository: Repository, folder: Path, *, message: str) -> str:
     from huggingface_hub.utils import disable_progress_bars
 
     disable_progress_bars()
-    with _explained(f"{repository} cannot be written", "write"):
+    with explained(f"{repository} cannot be written", "write"):
         commit = HfApi().upload_folder(repo_id=repository.name, folder_path=folder, commit_message=message)
     return str(commit.commit_url)
 
 
 @contextmanager
-def _explained(failed: str, purpose: str) -> Iterator[None]:
+def explained(failed: str, purpose: str) -> Iterator[None]:
     """Says of the hub's errors what to do about them."""
     # `HTTPError` is that of the client which this version of the library uses: requests, httpx or httpx2.
     from huggingface_hub.errors import (

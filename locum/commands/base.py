@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, settings, table, waiting
+from locum.commands.common import JsonOption, err, out, print_json, settings, table, waiting
 
 app = typer.Typer(help="Base models: the frozen checkpoints that adapters are made for.", no_args_is_help=True)
 
@@ -16,7 +16,8 @@ def pull(
     model: Annotated[
         str,
         typer.Argument(
-            help="smollm2-135m-instruct, a folder with a checkpoint in safetensors, or a hub id (org/name)."
+            help="smollm2-135m-instruct, a folder with a checkpoint in safetensors (one of the hub's cache, too), or a "
+            "hub id (org/name)."
         ),
     ] = "smollm2-135m-instruct",
     as_json: JsonOption = False,
@@ -28,8 +29,11 @@ def pull(
     from locum.adapters.base import pull as pull_base
 
     in_force = settings()
+    notes: list[str] = []
     with waiting("looking") as tell:
-        base = pull_base(model, in_force.bases, say=tell)
+        base = pull_base(model, in_force.bases, say=tell, note=notes.append)
+    for note in notes:
+        err.print(note, markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json(base.model_dump(mode="json"))
         return
