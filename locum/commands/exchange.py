@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from locum.commands.common import JsonOption, err, out, print_json, say, settings
+from locum.commands.common import JsonOption, err, out, print_json, say, settings, spin_less, waiting
 
 if TYPE_CHECKING:
     from locum.adapters.base import Base
@@ -118,6 +118,7 @@ def import_(
 
     Example: locum adapters import hf://acme/medical-lora --domain medical --licence apache-2.0
     """
+    spin_less()
     from locum.adapters.artifact import inspect_artifact
     from locum.adapters.domains import load_domain
     from locum.adapters.incoming import fetch, mend
@@ -129,19 +130,20 @@ def import_(
     card = load_domain(in_force.domains, domain)
     steps = _recipe(recipe) if recipe is not None else None
     with _scratch(in_force) as folder:
-        with err.status("getting the adapter"):
+        with waiting("getting the adapter", quiet=as_json):
             incoming = fetch(source, folder / "adapter")
         model, licence, trained_on = _ask(incoming, in_force, base, licence, trained_on, quiet=as_json)
-        with err.status("checking the adapter") as status:
+        with waiting("checking the adapter", quiet=as_json) as tell:
             changes = mend(incoming, model)
+            notes = _notes(incoming, model, card)
             artifact = inspect_artifact(incoming.folder, model.path)
             registry = Registry.open(in_force)
             manifest = registry.find(domain, artifact.digest, model.fingerprint)
             new = manifest is None
             if manifest is None:
-                status.update("computing the known answers of its probes")
-                probes = make_probes(model.path, incoming.folder, probe_prompts(card, in_force.data_path(domain)))
-                status.update("registering")
+                prompts = probe_prompts(card, in_force.data_path(domain))
+                probes = make_probes(model.path, incoming.folder, prompts, say=tell)
+                tell("registering")
                 known = incoming.manifest
                 manifest = registry.register(
                     domain,
@@ -161,10 +163,12 @@ def import_(
                         base=incoming.base,
                         licence=licence,
                         trained_on=trained_on,
-                        changes=changes,
+                        changes=[*changes, *notes],
                     ),
                 )
     _tell_other_prompt(incoming, card)
+    for note in notes:
+        err.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json({"version": manifest.name, "new": new, **manifest.model_dump(mode="json", exclude={"probes"})})
         return
@@ -174,6 +178,21 @@ def import_(
         say(f"{manifest.name} is this very adapter already. Next: locum eval {domain}")
         return
     say(f"Imported as {manifest.name}, now the candidate of {domain}. Next: locum eval {domain}")
+
+
+def _notes(incoming: Incoming, base: Base, card: Domain) -> list[str]:
+    """What was chosen, what the adapter's folder says of how it is to be asked, and what stays behind."""
+    from locum.adapters.beside import look_beside
+    from locum.adapters.incoming import last_name
+
+    notes = list(incoming.notes)
+    if incoming.manifest is not None:
+        return notes
+    named = incoming.base
+    if named is not None and named not in (base.name, base.source) and last_name(named) == base.name:
+        notes.append(f"its base model {named} is taken for {base.name} by its name")
+    prompt = card.card.system_prompt
+    return notes + look_beside(incoming.beside, base, named_base=named, system_prompt=prompt, names=incoming.names)
 
 
 def _tell_other_prompt(incoming: Incoming, domain: Domain) -> None:
@@ -287,9 +306,11 @@ def _ask(
     trained_on = trained_on or incoming.trained_on
     if terminal:
         if base is None:
-            question = f"It was made for {incoming.base}, which is not here. Was that {in_force.base}?"
+            suitable = _fitting(incoming, in_force)
+            likely = in_force.base if in_force.base in suitable or not suitable else suitable[0]
+            question = f"It was made for {incoming.base}, which is not here. Was that {likely}?"
             typer.confirm(question, abort=True, err=True)
-            base = load_base(in_force.bases, in_force.base)
+            base = load_base(in_force.bases, likely)
         licence = licence or typer.prompt("Its licence", default=NOT_STATED, err=True)
         trained_on = trained_on or typer.prompt("What it learned from, in a sentence", default=NOT_STATED, err=True)
     if base is None or not licence or not trained_on:
@@ -298,10 +319,9 @@ def _ask(
             "its licence (--licence)": licence,
             "what it learned from (--trained-on)": trained_on,
         }
-        hub = incoming.base if str(incoming.base).count("/") == 1 else "MODEL"
         raise BadInputError(
             f"{incoming.source} does not say " + ", ".join(name for name, value in missing.items() if not value),
-            hint=f"`locum base pull {hub}` gets its base model" if base is None else f"{NOT_STATED!r} if nobody knows",
+            hint=_base_hint(incoming, in_force) if base is None else f"{NOT_STATED!r} if nobody knows",
         )
     known = incoming.manifest
     if known is not None and known.base_fingerprint != base.fingerprint:
@@ -312,20 +332,48 @@ def _ask(
     return base, licence, trained_on
 
 
+def _base_hint(incoming: Incoming, in_force: Settings) -> str:
+    """How to name the base model: one of those here that fit, and how to get the one that is meant."""
+    named = str(incoming.base)
+    hub = named if named.count("/") == 1 and not named.startswith(("/", ".", "~")) and "\\" not in named else None
+    if hub is not None:
+        get = f"`locum base pull {hub}` gets its base model"
+    elif Path(named).is_dir():
+        get = f"`locum base pull {named}` makes that folder a base model"
+    else:
+        get = "`locum base pull MODEL` gets its base model"
+    suitable = _fitting(incoming, in_force)
+    if not suitable:
+        return f"{get}; its matrices fit none of those here"
+    return f"{get}; by its matrices it could be --base {' or --base '.join(suitable)}"
+
+
+def _fitting(incoming: Incoming, in_force: Settings) -> list[str]:
+    """Names of the base models here whose modules have the shapes of the adapter's."""
+    from locum.adapters.incoming import fitting
+
+    return [base.name for base in fitting(incoming, _bases(in_force))]
+
+
+def _bases(in_force: Settings) -> list[Base]:
+    from locum.adapters.base import base_names, load_base
+    from locum.errors import LocumError
+
+    bases = []
+    for name in base_names(in_force.bases):
+        with suppress(LocumError):  # its folder is gone
+            bases.append(load_base(in_force.bases, name))
+    return bases
+
+
 def _base_it_names(incoming: Incoming, in_force: Settings) -> Base | None:
     """The base model that an adapter was made for, if it is here; the one in force where it names none."""
     from locum.adapters.base import base_names, load_base
     from locum.adapters.incoming import made_for
-    from locum.errors import LocumError
 
-    names = base_names(in_force.bases)
-    if incoming.base is None or not names:  # the latter says what is missing, and how to get it
+    if incoming.base is None or not base_names(in_force.bases):  # the latter says what is missing, and how to get it
         return load_base(in_force.bases, in_force.base)
-    bases = []
-    for name in names:
-        with suppress(LocumError):  # its folder is gone
-            bases.append(load_base(in_force.bases, name))
-    found = made_for(incoming, bases)
+    found = made_for(incoming, _bases(in_force))
     return next((base for base in found if base.name == in_force.base), found[0] if found else None)
 
 
