@@ -138,9 +138,19 @@ def _other_generation(folder: Path, base: Base) -> Iterator[str]:
 
 def _other_shape(folder: Path, base: Base) -> Iterator[str]:
     theirs, ours = _object(folder / "config.json"), _object(base.path / "config.json")
-    for name in ("vocab_size", "num_hidden_layers", "hidden_size", "rope_scaling", "sliding_window"):
-        if theirs.get(name) is not None and name in ours and theirs[name] != ours[name]:
-            yield f"config.json: its base model had {name} {theirs[name]}, {base.name} has {ours[name]}"
+    for name in ("vocab_size", "num_hidden_layers", "hidden_size", "sliding_window"):
+        if theirs.get(name) is not None and theirs[name] != ours.get(name):
+            yield f"config.json: its base model had {name} {theirs[name]}, {base.name} has {ours.get(name)}"
+    if theirs and (there := _rope(theirs)) != (here := _rope(ours)):
+        yield f"config.json: its base model had positions by {there}, {base.name} has {here}"
+
+
+def _rope(config: dict[str, Any]) -> str:
+    """How positions are stretched for longer texts; transformers has called the field differently."""
+    given = config.get("rope_scaling") or config.get("rope_parameters")
+    given = given if isinstance(given, dict) else {}
+    kind = given.get("rope_type") or given.get("type") or "default"
+    return f"{kind}, factor {given.get('factor', 1)}"
 
 
 def _prompts(folder: Path, system_prompt: str) -> Iterator[str]:

@@ -120,8 +120,8 @@ def peft_of_another_name(base: Path, folder: Path) -> Any:
 def trl_checkpoint(base: Path, folder: Path) -> Any:
     """What SFTTrainer leaves in its output folder: a checkpoint with the state of the training."""
     from datasets import Dataset
-    from peft import LoraConfig
-    from transformers import AutoTokenizer
+    from peft import LoraConfig, PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
     turns = [{"role": "user", "content": "Well?"}, {"role": "assistant", "content": "It is well."}]
@@ -138,7 +138,8 @@ def trl_checkpoint(base: Path, folder: Path) -> Any:
     )
     trainer.train()
     assert (folder / "checkpoint-1" / "optimizer.pt").is_file()
-    return trainer.model.eval()
+    # loaded again: the trainer's own model goes on computing in bfloat16
+    return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder / "checkpoint-1").eval()
 
 
 def like_unsloth(base: Path, folder: Path) -> Any:
