@@ -134,7 +134,7 @@ def pull(
         checkpoint = _in_place(folder, part, note) if folder else _fill(part, model, say)
         say("taking the fingerprint")
         record = _take_record(
-            name, path=Path() if checkpoint == part else checkpoint, checkpoint=checkpoint, source=source
+            name, path=Path() if checkpoint == part else checkpoint, checkpoint=checkpoint, source=source, say=say
         )
         part.mkdir(exist_ok=True)
         _write_record(record, part)
@@ -157,7 +157,7 @@ def _in_place(folder: Path, part: Path, note: Callable[[str], None]) -> Path:
     return part
 
 
-def fingerprint(folder: Path, *, also: Iterable[str] = ()) -> str:
+def fingerprint(folder: Path, *, also: Iterable[str] = (), say: Callable[[str], None] = lambda _: None) -> str:
     """SHA-256 over a checkpoint's config, weights, tokenizer and chat template.
 
     Fields that name a path or a library's version do not count, so the same model has one fingerprint everywhere.
@@ -165,12 +165,17 @@ def fingerprint(folder: Path, *, also: Iterable[str] = ()) -> str:
     Args:
         also: names of safetensors files that count although they are not loaded. They did in base models that were
             pulled before there was a difference, and versions are bound to what was taken then.
+        say: told which of several files with weights is read.
 
     Raises:
         BadInputError: a needed file is missing.
     """
     digest = hashlib.sha256()
-    for path in _counted_files(folder, also=also):
+    files = _counted_files(folder, also=also)
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    for path in files:
+        if path in weights[1:]:
+            say(f"taking the fingerprint: file {weights.index(path) + 1} of {len(weights)}")
         if path.name in {"config.json", "tokenizer_config.json"}:
             kept = {key: value for key, value in read_object(path).items() if key not in VOLATILE}
             part = hashlib.sha256(json.dumps(kept, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
@@ -194,11 +199,19 @@ def _read_record(bases: Path, name: str) -> _Record | None:
     return _Record.model_validate_json(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def _take_record(name: str, *, path: Path, checkpoint: Path, source: str, also: Iterable[str] = ()) -> _Record:
+def _take_record(
+    name: str,
+    *,
+    path: Path,
+    checkpoint: Path,
+    source: str,
+    also: Iterable[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> _Record:
     """The record of a checkpoint; `path` is what it says of the place, which is relative if it lies beside it."""
     files = _file_states(checkpoint, also=also)
     dtype, parameters = _weights(checkpoint)
-    known = fingerprint(checkpoint, also=also)
+    known = fingerprint(checkpoint, also=also, say=say)
     base = Base(name=name, path=path, fingerprint=known, source=source, dtype=dtype, parameters=parameters)
     return _Record(base=base, files=files)
 

@@ -150,7 +150,9 @@ def test_what_lies_beside_the_weights_changes_nothing_of_what_is_loaded_measured
 def test_shards_are_those_of_the_index(checkpoint: Path, tiny_base: Path, tmp_path: Path) -> None:
     names = split(checkpoint)
     shutil.copyfile(checkpoint / names[0], checkpoint / "model-00001-of-00009.safetensors")  # of another saving
-    base = pull(str(checkpoint), tmp_path / "bases")
+    said: list[str] = []
+    base = pull(str(checkpoint), tmp_path / "bases", say=said.append)
+    assert said == ["taking the fingerprint", "taking the fingerprint: file 2 of 2"]
     assert [path.name for path in weight_files(base.path)] == names == loaded_by_vllm(base.path)
     assert base.parameters == pull(str(tiny_base), tmp_path / "plain").parameters
 
