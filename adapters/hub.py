@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from locum.adapters.beside import READ
+from locum.adapters.lora_tensors import SHARDS
 from locum.adapters.store import FILES
 from locum.errors import BadInputError, ConflictError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
 
 SCHEME = "hf://"
 _REPOSITORY = re.compile(r"(?:hf://)?(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
-_WANTED = (*FILES, "README.md")
+_WANTED = (*FILES, SHARDS, "README.md", *READ)
+_SHARD = re.compile(r"adapter_model-\d+-of-\d+\.safetensors")
 _TOKEN_HINT = "`hf auth login`, or set HF_TOKEN to a token that may {}"
 
 
@@ -42,8 +45,12 @@ def parse_repository(text: str) -> Repository | None:
     return None
 
 
-def download_adapter(repository: Repository, target: Path) -> str:
-    """Fetch the two files of an adapter and its README, and nothing else; returns the commit they are of.
+def download_adapter(repository: Repository, target: Path) -> tuple[str, list[str]]:
+    """Fetch the two files of an adapter, its README and the small files that say how it is to be asked; no code, and
+    nothing of its training.
+
+    Returns:
+        The commit they are of, and the names of all files there.
 
     Raises:
         NotFoundError: there is no such repository, or no adapter in it.
@@ -58,21 +65,28 @@ def download_adapter(repository: Repository, target: Path) -> str:
 
     disable_progress_bars()  # the caller says what is going on
     api = HfApi()
-    with _explained(f"{repository} cannot be read", "read it"):
+    with explained(f"{repository} cannot be read", "read it"):
         info = api.model_info(repository.name, revision=repository.revision)
         there = {file.rfilename for file in info.siblings or []}
-        missing = [name for name in FILES if name not in there]
+        shards = sorted(name for name in there if _SHARD.fullmatch(name)) if SHARDS in there else []
+        missing = [name for name in FILES if name not in there and not (name == FILES[1] and shards)]
         if missing == [FILES[1]] and (pickle := "adapter_model.bin") in there:
             raise BadInputError(f"{repository}: expected {FILES[1]}, found {pickle}", hint=pickle_hint(pickle))
         if missing:
+            inner = sorted(name.rpartition("/")[0] for name in there if name.endswith(f"/{missing[0]}"))
+            if inner and missing[0] == FILES[0]:
+                raise NotFoundError(
+                    f"{repository} has no {missing[0]} at its top: its adapters are in {', '.join(inner)}",
+                    hint=f"hf download {repository.name} --local-dir FOLDER, and import FOLDER/{inner[-1]}",
+                )
             whole = "config.json" in there
             raise NotFoundError(
                 f"{repository} has no {missing[0]}: it is no LoRA adapter of PEFT",
                 hint=f"as a base model: locum base pull {repository.name}" if whole else None,
             )
-        for name in (name for name in _WANTED if name in there):
+        for name in (name for name in (*_WANTED, *shards) if name in there):
             api.hf_hub_download(repository.name, name, revision=info.sha, local_dir=target)
-    return str(info.sha)
+    return str(info.sha), sorted(there)
 
 
 def create_repository(repository: Repository, *, private: bool) -> None:
@@ -86,7 +100,7 @@ def create_repository(repository: Repository, *, private: bool) -> None:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    with _explained(f"{repository} cannot be written", "write"):
+    with explained(f"{repository} cannot be written", "write"):
         api.create_repo(repository.name, private=private, exist_ok=True)
         if private and not api.model_info(repository.name).private:
             raise ConflictError(
@@ -105,13 +119,13 @@ def upload(repository: Repository, folder: Path, *, message: str) -> str:
     from huggingface_hub.utils import disable_progress_bars
 
     disable_progress_bars()
-    with _explained(f"{repository} cannot be written", "write"):
+    with explained(f"{repository} cannot be written", "write"):
         commit = HfApi().upload_folder(repo_id=repository.name, folder_path=folder, commit_message=message)
     return str(commit.commit_url)
 
 
 @contextmanager
-def _explained(failed: str, purpose: str) -> Iterator[None]:
+def explained(failed: str, purpose: str) -> Iterator[None]:
     """Says of the hub's errors what to do about them."""
     # `HTTPError` is that of the client which this version of the library uses: requests, httpx or httpx2.
     from huggingface_hub.errors import (

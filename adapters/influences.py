@@ -120,7 +120,7 @@ INFLUENCES = (
     Influence(
         "`adapter_config.json`",
         "transformers puts that adapter onto the model, vLLM does not",
-        "refused by `locum base pull`",
+        "passed over by `locum base pull`, which says so",
     ),
 )
 
@@ -129,21 +129,6 @@ def table() -> list[str]:
     """The table of `INFLUENCES` in Markdown, as docs/serving.md has it."""
     rows = [f"| {each.file} | {each.what} | {each.done} |" for each in INFLUENCES]
     return ["| in | what | what is done |", "| --- | --- | --- |", *rows]
-
-
-def require_plain(folder: Path) -> None:
-    """Make sure that transformers and vLLM take a checkpoint's folder for the same model.
-
-    Raises:
-        BadInputError: an adapter lies in it.
-    """
-    if (folder / "adapter_config.json").is_file():
-        raise BadInputError(
-            f"{folder} has an adapter_config.json beside the model: transformers would put that adapter onto it where "
-            "it is trained on, and vLLM would not where it is served",
-            hint="move adapter_config.json and adapter_model.safetensors elsewhere and import them with "
-            "`locum adapters import`, or merge them into the model first",
-        )
 
 
 def notes(folder: Path) -> list[str]:

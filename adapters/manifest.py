@@ -55,7 +55,7 @@ class Origin(_Record):
     base: str | None = Field(None, description="the base model that it was made for, as it says itself")
     licence: str
     trained_on: str = Field(description="what it learned from, in a sentence")
-    changes: list[str] = Field([], description="what was changed in its files to let it in")
+    changes: list[str] = Field([], description="what was changed in its files to let it in, and what was left behind")
 
 
 class Manifest(_Record):

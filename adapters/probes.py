@@ -8,7 +8,7 @@ of the very same tokens (teacher forcing), which no near-tie between two tokens 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,9 @@ from locum.adapters.conversations import Message, read_conversations
 from locum.adapters.domains import Domain
 from locum.adapters.end_of_turn import declared_ends, stops_by
 from locum.adapters.manifest import Probe
+from locum.adapters.store import FILES
 from locum.adapters.system_prompt import SystemRole, in_first_question
-from locum.errors import LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
 from locum.network import on_loopback
 from locum.settings import NO_SUCH_PATH, authorization
 
@@ -77,15 +78,21 @@ def make_probes(
     *,
     max_tokens: int = MAX_TOKENS,
     system_role: SystemRole = "system",
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Probe]:
     """Compute the known answers of an adapter over a base checkpoint, in float32.
 
     On the GPU, if there is one with room for that: a model of billions of weights takes minutes on a CPU.
 
+    Args:
+        say: told what is being done.
+
     Raises:
         UnavailableError: PEFT is not installed.
-        BadInputError: the base model's chat template does not take such a prompt, or does not show it to the model.
+        BadInputError: the base model's chat template does not take such a prompt, or does not show it to the model;
+            or PEFT does not load all of the adapter.
     """
+    say("loading the base model for its known answers")
     try:
         quiet_libraries()
         from peft import PeftModel
@@ -99,9 +106,11 @@ def make_probes(
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     plain.generation_config = greedy_config(stops_by(template, declared_ends(base)))
     model = PeftModel.from_pretrained(plain.to(_device_for(base)), adapter).eval()
+    _check_loaded(model, adapter)
     probes = []
     with torch.inference_mode():
-        for prompt, prompt_ids in zip(prompts, ids, strict=True):
+        for number, (prompt, prompt_ids) in enumerate(zip(prompts, ids, strict=True), start=1):
+            say(f"computing known answer {number} of {len(prompts)}")
             token_ids = _greedy(model, prompt_ids, max_tokens)
             with model.disable_adapter():
                 base_ids = _greedy(model, prompt_ids, max_tokens)
@@ -221,6 +230,25 @@ def _request(method: str, url: str, api_key: str, body: dict[str, Any] | None = 
     raise kinds.get(answer.status_code, UnavailableError)(
         f"{url} says {answer.status_code}: {answer.text[:300]}", hint=hints.get(answer.status_code)
     )
+
+
+def _check_loaded(model: Any, adapter: Path) -> None:
+    """PEFT passes over matrices for which its settings name no module, and makes up those that it finds none for; a
+    server computes with the matrices that are there."""
+    from safetensors import safe_open
+
+    with safe_open(adapter / FILES[1], framework="pt") as file:
+        there = set(file.keys())
+    loaded = {name.replace(".default.", "."): weight for name, weight in model.state_dict().items() if ".lora_" in name}
+    if passed_over := sorted(there - loaded.keys()):
+        raise BadInputError(
+            f"{FILES[1]}: {passed_over[0]}: target_modules and its companions in {FILES[0]} leave this module out, "
+            "expected settings that name all modules of the tensors",
+            hint="set target_modules to the names of its modules, exclude_modules and layers_to_transform to null",
+        )
+    made_up = (name for name in loaded.keys() - there if "lora_B" in name and loaded[name].any())
+    if name := next(made_up, None):
+        raise BadInputError(f"{FILES[1]}: {FILES[0]} names a module that has no matrices: {name}")
 
 
 def _device_for(checkpoint: Path) -> str:

@@ -101,6 +101,9 @@ class Hub:
             return request.send(200, content, headers, body=method != "HEAD")
         if rest.startswith("/revision/") and rest.removeprefix("/revision/") not in ("main", self.commit_of(name)):
             return request.json(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
+        if rest.startswith("/tree/"):
+            listed = [{"type": "file", "path": path, "size": len(files[path]), "oid": "0"} for path in sorted(files)]
+            return request.json(200, listed)
         siblings = [{"rfilename": path} for path in sorted(files)]
         return request.json(
             200, {"id": name, "sha": self.commit_of(name), "siblings": siblings, "private": name in self.private}

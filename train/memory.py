@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from locum.adapters.base import Base
+from locum.adapters.checkpoint import weight_files
 from locum.adapters.recipe import ALIGNMENT, MATRICES, VIRTUAL, TrainingRecipe
 from locum.errors import DiskFullError, OutOfMemoryError
 from locum.train.machine import has_gpu, memory_for_training
@@ -128,7 +129,7 @@ class Footprint:
         return Memory(
             libraries=LIBRARIES,
             weights=round(weights + self._base_bytes(wide)),
-            files=0 if has_gpu() else sum(file.stat().st_size for file in self.base.path.glob("*.safetensors")),
+            files=0 if has_gpu() else sum(file.stat().st_size for file in weight_files(self.base.path)),
             gradients=trained * own,
             optimizer=2 * trained * own,
             activations=round(batch.positions * self._kept_a_token(wide)),

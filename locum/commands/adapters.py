@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from locum.commands import exchange
-from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, require_known, say, settings, table
+from locum.commands.common import (
+    EndpointOption,
+    JsonOption,
+    err,
+    out,
+    print_json,
+    require_known,
+    say,
+    settings,
+    spin_less,
+    table,
+    waiting,
+)
 from locum.commands.ownership import held_by, owners_of, why_artifact_stays
 
 if TYPE_CHECKING:
@@ -117,6 +129,7 @@ def register(
 
     Example: locum adapters register ./my-adapter --domain medical
     """
+    spin_less()
     from locum.adapters.artifact import inspect_artifact
     from locum.adapters.base import load_base
     from locum.adapters.domains import load_domain
@@ -125,12 +138,11 @@ def register(
     in_force = settings(base=base)
     card = load_domain(in_force.domains, domain)
     model = load_base(in_force.bases, in_force.base)
-    with err.status("checking the adapter") as status:
+    with waiting("checking the adapter", quiet=as_json) as tell:
         inspect_artifact(path, model.path)
-        status.update("computing the known answers of its probes")
         prompts = probe_prompts(card, in_force.data_path(domain))
-        probes = make_probes(model.path, path, prompts, system_role=card.card.recipe.system_role)
-        status.update("registering")
+        probes = make_probes(model.path, path, prompts, system_role=card.card.recipe.system_role, say=tell)
+        tell("registering")
         manifest = _registry(in_force).register(
             domain,
             path,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, out, print_json, say, settings, table, waiting
+from locum.commands.common import JsonOption, err, out, print_json, say, settings, table, waiting
 
 app = typer.Typer(help="Base models: the frozen checkpoints that adapters are made for.", no_args_is_help=True)
 
@@ -16,7 +16,8 @@ def pull(
     model: Annotated[
         str,
         typer.Argument(
-            help="smollm2-135m-instruct, a folder with a checkpoint in safetensors, or a hub id (org/name)."
+            help="smollm2-135m-instruct, a folder with a checkpoint in safetensors (one of the hub's cache, too), or a "
+            "hub id (org/name)."
         ),
     ] = "smollm2-135m-instruct",
     as_json: JsonOption = False,
@@ -26,16 +27,19 @@ def pull(
     Example: locum base pull deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B
     """
     from locum.adapters.base import pull as pull_base
-    from locum.adapters.influences import notes
+    from locum.adapters.influences import notes as notes_on
 
     in_force = settings()
+    passed_over: list[str] = []
     with waiting("looking") as tell:
-        base = pull_base(model, in_force.bases, say=tell)
+        base = pull_base(model, in_force.bases, say=tell, note=passed_over.append)
+    for note in passed_over:
+        err.print(note, markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json(base.model_dump(mode="json"))
         return
     out.print(f"[bold]{base.name}[/] is ready: {base.parameters:,} weights, fingerprint {base.fingerprint[:12]}")
-    for note in notes(base.path):
+    for note in notes_on(base.path):
         say(note)
     if base.name != in_force.base:
         out.print(f'To use it, put base = "{base.name}" into locum.toml, or set LOCUM_BASE={base.name}.')

@@ -38,9 +38,16 @@ def settings(**overrides: Any) -> Settings:
 
 
 @contextmanager
-def waiting(first: str) -> Iterator[Callable[[str], None]]:
+def waiting(first: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     """Says what is waited for: beside a spinner on a terminal, in a line for each new thing elsewhere, where a count
-    that goes on is no new thing."""
+    that goes on is no new thing.
+
+    Args:
+        quiet: say nothing where there is no terminal: a program is told the outcome alone.
+    """
+    if quiet and not err.is_terminal:
+        yield lambda _: None
+        return
     if err.is_terminal:
         with err.status(first) as status:
             yield status.update

@@ -93,7 +93,12 @@ def test_an_adapter_in_bfloat16_is_let_in(adapter: Path, tiny_base: Path) -> Non
         ({"target_parameters": ["x"]}, "target_parameters: .*expected none"),
         ({"lora_bias": True}, "lora_bias: .*expected none"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights: 'pissa' changes the base model's weights"),
-        ({"auto_mapping": {"base_model_class": "X"}}, "auto_mapping: .*expected none"),
+        (
+            {"auto_mapping": {"base_model_class": "BertModel"}},
+            "auto_mapping: expected a base model that writes answers",
+        ),
+        ({"new_in_peft": {"k": 1}}, "new_in_peft: Locum does not know this field, found {.k.: 1}"),
+        ({"target_modules": None}, "target_modules: expected the modules that it is for, found None"),
         ({"r": 0}, "r: expected a rank from 1 to 512, found 0"),
         ({"r": 513}, "r: expected a rank from 1 to 512, found 513"),
         ({"r": "4"}, "r: expected a rank from 1 to 512, found '4'"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from locum.adapters.base import Base, pull
+from locum.adapters.base import Base, fingerprint, pull
 from locum.adapters.manifest import EvaluationRecord, Manifest
 from locum.adapters.model_card import read_header
 from locum.adapters.registry import Registry
@@ -290,6 +290,53 @@ def test_without_a_terminal_what_is_not_known_is_named(
     assert ran.json["origin"]["base"] == "acme/other-llama"
 
 
+def test_which_base_model_here_it_could_be_is_said_with_the_option_to_give(
+    locum: Callable[..., Ran], domain_folder: Path, base_record: Base, foreign: Path, tmp_path: Path
+) -> None:
+    change(foreign, base_model_name_or_path="/home/alice/models/llama")
+    ran = locum("adapters", "import", "foreign", "--domain", "legal", *SAID)
+    assert ran.code == 2
+    assert "does not say which base model here is /home/alice/models/llama (--base)" in ran.err
+    assert "by its matrices it could be --base tiny-llama" in ran.err
+    other = shutil.copytree(base_record.path, tmp_path / "other-llama")
+    (other / "chat_template.jinja").write_text("{{ messages }}")
+    change(foreign, base_model_name_or_path=str(other))
+    ran = locum("adapters", "import", "foreign", "--domain", "legal", *SAID)
+    assert (ran.code, f"`locum base pull {other}` makes that folder a base model" in ran.err) == (2, True), ran.err
+
+
+def test_what_is_done_is_told_and_so_is_what_was_taken_for_what(
+    locum: Callable[..., Ran], domain_folder: Path, base_record: Base, foreign: Path, registry: Registry
+) -> None:
+    change(foreign, base_model_name_or_path="acme/Tiny-Llama")
+    (foreign / "handler.py").write_text("raise SystemExit('this ran')")
+    ran = locum("adapters", "import", "foreign", "--domain", "legal", *SAID)
+    assert ran.code == 0, ran.err
+    for part in (
+        "getting the adapter\nchecking the adapter\nloading the base model for its known answers\n",
+        "computing known answer 1 of 1\nregistering\n",
+        "Note: its base model acme/Tiny-Llama is taken for tiny-llama by its name\n",
+        "Note: handler.py: code stays behind and is never run",
+    ):
+        assert part in ran.err, ran.err
+    made = registry.resolve("legal@1")
+    assert made.origin is not None
+    assert "its base model acme/Tiny-Llama is taken for tiny-llama by its name" in made.origin.changes
+    quiet = locum("adapters", "import", "foreign", "--domain", "legal", *SAID, "--json")
+    assert "checking" not in quiet.err
+
+
+def test_links_are_followed_by_whoever_works_here_and_refused_where_a_server_registers_for_others(
+    locum: Callable[..., Ran], domain_folder: Path, base_record: Base, foreign: Path, tmp_path: Path
+) -> None:
+    (foreign / "adapter_model.safetensors").rename(tmp_path / "blob")
+    (foreign / "adapter_model.safetensors").symlink_to("../blob")
+    ran = locum("adapters", "register", "foreign", "--domain", "legal", "--json")  # what an upload runs
+    assert (ran.code, "is a link out of the folder" in ran.err) == (2, True), ran.err
+    ran = locum("adapters", "import", "foreign", "--domain", "legal", *SAID)
+    assert ran.code == 0, ran.err
+
+
 class Terminal(StringIO):
     def isatty(self) -> bool:
         return True
@@ -482,9 +529,11 @@ def test_what_is_not_on_the_hub_or_no_adapter_is_told(
 ) -> None:
     hub.repositories |= {
         "acme/whole": {"config.json": b"{}", "model.safetensors": b""},
+        "acme/nested": {f"checkpoint-{n}/adapter_config.json": b"{}" for n in (1, 2)},
         "acme/pickled": {"adapter_config.json": b"{}", "adapter_model.bin": b""},
     }
     for source, complaint, hint in (
+        ("acme/nested", "its adapters are in checkpoint-1, checkpoint-2", "hf download acme/nested"),
         ("acme/none", "the hub knows no such repository, or shows it to others only", "HF_TOKEN"),
         ("acme/whole@v9", "hf://acme/whole cannot be read", ""),
         ("acme/whole", "has no adapter_config.json: it is no LoRA adapter", "locum base pull acme/whole"),
@@ -493,6 +542,40 @@ def test_what_is_not_on_the_hub_or_no_adapter_is_told(
         ran = locum("adapters", "import", source, "--domain", "legal", *SAID)
         assert ran.code == 2, ran.err
         assert complaint in ran.err and hint in ran.err
+
+
+def through(hub: Hub, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, which finds the hub where users have it."""
+    found = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    command = [sys.executable, "-m", "locum", *arguments]
+    return subprocess.run(command, env={**os.environ, **found}, capture_output=True, text=True, check=False)
+
+
+def test_what_lies_beside_an_adapter_on_the_hub_is_looked_at_too(
+    locum: Callable[..., Ran], domain_folder: Path, base_record: Base, foreign: Path, hub: Hub
+) -> None:
+    hub.repositories["acme/legal"] = {
+        **{path.name: path.read_bytes() for path in foreign.iterdir()},
+        "chat_template.jinja": b"{% for m in messages %}[INST]{{ m['content'] }}{% endfor %}",
+        "inference.py": b"never fetched",
+    }
+    ran = through(hub, "adapters", "import", "acme/legal", "--domain", "legal", *SAID)
+    assert ran.returncode == 0, ran.stderr
+    assert "Note: chat_template.jinja: it learned with another chat template than tiny-llama's: '[INST]" in ran.stderr
+    assert "Note: inference.py: code stays behind and is never run" in ran.stderr
+
+
+def test_a_base_model_from_the_hub_comes_without_what_is_there_twice(
+    locum: Callable[..., Ran], tiny_base: Path, hub: Hub
+) -> None:
+    extra = ("consolidated.safetensors", "model.fp16.safetensors", "original/consolidated.safetensors", "params.json")
+    hub.repositories["acme/tiny"] = {path.name: path.read_bytes() for path in tiny_base.iterdir()}
+    hub.repositories["acme/tiny"] |= dict.fromkeys(extra, b"never fetched")
+    ran = through(hub, "base", "pull", "acme/tiny", "--json")
+    assert ran.returncode == 0, ran.stderr
+    made = json.loads(ran.stdout)
+    assert made["fingerprint"] == fingerprint(tiny_base)
+    assert {path.name for path in Path(made["path"]).rglob("*.safetensors")} == {"model.safetensors"}
 
 
 def test_a_hub_that_may_not_be_asked_or_does_not_answer_exits_3(
