@@ -9,6 +9,7 @@ import typer
 
 from locum.commands import exchange
 from locum.commands.common import EndpointOption, JsonOption, err, out, print_json, require_known, say, settings, table
+from locum.commands.convergence import warn_if_not_held
 from locum.commands.ownership import held_by, owners_of, why_artifact_stays
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def register(
             system_prompt=card.card.system_prompt,
             system=card.card.system,
         )
+    warn_if_not_held(in_force, model, manifest)
     if as_json:
         print_json(_summary(manifest))
         return

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from locum.commands.common import JsonOption, err, out, print_json, say, settings
+from locum.commands.convergence import warn_if_not_held
 
 if TYPE_CHECKING:
     from locum.adapters.base import Base
@@ -165,6 +166,7 @@ def import_(
                     ),
                 )
     _tell_other_prompt(incoming, card)
+    warn_if_not_held(in_force, model, manifest)
     if as_json:
         print_json({"version": manifest.name, "new": new, **manifest.model_dump(mode="json", exclude={"probes"})})
         return

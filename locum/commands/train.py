@@ -11,6 +11,9 @@ import typer
 from locum.commands.common import JsonOption, out, print_json, say, settings, spin_less, table
 
 if TYPE_CHECKING:
+    from locum.adapters.base import Base
+    from locum.adapters.domains import Domain
+    from locum.settings import Settings
     from locum.train.pipeline import TrainOutcome
     from locum.train.plan import Plan
     from locum.train.result import Sample
@@ -89,6 +92,8 @@ def train(
         )
     card, base = load_domain(in_force.domains, domain), load_base(in_force.bases, in_force.base)
     overrides, register = changes or [], not no_register
+    if register and not host_rank:
+        _warn_of_server(in_force, card, base, overrides, trials)
     if plan:
         planned, footprint = plan_domain(in_force, card, base, overrides=overrides, register=register)
         if as_json:
@@ -109,6 +114,10 @@ def train(
         outcome, found = sweep_domain(
             in_force, card, base, overrides=overrides, trials=trials, fresh=fresh, register=register, force=force
         )
+    if outcome.new and outcome.manifest is not None:
+        from locum.commands.convergence import warn_if_not_held
+
+        warn_if_not_held(in_force, base, outcome.manifest)
     if as_json:
         print_json(
             {
@@ -131,6 +140,17 @@ def train(
         out.print("What comes of it, host 0 tells.")
         return
     _tell_next(outcome)
+
+
+def _warn_of_server(in_force: Settings, card: Domain, base: Base, overrides: list[str], trials: int | None) -> None:
+    """Say before the training that the running server could not hold what comes of it."""
+    from locum.commands.convergence import rank_of, warn, why_not_held
+    from locum.train.recipe import with_overrides
+    from locum.train.sweep import RANKS
+
+    rank = rank_of(with_overrides(card.card.recipe, overrides), highest=RANKS[1] if trials else 0)
+    if rank:
+        warn(why_not_held(in_force, base, rank=rank, name="what this trains"))
 
 
 def _tell_plan(plan: Plan) -> None:
