@@ -174,7 +174,8 @@ def _tell_plan(plan: Plan) -> None:
     say(f"Disk: about {gigabytes(plan.disk.needed)} of {gigabytes(plan.disk.available)} that are free.")
     speed = f"{plan.time.tokens_per_second:,.0f} tokens/s, from {plan.time.source}"
     say(f"Time: about {_duration(plan.time.seconds)} on {plan.device} ({speed}).")
-    there = {"new": "", "interrupted": " It was interrupted: it would be taken up.", "finished": " It is finished."}
+    taken_up = f" It was interrupted, and would go on after step {plan.resumes_at:,}: the time is that of the rest."
+    there = {"new": "", "interrupted": taken_up, "finished": " It is finished, and would be reused."}
     say(f"Run: {plan.run}.{there[plan.state]}")
 
 

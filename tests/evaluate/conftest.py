@@ -139,8 +139,8 @@ class Proxy(ThreadingHTTPServer):
     """Stands between a client and the real server, and does to each request what `fault` says.
 
     `fault(request)` gives None to pass it on, a status to answer with, or one of: `drop` the connection, send `half`
-    an answer, `hang` until the client has left, say that the model is `unservable`, pass it on but name another model (`impostor`), or as `abort`ed by the
-    server.
+    an answer, `hang` until the client has left, say that the model is `unservable`, pass it on but name another model
+    (`impostor`), or as `abort`ed by the server.
     """
 
     daemon_threads = True

@@ -17,8 +17,8 @@ PACE = Pace(0.5, "its last evaluation here")
     [
         (
             Forecast("legal · held-out", 1335, 890, PACE),
-            "legal · held-out: 1,335 requests, of which 890 are known from before and 445 are asked: about 4 min, at the "
-            "pace of its last evaluation here.",
+            "legal · held-out: 1,335 requests, of which 890 are known from before and 445 are asked: about 4 min, at "
+            "the pace of its last evaluation here.",
         ),
         (
             Forecast("legal · held-out", 240, 0),
