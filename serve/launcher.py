@@ -31,9 +31,9 @@ from locum.settings import Settings
 SERVER_MODULE = "locum.serve.api_server"
 BACKLOG = 2048
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-# Room for what the next training may make, so that no server has to be restarted for it: all that `locum train --sweep`
-# tries. What each step costs: benchmarks/ranks.py.
-HEADROOM_RANK = 64
+# Room for what the next training may make, so that no server has to be restarted for it: twice the rank of a new card.
+# More would cost every request some speed (benchmarks/ranks.py).
+HEADROOM_RANK = 32
 SLOTS = 8  # adapters that one step can use
 DRAIN_SECONDS = 30
 CPU_BLOCK = 32

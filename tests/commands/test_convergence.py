@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from locum.adapters.base import Base
+from locum.adapters.manifest import Manifest
 from locum.adapters.recipe import TrainingRecipe
 from locum.adapters.records import Release
 from locum.commands import convergence
 from locum.commands.convergence import Convergence, judge, rank_of, wait_for, why_not_held
-from locum.errors import UnavailableError
+from locum.commands.serve import ranks_of_cards
+from locum.errors import UnavailableError, UnservableError
 from locum.evaluate.endpoint import Endpoint, ServedVersion
+from locum.serve.launcher import held_rank
 from locum.settings import Settings
+from tests.conftest import write_domain
 
 RELEASED = Release(
     domain="legal",
@@ -53,6 +58,15 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(convergence, "_ask", ask)
 
     return set_answers
+
+
+def manifest_of(**changes: Any) -> Manifest:
+    given = {
+        "domain": "legal", "number": 2, "digest": "d", "base": "tiny-llama", "base_fingerprint": "f", "rank": 32,
+        "alpha": 64, "target_modules": [], "parameters": 1, "size": 1, "recipe": {}, "data": None, "training": {},
+        "probes": [], "code_version": "1", "created_at": datetime.now(UTC), "created_by": "tester",
+    }  # fmt: skip
+    return Manifest.model_validate({**given, **changes})
 
 
 def test_a_server_that_loads_the_version_first_is_waited_for(settings: Settings, answers: Callable[..., None]) -> None:
@@ -123,3 +137,28 @@ def test_the_rank_that_a_recipe_needs_is_its_highest() -> None:
     assert rank_of(TrainingRecipe(rank=8, ranks={"down_proj": 32})) == 32
     assert rank_of(TrainingRecipe(rank=8), highest=64) == 64
     assert rank_of(TrainingRecipe(method="prefix")) == 0
+
+
+def test_a_server_has_room_for_what_the_cards_would_train_and_starts_with_wrong_cards_too(settings: Settings) -> None:
+    for name in ("legal", "tax"):
+        write_domain(settings.domains, name)
+    card = settings.domains / "legal" / "card.yaml"
+    card.write_text(card.read_text(encoding="utf-8") + "recipe: {rank: 96}\n", encoding="utf-8")
+    (settings.domains / "tax" / "card.yaml").write_text("name: [", encoding="utf-8")
+    assert ranks_of_cards(settings) == [96]
+    assert held_rank([32, *ranks_of_cards(settings)]) == 128
+
+
+def test_an_endpoint_of_another_base_model_is_named_with_the_way_out() -> None:
+    made = manifest_of(base="other-base", base_fingerprint="o" * 64)
+    with pytest.raises(
+        UnavailableError, match=r"serves the base model tiny-llama .* was made for other-base"
+    ) as caught:
+        replace(OLD, versions={}).check(made)
+    assert "`locum serve --base other-base`" in str(caught.value.hint)
+
+
+def test_a_version_that_the_endpoint_cannot_hold_is_not_asked() -> None:
+    versions = {"legal@2": ServedVersion("d" * 64, "f", "its rank is 32, this server holds up to 16")}
+    with pytest.raises(UnservableError, match="cannot serve legal@2: its rank is 32"):
+        replace(OLD, versions=versions).check(manifest_of(base_fingerprint="f", digest="d" * 64))

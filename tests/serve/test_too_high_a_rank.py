@@ -33,8 +33,8 @@ def test_the_server_says_which_rank_it_holds_and_which_version_it_never_answers_
     server: LiveServer, high: Manifest
 ) -> None:
     entries = {entry["id"]: entry["locum"] for entry in server.admin("GET", "/v1/models").json()["data"]}
-    assert entries[server.base.name]["max_rank"] == 64  # headroom beyond the highest registered, which is 16
-    assert entries[high.name]["problem"].startswith("its rank is 128, this server holds up to 64")
+    assert entries[server.base.name]["max_rank"] == 32  # headroom beyond the highest registered, which is 16
+    assert entries[high.name]["problem"].startswith("its rank is 128, this server holds up to 32")
     assert "problem" not in entries["legal@1"]
 
 
@@ -47,14 +47,14 @@ def test_a_request_for_it_is_refused_with_a_status_that_no_client_tries_again(
     assert answer.headers["x-should-retry"] == "false"
     error = answer.json()["error"]
     assert error["type"] == "UnservableError"
-    assert error["message"].startswith(f"{high.name} cannot be served: its rank is 128, this server holds up to 64")
+    assert error["message"].startswith(f"{high.name} cannot be served: its rank is 128, this server holds up to 32")
 
 
 def test_an_evaluation_of_it_asks_nothing_and_says_why(server: LiveServer, high: Manifest) -> None:
     before = server.metric("locum_requests_total")
     ran = server.locum("eval", "finance", "--model", high.name)
     assert ran.returncode == 3, ran.stderr
-    assert f"cannot serve {high.name}: its rank is 128, this server holds up to 64" in ran.stderr
+    assert f"cannot serve {high.name}: its rank is 128, this server holds up to 32" in ran.stderr
     assert ran.stderr.count("its rank is") == 1
     assert server.metric("locum_requests_total") == before
 
@@ -83,7 +83,7 @@ def test_it_is_said_where_such_a_version_is_made(server: LiveServer, tiny_adapte
     ran = server.locum("adapters", "register", str(folder), "--domain", "finance", "--json")
     assert ran.returncode == 0, ran.stderr
     name = json.loads(ran.stdout)["name"]
-    assert f"Note: {name} has the rank 128, and the server at {server.endpoint} holds up to 64" in ran.stderr
+    assert f"Note: {name} has the rank 128, and the server at {server.endpoint} holds up to 32" in ran.stderr
     server.registry.delete(name)
     planned = server.locum("train", "finance", "--set", "rank=128", "--plan")
     assert planned.returncode == 0, planned.stderr
@@ -98,4 +98,4 @@ def test_an_upload_of_one_is_refused_before_its_answers_are_computed(
     files = {field: (name, (folder / name).read_bytes()) for field, name in names.items()}
     answer = server.admin("POST", "/v1/adapters", data={"domain": "finance"}, files=files, timeout=120)
     assert answer.status_code == 422
-    assert "the adapter's rank is 128, and this server holds up to 64" in answer.json()["error"]["message"]
+    assert "the adapter's rank is 128, and this server holds up to 32" in answer.json()["error"]["message"]
