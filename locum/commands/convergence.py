@@ -46,10 +46,11 @@ def wait_for(
     """Ask the server until it answers with the released version, or says why it does not.
 
     Args:
-        tell: told what is waited for.
+        tell: told what is waited for, once for each new thing.
         seconds: how long to wait for a server that says neither.
     """
     deadline = time.monotonic() + seconds
+    told: str | None = ""
     while True:
         try:
             endpoint = _ask(in_force)
@@ -61,7 +62,9 @@ def wait_for(
         serving = endpoint.aliases.get(released.domain)
         if time.monotonic() > deadline:
             return Convergence(False, serving, f"it has not taken {released.version} over within {seconds:.0f} seconds")
-        tell(f"waiting: {endpoint.url} still means {serving or 'nothing'} by {released.domain}")
+        if serving != told:
+            tell(f"waiting: {endpoint.url} still means {serving or 'nothing'} by {released.domain}")
+        told = serving
         time.sleep(AGAIN_SECONDS)
 
 

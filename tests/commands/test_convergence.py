@@ -75,7 +75,7 @@ def test_a_server_that_loads_the_version_first_is_waited_for(settings: Settings,
     found = wait_for(settings, RELEASED, told.append)
     assert found == Convergence(True, "legal@2")
     assert found.summary() == {"converged": True, "serving": "legal@2"}
-    assert told == ["waiting: http://there/v1 still means legal@1 by legal"] * 2
+    assert told == ["waiting: http://there/v1 still means legal@1 by legal"]
 
 
 def test_a_server_that_says_nothing_is_not_waited_for_without_end(
