@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING
 from locum.adapters.card import DomainCard
 from locum.adapters.domains import domain_names, load_domain
 from locum.adapters.system_prompt import HEADER, SEPARATOR, SystemRole
-from locum.errors import BadInputError, LocumError, NotFoundError, UnauthorizedError, UnavailableError
+from locum.errors import (
+    BadInputError,
+    LocumError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
+    UnservableError,
+)
 from locum.evaluate.asking import NEUTRAL
+from locum.evaluate.endpoint import is_unservable
 from locum.network import on_loopback
 from locum.settings import NO_SUCH_PATH, Settings, authorization
 
@@ -101,6 +109,8 @@ def _explained(error: OpenAIError, url: str) -> LocumError:
         return NotFoundError(message, hint=None if said else NO_SUCH_PATH)
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
         return UnauthorizedError(message, hint="LOCUM_API_KEY holds the key that is sent")
+    if isinstance(error, openai.APIStatusError) and is_unservable(error.status_code, error.response.content):
+        return UnservableError(message)
     if isinstance(error, openai.APIStatusError) and error.status_code < 500 and error.status_code != 429:
         return BadInputError(message)
     return UnavailableError(message)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from locum.evaluate.endpoint import error_of, message_of
+from locum.evaluate.endpoint import error_of, is_unservable, message_of
 from locum.evaluate.own_words import Mark, own_words
 from locum.network import proxy_of
 from locum.settings import authorization
@@ -109,6 +109,7 @@ async def ask(
         NoReplyError: the attempts are used up, or the server says 4xx to this question.
         UnauthorizedError: the server refuses the key: no other question will fare better.
         NotFoundError: the server does not know the model, likewise.
+        UnservableError: the server cannot hold the version that is asked, likewise.
     """
     request = {**body, "stream": True, "stream_options": {"include_usage": True}} if timed else body
     read = _read_stream if timed else _read_whole
@@ -213,7 +214,7 @@ async def _require_success(response: ClientResponse, url: str) -> None:
     if status == 200:
         return
     content = await response.read()
-    if status in (401, 403, 404):
+    if status in (401, 403, 404) or is_unservable(status, content):
         raise error_of(status, content, url)
     problem = f"{status}: {message_of(content)}"
     if status not in (408, 429) and status < 500:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,12 +22,13 @@ from locum.evaluate.cache import CACHE_FILE, AnswerCache
 from locum.evaluate.client import Patience
 from locum.evaluate.conclusion import Run, conclude
 from locum.evaluate.endpoint import Endpoint, read_endpoint
+from locum.evaluate.forecast import total
 from locum.evaluate.harness import HarnessSuite, load_harness_suite, suite_name
 from locum.evaluate.harness_asking import ask_harness
 from locum.evaluate.metrics.registry import Metric
 from locum.evaluate.report import write_report
 from locum.evaluate.result import EvaluationResult
-from locum.evaluate.runner import Asked, Asking, ask_all
+from locum.evaluate.runner import Asked, Asking, ask_all, forecast
 from locum.evaluate.scoring import load_metrics, needs, score_all
 from locum.evaluate.suite import Suite, choose_suites, load_guards, load_suites, require_system_role
 from locum.evaluate.suite_fit import require_fit
@@ -115,6 +116,7 @@ def evaluate_version(
 
     results = []
     with closing(AnswerCache(settings.evaluations / CACHE_FILE)) as cache:
+        _tell_cost(chosen, metrics, plan, endpoint, asking, cache, console)
         for each in chosen:
             with _run_folder(settings, plan, each, endpoint) as folder:
                 asked = _ask(settings, each, metrics[each.name], plan, endpoint, asking, cache, console)
@@ -153,6 +155,41 @@ def all_suites(settings: Settings, domain_name: str) -> list[Suite]:
     domain = load_domain(settings.domains, domain_name)
     own = load_suites(domain, settings.data_path(domain_name))
     return [*own, *load_guards(domain, settings.domains, settings.data_path(domain_name).parent)]
+
+
+def _tell_cost(
+    suites: Sequence[Suite],
+    metrics: Mapping[str, Sequence[Metric]],
+    plan: Plan,
+    endpoint: Endpoint,
+    asking: Asking,
+    cache: AnswerCache,
+    console: Console | None,
+) -> None:
+    """Say what is about to be asked of the server. How much lm-evaluation-harness asks, only itself knows, and how much
+    a judge, the answers decide."""
+    if console is None:
+        return
+    forecasts = []
+    for suite in suites:
+        if isinstance(suite, HarnessSuite):
+            sentence = f"{suite.title}: lm-evaluation-harness puts {len(suite.samples):,} samples to every model."
+        else:
+            likelihoods = needs(metrics[suite.name], "likelihood")
+            forecasts.append(
+                forecast(
+                    suite,
+                    plan.contenders,
+                    asking,
+                    cache,
+                    base_fingerprint=endpoint.fingerprint,
+                    likelihoods=likelihoods,
+                )
+            )
+            sentence = forecasts[-1].sentence
+        console.print(sentence, style="dim", markup=False, highlight=False, soft_wrap=True)
+    if sum_of_all := total(forecasts):
+        console.print(sum_of_all, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _ask(

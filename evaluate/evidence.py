@@ -16,14 +16,17 @@ from locum.evaluate.suite import Suite
 def evidence_of(suite: Suite, metrics: Sequence[Metric], models: Sequence[Scored]) -> Evidence:
     """The evidence on the first of `models`, the version; the second is the base model.
 
-    The baseline is the version in production, where that is another one; for a guard, else the base model.
+    The baseline is the version in production, where that is another one; for a guard, else the base model. Slices are
+    always held against one of the two: a first release may have lost a topic that the base model knew.
     """
     version, base, *others = models
     primary = next(metric for metric in metrics if metric.name == suite.primary)
     production = next((model for model in others if model.contender.role == "production"), None)
     baseline = production or (base if suite.guard else None)
+    slice_baseline = production or base
     failed = {answer.sample for model in models for answer in model.answers if answer.error is not None}
-    compared = [version, *([production] if production else []), *([base] if _base_counts(suite) else [])]
+    base_counts = suite.guard or suite.thresholds.min_gain is not None or (suite.card.slices and slice_baseline is base)
+    compared = [version, *([production] if production else []), *([base] if base_counts else [])]
     spoken_of = [model.scores[primary.name].keys() for model in compared]
     of_all = {sample for sample in spoken_of[0] if all(sample in each for each in spoken_of)}
     failed |= {sample for each in spoken_of for sample in each} - of_all  # a judge may fail just on the bad answers
@@ -35,15 +38,11 @@ def evidence_of(suite: Suite, metrics: Sequence[Metric], models: Sequence[Scored
         failed=len(failed),
         gain=_gain(version, base, suite, primary),
         change=_change(version, baseline, suite, primary) if baseline else None,
-        slices=_slices(version, baseline, suite, primary) if baseline else {},
+        slices=_slices(version, slice_baseline, suite, primary),
         hard={name: version.scores[name] for name in suite.thresholds.hard},
         higher_is_better=primary.higher_is_better,
         guard=suite.guard,
     )
-
-
-def _base_counts(suite: Suite) -> bool:
-    return suite.guard or suite.thresholds.min_gain is not None
 
 
 def _score(version: Scored, suite: Suite, primary: Metric) -> Estimate:

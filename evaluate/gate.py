@@ -66,7 +66,8 @@ class Evidence:
         gain: the version minus the base model, two-sided.
         change: the version minus its baseline, if it has one: the version in production; on a guard suite, the
             base model while nothing is in production.
-        slices: the same on each slice, by its name, such as `topic Neoplasms`.
+        slices: the version minus production on each slice, by its name, such as `topic Neoplasms`; minus the base model
+            while nothing is in production.
         hard: for each metric that the thresholds call hard, the score of each sample that it speaks of.
         higher_is_better: false for a primary metric such as perplexity; `min_score` is then the most allowed.
         guard: it is a guard suite: the question is not whether the version is good there, but whether it harms.
@@ -299,19 +300,39 @@ def _slices_kept(thresholds: Thresholds, evidence: Evidence) -> list[Check]:
     ]
     if lost:
         return lost
-    small = [each.name for each in found if each.status == "too small"]
-    aside = f" Too small to judge, with fewer than {thresholds.slice_min_samples} samples: {_listed(small)}."
+    baseline = found[0].change.name
     if not judged:
-        reason = f"No slice is large enough to be judged.{aside}"
+        reason = f"No slice is large enough to be judged against {baseline}."
     else:
         shown = sum(each.status == "met" for each in found)
         worst = min((each for each in found if each.status != "too small"), key=lambda each: each.change.mean)
         reason = (
-            f"None of {judged} slice{'' if judged == 1 else 's'} has a significant loss that is larger than "
-            f"{margin:.3f}. With {_percent(thresholds.confidence)} confidence for each by itself, so large a loss is "
-            f"ruled out on {shown}. The lowest is {worst.name} with {worst.change.mean:+.3f}.{aside if small else ''}"
+            f"None of {judged} slice{'' if judged == 1 else 's'} has a significant loss against {baseline} that is "
+            f"larger than {margin:.3f}. With {_percent(thresholds.confidence)} confidence for each by itself, so large "
+            f"a loss is ruled out on {shown}. The lowest is {worst.name} with {worst.change.mean:+.3f}."
         )
+    reason += _too_small(thresholds, found) + _perhaps_lost(thresholds, found)
     return [Check(kind="slice", status="met", reason=reason)]
+
+
+def _too_small(thresholds: Thresholds, found: Sequence[SliceFinding]) -> str:
+    small = [each.name for each in found if each.status == "too small"]
+    if not small:
+        return ""
+    return f" Too small to judge, with fewer than {thresholds.slice_min_samples} samples: {_listed(small)}."
+
+
+def _perhaps_lost(thresholds: Thresholds, found: Sequence[SliceFinding]) -> str:
+    """Names slices that have lost more than the margin by the best estimate, which the gate does not hold against the
+    version: they are too small to judge, or such a loss may be chance."""
+    lost = sorted((each for each in found if each.change.mean < -thresholds.slice_margin), key=lambda x: x.change.mean)
+    if not lost:
+        return ""
+    figures = [f"{each.name} ({each.change.mean:+.3f}, {each.change.samples} samples)" for each in lost]
+    return (
+        f" Unclear, though by the best estimate a loss of more than {thresholds.slice_margin:.3f}: {_listed(figures)}. "
+        "Look at their answers, or add samples."
+    )
 
 
 def _hard_kept(metric: str, lowest: float, evidence: Evidence) -> Check:

@@ -97,7 +97,7 @@ def _scores(result: EvaluationResult) -> list[str]:
 
 
 def _slices(result: EvaluationResult) -> list[str]:
-    against = result.production or result.against
+    against = result.production or result.base
     figures = Figures(result.metrics[result.metric])
     rows = [
         [

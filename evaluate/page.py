@@ -98,6 +98,7 @@ def html_report(result: EvaluationResult, answers: Sequence[Answer]) -> str:
         for model in result.models
     }
     baseline = result.production or (result.base if result.guard else None)
+    slice_baseline = result.production or result.base
     return (
         _environment()
         .get_template("report.html.j2")
@@ -108,7 +109,8 @@ def html_report(result: EvaluationResult, answers: Sequence[Answer]) -> str:
             percent=f"{100 * result.confidence:.4g} %",
             metrics={name: _metric_view(result, name) for name in result.models[0].scores},
             baseline=baseline,
-            slices=_slices(result, baseline or result.against),
+            slice_baseline=slice_baseline,
+            slices=_slices(result, slice_baseline),
             histograms=_histograms(result, answers),
             calibrations=calibrations(result, answers),
             latencies=latencies,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +19,7 @@ from locum.evaluate.answers import Answer, Contender, Likelihood
 from locum.evaluate.asking import NEUTRAL, chat_fields
 from locum.evaluate.cache import AnswerCache, cache_key
 from locum.evaluate.client import NoReplyError, Patience, Reply, ask, session
+from locum.evaluate.forecast import Forecast, duration, known_pace, learn_pace
 from locum.evaluate.likelihood import ask_likelihood
 from locum.evaluate.samples import GENERATED, Sample
 from locum.evaluate.suite import Suite
@@ -31,6 +35,7 @@ _FAILURES_IN_A_ROW = 8
 # and for all answers more CPU time than all else that the client does (benchmarks/eval.py); those in the middle of the
 # suite are, in a row, so that what runs side by side wakes together, and when the server has warmed up.
 _TIMED = 16
+FIRST_ANSWERS = 16  # that the time left is told from, where no earlier run tells it
 _TIMES = frozenset({"first_token", "per_token"})
 
 
@@ -101,8 +106,7 @@ def ask_all(
         UnavailableError: the server did not answer some; those that it did are kept, and asking again continues.
         CheckFailedError: an answer came from another model than the one that was asked.
     """
-    beside = (asking.url, asking.concurrency, sorted(contender.digest for contender in contenders))
-    questions = _questions(suite, contenders, base_fingerprint, beside, likelihoods=likelihoods)
+    questions = _all_questions(suite, contenders, asking, base_fingerprint, likelihoods=likelihoods)
     texts = cache.get({question.key for question in questions})
     known = {key: _Kept.model_validate_json(text) for key, text in texts.items()}
     reused = sum(question.key in known for question in questions)
@@ -110,9 +114,57 @@ def ask_all(
     failures: dict[str, NoReplyError] = {}
     if missing:
         run = _Run(suite, cache, asking, missing, known, failures)
-        asyncio.run(run.finish(console, total=len(questions)))
+        known_before = known_pace(cache, suite.title, *_where(asking, base_fingerprint))
+        if console is not None and not console.is_terminal and known_before is None:  # where no bar says it
+            run.tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        with _learning_pace(run, base_fingerprint, console):
+            asyncio.run(run.finish(console))
     _require_complete(len(questions), failures, len(missing))
     return Asked(_answers(questions, known, failures), reused)
+
+
+def forecast(
+    suite: Suite,
+    contenders: Sequence[Contender],
+    asking: Asking,
+    cache: AnswerCache,
+    *,
+    base_fingerprint: str,
+    likelihoods: bool = False,
+) -> Forecast:
+    """What `ask_all` will ask with the same arguments."""
+    questions = _all_questions(suite, contenders, asking, base_fingerprint, likelihoods=likelihoods)
+    keys = {question.key for question in questions}
+    pace = known_pace(cache, suite.title, *_where(asking, base_fingerprint))
+    return Forecast(suite.title, len(keys), len(cache.get(keys)), pace)
+
+
+def _where(asking: Asking, base_fingerprint: str) -> tuple[object, ...]:
+    return asking.url, base_fingerprint, asking.concurrency
+
+
+@contextmanager
+def _learning_pace(run: _Run, base_fingerprint: str, console: Console | None) -> Iterator[None]:
+    """Keep the pace of an asking however it ends, and say what is kept of one that is interrupted."""
+    left = len(run.missing)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if console is not None:
+            kept = f"{run.answered:,} of {left:,} answers came, and are kept in {run.cache.path}"
+            console.print(f"{run.suite.title} is stopped: {kept}.", markup=False, highlight=False, soft_wrap=True)
+        raise
+    finally:
+        seconds = time.monotonic() - run.started
+        where = _where(run.asking, base_fingerprint)
+        learn_pace(run.cache, run.suite.title, *where, answers=run.answered, seconds=seconds)
+
+
+def _all_questions(
+    suite: Suite, contenders: Sequence[Contender], asking: Asking, base_fingerprint: str, *, likelihoods: bool
+) -> list[_Question]:
+    beside = (asking.url, asking.concurrency, sorted(contender.digest for contender in contenders))
+    return _questions(suite, contenders, base_fingerprint, beside, likelihoods=likelihoods)
 
 
 def _questions(
@@ -165,16 +217,18 @@ class _Run:
         self.missing, self.known, self.failures = missing, known, failures
         self.failed_in_a_row = 0
         self.retries = 0
+        self.answered = 0
+        self.tell: Callable[[str], None] | None = None
         self.prompts: dict[str, list[int]] = {}
+        self.started = time.monotonic()
 
-    async def finish(self, console: Console | None, *, total: int) -> None:
+    async def finish(self, console: Console | None) -> None:
         """Ask what is missing until nothing is, or the server is gone."""
         asking = self.asking
         # A sample without a system message is asked without one, of every contender alike.
         async with session(asking.url, asking.api_key, asking.concurrency, headers={HEADER: "never"}) as client:
             with progress_bar(console) as progress:
-                bar = progress.add_task(f"{self.suite.domain} · {self.suite.name}", total=total, errors="")
-                progress.update(bar, completed=total - len(self.missing))
+                bar = progress.add_task(self.suite.title, total=len(self.missing), errors="")
                 await side_by_side(lambda: self._work(client, progress, bar), self.asking.concurrency)
 
     async def _work(self, client: ClientSession, progress: Progress, bar: TaskID) -> None:
@@ -195,9 +249,17 @@ class _Run:
                 show_errors()
             else:
                 self.failed_in_a_row = 0
+                self.answered += 1
+                self._tell_time_left()
                 self.cache.put(question.key, kept.model_dump_json(exclude_none=True))
                 self.known[question.key] = kept
             progress.advance(bar)
+
+    def _tell_time_left(self) -> None:
+        """Once, by the pace of the first answers."""
+        if self.tell is not None and self.answered == FIRST_ANSWERS and self.missing:
+            seconds = (time.monotonic() - self.started) / self.answered * len(self.missing)
+            self.tell(f"{self.suite.title}: about {duration(seconds)} for the other {len(self.missing):,} requests.")
 
     async def _ask(self, client: ClientSession, question: _Question, retried: Any) -> _Kept:
         sample, contender, patience = question.sample, question.contender, self.asking.patience

@@ -52,6 +52,11 @@ class Suite:
         return self.card.name
 
     @property
+    def title(self) -> str:
+        """For people, who may look at suites of several domains."""
+        return f"{self.domain} · {self.name}"
+
+    @property
     def metrics(self) -> list[str]:
         return self.card.metrics
 

@@ -88,6 +88,20 @@ class UnavailableError(LocumError):
         return {"retry-after": str(self.retry_after)}
 
 
+class UnservableError(UnavailableError):
+    """A server that cannot answer this for as long as it runs: asking again is no use, restarting it may be.
+
+    No status at which clients ask again by themselves, as OpenAI's do at 409 and from 500 on.
+    """
+
+    http_status = 422
+    type = "UnservableError"
+
+    @property
+    def headers(self) -> Mapping[str, str]:  # type: ignore[override]
+        return {"x-should-retry": "false"}
+
+
 class StoreError(UnavailableError):
     """The artifact store does not answer."""
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from locum.adapters.base import weight_shapes
+
 GIB = 1 << 30
 
 
@@ -68,6 +70,18 @@ def choose_dtype(flags: frozenset[str]) -> tuple[str, str]:
 def choose_cache_bytes(available: int) -> int:
     """A quarter of the free memory, between 1 and 16 GiB, for keys and values."""
     return min(max(available // 4, GIB), 16 * GIB)
+
+
+def slot_bytes(base: Path, rank: int, dtype: str) -> int:
+    """Bytes of the room for one adapter of this rank: two matrices beside each that an adapter may change."""
+    size = 4 if dtype == "float32" else 2
+    beside = ("embed", "lm_head", "wte", "wpe")
+    matrices = [
+        shape
+        for name, shape in weight_shapes(base).items()
+        if len(shape) == 2 and not any(part in name for part in beside)
+    ]
+    return sum(size * rank * sum(shape) for shape in matrices)
 
 
 def cpu_flags() -> frozenset[str]:

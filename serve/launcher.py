@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -22,7 +22,7 @@ from locum.errors import BadInputError, UnavailableError
 from locum.network import host_and_port, http_url
 from locum.serve import checkpoint
 from locum.serve.api_server import LISTENER, STANDBY
-from locum.serve.host import HostPlan
+from locum.serve.host import GIB, HostPlan, slot_bytes
 from locum.serve.lifeline import LIFELINE
 from locum.serve.server_log import FIRST_STAGE, ServerLog
 from locum.serve.standby import NAME, Standby
@@ -32,6 +32,10 @@ from locum.settings import Settings
 SERVER_MODULE = "locum.serve.api_server"
 BACKLOG = 2048
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+# Room for what the next training may make, so that no server has to be restarted for it: twice the rank of a new card.
+# More would cost every request some speed (benchmarks/ranks.py).
+HEADROOM_RANK = 32
+SLOTS = 8  # adapters that one step can use
 DRAIN_SECONDS = 30
 CPU_BLOCK = 32
 START_SECONDS = 900
@@ -66,7 +70,7 @@ def start(
     base: Base,
     plan: HostPlan,
     *,
-    max_rank: int = 16,
+    max_rank: int = HEADROOM_RANK,
     vllm_args: list[str] | None = None,
     verbose: bool = False,
     say: Callable[[str], None] = _to_stderr,
@@ -138,12 +142,10 @@ def arguments(
     settings: Settings, base: Base, plan: HostPlan, max_rank: int, *, chat_template: str | None = None
 ) -> list[str]:
     """vLLM's arguments for this base model on this host; `chat_template` is what vLLM is given as such, if anything."""
-    rank = next((allowed for allowed in LORA_RANKS if allowed >= max_rank), None)
-    if rank is None:
-        raise BadInputError(f"vLLM holds LoRA ranks up to {LORA_RANKS[-1]}, found {max_rank}")
+    rank = held_rank([max_rank])
     found = ["--model", str(base.path), "--served-model-name", base.name, "--dtype", plan.dtype]
     found += ["--host", settings.host, "--port", str(settings.port)]
-    found += ["--enable-lora", "--max-loras", "8", "--max-cpu-loras", "64", "--max-lora-rank", str(rank)]
+    found += ["--enable-lora", "--max-loras", str(SLOTS), "--max-cpu-loras", "64", "--max-lora-rank", str(rank)]
     found += ["--middleware", DOOR, "--scheduler-cls", SCHEDULER]
     found += ["--shutdown-timeout", str(DRAIN_SECONDS)]
     found += checkpoint.arguments(base.path, chat_template)
@@ -155,6 +157,25 @@ def arguments(
     if plan.cache_bytes is not None:
         found += ["--kv-cache-memory-bytes", str(plan.cache_bytes)]
     return found
+
+
+def held_rank(ranks: Sequence[int]) -> int:
+    """The lowest rank that vLLM can be told to hold and that has room for all of these.
+
+    Raises:
+        BadInputError: one of them is beyond vLLM's.
+    """
+    highest = max(ranks)
+    rank = next((allowed for allowed in LORA_RANKS if allowed >= highest), None)
+    if rank is None:
+        raise BadInputError(f"vLLM holds LoRA ranks up to {LORA_RANKS[-1]}, found {highest}")
+    return rank
+
+
+def room_line(base: Base, plan: HostPlan, rank: int) -> str:
+    """What `locum serve` prints of the room for adapters."""
+    size = SLOTS * slot_bytes(base.path, rank, base.dtype if plan.dtype == "auto" else plan.dtype)
+    return f"adapters rank up to {rank}, {SLOTS} at a time: {size / GIB:.2f} GiB (-- --max-lora-rank N for another)"
 
 
 def variables(settings: Settings, plan: HostPlan, admin_token: str) -> dict[str, str]:

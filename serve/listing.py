@@ -43,7 +43,7 @@ def describe(swap: Swap) -> list[dict[str, Any]]:
             "locum": locum,
         }
 
-    listed = [entry(engine.base_name, 0, kind="base", fingerprint=swap.base.fingerprint, dtype=engine.dtype)]
+    listed = [entry(engine.base_name, 0, kind="base", **_base(swap))]
     for alias, name in sorted(swap.aliases.items()):
         if name not in servable:  # of another base model
             continue
@@ -58,11 +58,21 @@ def describe(swap: Swap) -> list[dict[str, Any]]:
                 kind="version",
                 digest=manifest.digest,
                 base_fingerprint=manifest.base_fingerprint,
+                **_problem(swap.loader.misfit(manifest)),
                 **_system(manifest),
                 **_notices(manifest),
             )
         )
     return listed
+
+
+def _base(swap: Swap) -> dict[str, object]:
+    return {"fingerprint": swap.base.fingerprint, "dtype": swap.engine.dtype, "max_rank": swap.engine.max_rank}
+
+
+def _problem(misfit: str | None) -> dict[str, str]:
+    """Why the version is never answered here, where it is not."""
+    return {} if misfit is None else {"problem": misfit}
 
 
 def _system(manifest: Manifest) -> dict[str, str]:

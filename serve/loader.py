@@ -16,7 +16,7 @@ from locum.adapters.manifest import Manifest
 from locum.adapters.probes import compare_probe_logprobs, tolerance_for
 from locum.adapters.records import VersionEntry
 from locum.adapters.registry import Registry
-from locum.errors import CheckFailedError, DiskFullError, StoreError, UnavailableError
+from locum.errors import CheckFailedError, DiskFullError, StoreError, UnavailableError, UnservableError
 from locum.serve import metrics, requests
 from locum.serve.engine import Engine
 from locum.serve.kept import Kept
@@ -58,6 +58,16 @@ class Failure:
     def in_general(self) -> str:
         return IN_GENERAL[self.kind]
 
+    @property
+    def permanent(self) -> bool:
+        """Whether it stays so for as long as the server runs: neither its base model nor its rank changes."""
+        return self.kind == "mismatch"
+
+    def error(self, name: str) -> UnavailableError:
+        """What whoever asks for the version is told."""
+        message = f"{name} cannot be served: {self.reason}"
+        return UnservableError(message) if self.permanent else UnavailableError(message)
+
 
 class VersionError(UnavailableError):
     """A version that cannot be made ready."""
@@ -94,6 +104,7 @@ class Loader:
         `source` is what wants it: an alias that moved, or a request.
 
         Raises:
+            UnservableError: it fits neither now nor later.
             UnavailableError: it cannot be loaded, does not answer as it was trained to, or takes over a minute.
         """
         name = entry.manifest.name
@@ -107,12 +118,12 @@ class Loader:
                 raise UnavailableError(f"{name} cannot be served yet: it is still being loaded")
             load.result()
         if name in self.failed:
-            raise UnavailableError(f"{name} cannot be served: {self.failed[name].reason}")
+            raise self.failed[name].error(name)
 
     def may_try(self, name: str) -> bool:
         """Whether the version has not failed, or so long ago that it may be otherwise now."""
         failed = self.failed.get(name)
-        return failed is None or time.monotonic() - failed.at > RETRY_SECONDS
+        return failed is None or (not failed.permanent and time.monotonic() - failed.at > RETRY_SECONDS)
 
     def forget(self, known: set[str]) -> None:
         """Let nobody ask for versions that are not known any more."""
@@ -178,19 +189,24 @@ class Loader:
             1000 * (time.perf_counter() - loaded),
         )
 
-    def _check_fit(self, manifest: Manifest) -> None:
+    def misfit(self, manifest: Manifest) -> str | None:
+        """Why this server cannot hold a version for as long as it runs; None where it can."""
         if manifest.base_fingerprint != self._base.fingerprint:
-            raise VersionError(
-                "mismatch",
+            return (
                 f"it was trained on {manifest.base} ({manifest.base_fingerprint[:12]}), "
-                f"this server runs {self._base.name} ({self._base.fingerprint[:12]})",
+                f"this server runs {self._base.name} ({self._base.fingerprint[:12]})"
             )
         if manifest.rank > self._engine.max_rank:
-            raise VersionError(
-                "mismatch",
-                f"its rank is {manifest.rank}, this server holds up to {self._engine.max_rank}; "
-                f"restart it with --max-lora-rank {manifest.rank}",
+            return (
+                f"its rank is {manifest.rank}, this server holds up to {self._engine.max_rank}: restart it, and "
+                "`locum serve` makes room for every registered version, unless --max-lora-rank behind `--` keeps it "
+                "from that"
             )
+        return None
+
+    def _check_fit(self, manifest: Manifest) -> None:
+        if (reason := self.misfit(manifest)) is not None:
+            raise VersionError("mismatch", reason)
 
     def _fetch(self, manifest: Manifest) -> Path:
         try:

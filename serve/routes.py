@@ -76,7 +76,11 @@ async def models(state: State) -> Response:
     """The base model, the domains (with the version that each stands for) and all versions, in OpenAI's format."""
     await hear(state)
     entries = state.listing.entries(state.swap)
-    content = {"object": "list", "data": entries, "locum": {"registry": _registry(state)}}
+    content = {
+        "object": "list",
+        "data": entries,
+        "locum": {"registry": _registry(state), "problems": state.swap.problems},
+    }
     return Response(msgspec.json.encode(content), media_type="application/json")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 from locum.adapters.artifact import largest_artifact
 from locum.adapters.refs import parse_ref
 from locum.adapters.store import FILES
-from locum.errors import BadInputError, DiskFullError, UnavailableError
+from locum.errors import BadInputError, DiskFullError, UnavailableError, UnservableError
 from locum.serve.access import size
 from locum.serve.limits import bounded, check_length
 from locum.serve.own_command import run_locum
@@ -50,11 +51,39 @@ async def register(request: Request, state: Annotated[ServerState, Depends(serve
     async with _registering:
         with tempfile.TemporaryDirectory(prefix="locum-upload-") as folder:
             domain = await _receive(request, Path(folder), limit=await _limit(state))
+            rank = state.swap.engine.max_rank
+            await asyncio.to_thread(require_rank, Path(folder), highest=rank)
             # The probes need the base model once more, outside the server's memory.
             command = ("adapters", "register", folder, "--domain", domain, "--json")
             registered = await run_locum(*command, settings=state.settings, seconds=REGISTER_SECONDS)
     await hear(state)
     return JSONResponse(registered, status_code=201)
+
+
+def require_rank(folder: Path, *, highest: int) -> None:
+    """Refuse an adapter that this server could not serve, before its known answers are computed.
+
+    A configuration without ranks that can be read is left to the registration, which says what is wrong with it.
+
+    Raises:
+        UnservableError: its rank is too high here. `locum adapters register` on the host lets it in all the same.
+    """
+    rank = highest_rank(folder / FILES[0])
+    if rank > highest:
+        raise UnservableError(
+            f"the adapter's rank is {rank}, and this server holds up to {highest}",
+            hint=f"start it with `locum serve -- --max-lora-rank {rank}`, or train with a lower rank",
+        )
+
+
+def highest_rank(file: Path) -> int:
+    """The highest rank that an adapter's configuration names; 0 where there is none."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        ranks = [config.get("r"), *(config.get("rank_pattern") or {}).values()]
+    except (ValueError, AttributeError):
+        return 0
+    return max((rank for rank in ranks if isinstance(rank, int)), default=0)
 
 
 async def _limit(state: ServerState) -> int:

@@ -64,6 +64,30 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def busy_cores() -> float:
+    """How many cores other programs use now, seen over a quarter of a second in which this one waits."""
+    import psutil
+
+    return psutil.cpu_percent(interval=0.25) / 100 * (psutil.cpu_count() or 1)
+
+
+def present_share() -> tuple[float, float]:
+    """The cores that other programs keep busy now, and the part of its full speed that a training has beside them."""
+    import os
+
+    import torch
+
+    busy = busy_cores()
+    return busy, share_of_cores(torch.get_num_threads(), os.cpu_count() or 1, busy)
+
+
+def share_of_cores(threads: int, cores: int, busy: float) -> float:
+    """The part of its full speed that a program of so many threads has beside others that keep `busy` cores busy:
+    where all want more cores than there are, the scheduler deals them out alike."""
+    wanted = threads + busy
+    return 1.0 if wanted <= cores else cores / wanted
+
+
 def operations_per_second() -> float:
     """Floating-point operations a second of a matrix product, measured in a quarter of a second."""
     import torch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +14,7 @@ from rich.console import Console
 from locum.adapters.base import Base
 from locum.adapters.manifest import DataRecord
 from locum.adapters.recipe import TrainingRecipe
-from locum.train.machine import device_name, operations_per_second
+from locum.train.machine import device_name, has_gpu, operations_per_second, present_share
 from locum.train.memory import Disk, Footprint, Memory
 from locum.train.methods import Start
 from locum.train.recipe import Origin
@@ -22,6 +24,7 @@ from locum.train.run import finished, run_digest, run_name
 from locum.train.template import PairTokens, Tokens
 from locum.train.trainer import planned_steps
 
+CROWDED = 0.9  # of its full speed: below, a training is slower for what else runs, and that is said
 EFFICIENCY = 0.4  # of the speed of a large matrix product: what training reaches of it
 
 
@@ -59,9 +62,8 @@ class Plan(_Record):
     base: str
     device: str
     run: str = Field(description="the run's folder")
-    state: Literal["new", "interrupted", "finished"] = Field(
-        description="interrupted: would be taken up; the plan is for the whole of it"
-    )
+    state: Literal["new", "interrupted", "finished"] = Field(description="interrupted: would be taken up")
+    resumes_at: int = Field(0, description="the step after which an interrupted run would be taken up")
     recipe: dict[str, Value]
     splits: dict[Literal["train", "validation"], Rows]
     refused: list[str] = Field([], description="rows that the base model's chat template cannot show, and why")
@@ -71,7 +73,7 @@ class Plan(_Record):
     epochs: float
     memory: Memory
     disk: Disk
-    time: Time
+    time: Time = Field(description="of what is left to do")
 
 
 def make_plan(
@@ -98,6 +100,7 @@ def make_plan(
     digest = run_digest(recipe, data, base, start.digest if start else None)
     folder = runs / run_name(domain, digest)
     steps = planned_steps(len(train), recipe)
+    resumes_at = _last_step(folder)
     rows_a_step = recipe.batch_size * recipe.gradient_accumulation
     plan = Plan(
         domain=domain,
@@ -105,6 +108,7 @@ def make_plan(
         device=device_name(),
         run=str(folder),
         state=_state(folder, digest),
+        resumes_at=resumes_at,
         recipe={name: Value(value=value, origin=origins[name]) for name, value in _in_force(recipe).items()},
         splits={"train": _rows(train), "validation": _rows(validation)},
         refused=rows.refused,
@@ -114,7 +118,7 @@ def make_plan(
         epochs=round(steps * rows_a_step / len(train), 2),
         memory=footprint.memory(),
         disk=footprint.disk(runs),
-        time=_time(footprint, runs, steps),
+        time=_time(footprint, runs, steps - resumes_at),
     )
     return plan, footprint
 
@@ -129,7 +133,13 @@ def _in_force(recipe: TrainingRecipe) -> dict[str, Any]:
 def _state(folder: Path, digest: str) -> Literal["new", "interrupted", "finished"]:
     if finished(folder, digest) is not None:
         return "finished"
-    return "interrupted" if any(folder.glob("checkpoints/checkpoint-*/trainer_state.json")) else "new"
+    return "interrupted" if _last_step(folder) else "new"
+
+
+def _last_step(folder: Path) -> int:
+    """The step of an interrupted run's last whole checkpoint; 0 where there is none."""
+    states = folder.glob("checkpoints/checkpoint-*/trainer_state.json")
+    return max((int(state.parent.name.rpartition("-")[2]) for state in states), default=0)
 
 
 def _rows(rows: Sequence[Tokens | PairTokens]) -> Rows:
@@ -145,25 +155,43 @@ def _tokens(row: Tokens | PairTokens) -> int:
 
 
 def _time(footprint: Footprint, runs: Path, steps: int) -> Time:
-    """From the newest run of the same base model and method on the same device; else from this machine's speed."""
+    """From the newest run of the same base model and method on the same device; else from this machine's speed. Both as
+    busy as the machine is now."""
     recipe = footprint.recipe
     tokens = (
         steps * recipe.batch_size * recipe.gradient_accumulation * _rows(footprint.rows).tokens / len(footprint.rows)
     )
     past = _past_run(footprint, runs)
+    load = _load()
+    beside, speed = 0.0, 0.0
     if past is not None:
         beside = max(0.0, past.seconds - past.tokens / past.tokens_per_second)  # loading, measuring, saving
-        return Time(
-            seconds=round(tokens / past.tokens_per_second + beside, 1),
-            tokens_per_second=past.tokens_per_second,
-            source=f"the run {past.folder.name}",
-        )
-    speed = EFFICIENCY * operations_per_second() / _operations_a_token(footprint)
+        slower = load.share / (past.share_of_cores or 1.0)
+        speed, source = past.tokens_per_second * slower, f"the run {past.folder.name}"
+        beside /= slower
+    else:
+        speed = EFFICIENCY * operations_per_second() / _operations_a_token(footprint) * load.share
+        source = "a matrix product on this machine, roughly: no run of this base model and method is there"
     return Time(
-        seconds=round(tokens / speed, 1),
-        tokens_per_second=round(speed, 1),
-        source="a matrix product on this machine, roughly: no run of this base model and method is there",
+        seconds=round(tokens / speed + beside, 1), tokens_per_second=round(speed, 1), source=f"{source}{load.sentence}"
     )
+
+
+@dataclass(frozen=True)
+class _Load:
+    """What other programs leave of the machine."""
+
+    share: float
+    sentence: str = ""
+
+
+def _load() -> _Load:
+    """On a GPU nothing is known of it."""
+    if has_gpu():
+        return _Load(1.0)
+    busy, share = present_share()
+    cores = os.cpu_count() or 1
+    return _Load(share, f"; other programs keep {busy:.1f} of {cores} cores busy" if share < CROWDED else "")
 
 
 def _past_run(footprint: Footprint, runs: Path) -> TrainingResult | None:

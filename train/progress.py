@@ -68,6 +68,9 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         self.progress.update(self.task, completed=state.global_step)
         if state.global_step == 0:
             self.measure_first()
+        elif state.is_world_process_zero:
+            text = f"Going on after step {state.global_step} of {self.total}, where the last checkpoint was written."
+            self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         control.should_log = True

@@ -63,6 +63,9 @@ class TrainingResult(_Record):
     device: str = Field(description="of each process")
     dtype: str
     tokens: int = Field(description="tokens that were trained on, prompts included, since the last interruption")
+    share_of_cores: float | None = Field(
+        None, description="the part of its full speed that other programs left it when it began; none on a GPU"
+    )
     tokens_per_second: float = Field(description="of training steps, without measurements and loading")
     seconds: float = Field(
         description="from loading the base model to the finished adapter, since the last interruption"

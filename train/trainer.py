@@ -25,7 +25,7 @@ from locum.train.curve import draw_losses
 from locum.train.data.build import split_file
 from locum.train.job import Job
 from locum.train.launch import launch
-from locum.train.machine import device_name, has_gpu, peak_memory
+from locum.train.machine import device_name, has_gpu, peak_memory, present_share
 from locum.train.memory import Footprint, require_room
 from locum.train.methods import (
     Start,
@@ -167,8 +167,9 @@ def _train(
 
     from locum.train.progress import Watcher
 
-    started = time.monotonic()
     gpu = has_gpu()
+    share = None if gpu else present_share()[1]
+    started = time.monotonic()
     dtype = torch.bfloat16 if gpu else torch.float32
     validation = validation[: recipe.validation_limit]
     steps = planned_steps(len(train), recipe)
@@ -206,7 +207,8 @@ def _train(
         with _without_adapter(trainer, recipe):
             said_before = answers(trainer.model, template, asked)
         watcher.measure_first = partial(_measure_first, trainer, recipe)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with _kept(folder, trainer) if everyone.is_main_process else nullcontext():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         said_after = answers(trainer.model, template, asked)
     tokens = trainer.all_tokens()
     best_step = trainer.state.best_global_step or trainer.state.global_step
@@ -228,6 +230,7 @@ def _train(
         dtype=str(dtype).removeprefix("torch."),
         processes=everyone.num_processes,
         tokens=tokens,
+        share_of_cores=share,
         tokens_per_second=round(tokens / max(trainer.step_seconds, 1e-9), 1),
         seconds=round(time.monotonic() - started, 1),
         resumed_at=resumed_at,
@@ -244,6 +247,30 @@ def _train(
     if everyone.is_main_process:
         save(trainer.model, base, result.adapter, weights=weights)
     return result
+
+
+@contextmanager
+def _kept(folder: Path, trainer: Any) -> Iterator[None]:
+    """Say what is kept of a training that is interrupted."""
+    from rich.console import Console
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        checkpoint = last_checkpoint(folder / "checkpoints")
+        at = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+        Console(stderr=True).print(
+            stopped(trainer.state.global_step, at, folder), markup=False, highlight=False, soft_wrap=True
+        )
+        raise
+
+
+def stopped(step: int, kept: int, folder: Path) -> str:
+    """What is said of a training that was interrupted after a step; `kept` is that of its last checkpoint, or 0."""
+    if not kept:
+        return f"Stopped after step {step}, before the first checkpoint: the same command begins anew."
+    lost = f", and trains {step - kept} of them again" if step > kept else ""
+    return f"Stopped after step {step}. Step {kept} is kept in {folder}: the same command goes on from there{lost}."
 
 
 def _measure_first(trainer: Any, recipe: TrainingRecipe) -> None:

@@ -123,9 +123,8 @@ async def _hear(
     """Ask what is missing until nothing is, or the judge is gone."""
     async with session(card.endpoint, card.api_key(), card.max_concurrency) as client:
         with progress_bar(console) as progress:
-            bar = progress.add_task(
-                f"judge · {card.model}", total=len(questions), errors="", completed=len(heard.known)
-            )
+            known = f" ({len(heard.known):,} known)" if heard.known else ""
+            bar = progress.add_task(f"judge · {card.model}{known}", total=len(missing), errors="")
             hearing = _Hearing(card, questions, missing, cache, heard, patience, client, progress, bar)
             workers = [asyncio.create_task(hearing.work()) for _ in range(card.max_concurrency)]
             try:

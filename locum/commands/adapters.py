@@ -21,6 +21,7 @@ from locum.commands.common import (
     table,
     waiting,
 )
+from locum.commands.convergence import warn_if_not_held
 from locum.commands.ownership import held_by, owners_of, why_artifact_stays
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def register(
             system=card.card.system,
             system_role=card.card.recipe.system_role,
         )
+    warn_if_not_held(in_force, model, manifest)
     if as_json:
         print_json(_summary(manifest))
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from locum.commands.common import JsonOption, err, print_json, say, settings, spin_less, waiting
+from locum.commands.convergence import warn_if_not_held
 from locum.commands.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def import_(
                     ),
                 )
     _tell_other_prompt(incoming, card)
+    warn_if_not_held(in_force, model, manifest)
     for note in notes:
         err.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
     if as_json:

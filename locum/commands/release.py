@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locum.commands.common import JsonOption, err, out, print_json, require_known, say, settings
+from locum.commands.common import JsonOption, err, out, print_json, require_known, say, settings, waiting
+from locum.errors import UnavailableError
 
 if TYPE_CHECKING:
     from locum.adapters.records import Release, RequiredSuite
+    from locum.commands.convergence import Convergence
     from locum.settings import Settings
 
 
@@ -27,7 +29,10 @@ def release(
 ) -> None:
     """Put a version into production, on the evidence of its evaluations.
 
-    Running servers take it over by themselves, without a restart.
+    Running servers take it over by themselves, without a restart. The command waits for the one at the setting
+    `endpoint`, and says whether it answers with the version.
+
+    Exits 3 if that server does not, 0 if no server is there to ask, 1 if the evidence does not do.
 
     Example: locum release medical@1
     """
@@ -38,7 +43,7 @@ def release(
     manifest = registry.resolve(version)
     suites = required_suites(in_force, manifest.domain)
     released = registry.release(manifest.name, by=in_force.user, reason=reason, force=force, suites=suites)
-    _tell(released, as_json)
+    _finish(in_force, released, as_json)
 
 
 def rollback(
@@ -51,7 +56,8 @@ def rollback(
 ) -> None:
     """Put the version back into production that was there before, or an earlier one.
 
-    A second rollback takes the first one back; --to goes further back than that.
+    A second rollback takes the first one back; --to goes further back than that. Whether the server at the setting
+    `endpoint` answers with it is said as `locum release` says it, by the same exit codes.
 
     Example: locum rollback medical --reason "answers too long"
     """
@@ -60,7 +66,7 @@ def rollback(
     in_force = settings()
     registry = Registry.open(in_force)
     require_known(in_force, registry, domain)
-    _tell(registry.rollback(domain, by=in_force.user, to=to, reason=reason), as_json)
+    _finish(in_force, registry.rollback(domain, by=in_force.user, to=to, reason=reason), as_json)
 
 
 def history(
@@ -114,15 +120,40 @@ def required_suites(in_force: Settings, domain: str) -> dict[str, RequiredSuite]
     return {suite.name: RequiredSuite(digest=suite.digest, parts=dict(suite.parts)) for suite in suites}
 
 
-def _tell(released: Release, as_json: bool) -> None:
+def _finish(in_force: Settings, released: Release, as_json: bool) -> None:
+    """Say what was released, and what the running server makes of it; exits 3 where it answers with another version."""
+    from locum.commands.convergence import wait_for
+
+    with waiting(f"waiting for the server at {in_force.endpoint_url}") as tell:
+        found = wait_for(in_force, released, tell)
     if as_json:
-        print_json(released.model_dump(mode="json"))
-        return
+        print_json({**released.model_dump(mode="json"), **found.summary()})
+    else:
+        _tell(released, found)
+        _tell_convergence(in_force, released, found)
+    if found.converged is False:
+        raise typer.Exit(UnavailableError.exit_code)
+
+
+def _tell_convergence(in_force: Settings, released: Release, found: Convergence) -> None:
+    url = in_force.endpoint_url
+    if found.converged:
+        message, style = f"The server at {url} answers with it.", "dim"
+    elif found.converged is None:
+        message, style = f"Not known whether a server answers with it: {found.problem}", "dim"
+    else:
+        still = f"still answers with {found.serving}" if found.serving else "answers with nothing"
+        message, style = f"Not converged: the server at {url} {still} by {released.domain}. {found.problem}", "yellow"
+    err.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _tell(released: Release, found: Convergence) -> None:
     from rich.markup import escape
 
     replaced = f" in place of {released.replaced}" if released.replaced else ""
     how = escape(f"{released.action} by {released.by}")
-    out.print(f"[bold green]{released.version}[/] is in production{replaced} ({how}).")
+    where = "released in the registry" if found.converged is False else "in production"
+    out.print(f"[bold green]{released.version}[/] is {where}{replaced} ({how}).")
     for sentence in released.missing:
         say(f"Lacking: {sentence}")
     if released.replaced:

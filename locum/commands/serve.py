@@ -12,6 +12,7 @@ from locum.commands.common import err, out, settings, waiting
 
 if TYPE_CHECKING:
     from locum.serve.launcher import Server
+    from locum.settings import Settings
 
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C has ended
 
@@ -48,9 +49,11 @@ def serve(
     in_force = settings(base=base, host=host, port=port)
     model = load_base(in_force.bases, in_force.base)
     ranks = [manifest.rank for manifest in Registry.open(in_force).versions()]
+    rank = launcher.held_rank([launcher.HEADROOM_RANK, *ranks, *ranks_of_cards(in_force)])
     plan = plan_for_this_host()
     chosen = parsers.for_arguments(model.path, vllm_args or [])
-    for line in [*plan.lines(), *chosen.lines()]:
+    room = launcher.room_line(model, plan, rank)
+    for line in [*plan.lines(), *([] if "--max-lora-rank" in (vllm_args or []) else [room]), *chosen.lines()]:
         err.print(line, style="dim", highlight=False, soft_wrap=True)
 
     in_json = ["--logging-config.formatter", "json", "--disable-uvicorn-access-log"] if log_format == "json" else []
@@ -58,7 +61,7 @@ def serve(
     with launcher.stopping_on_signals(), ExitStack() as at_the_end:
         server = launcher.start(
             *(in_force, model, plan),
-            max_rank=max([16, *ranks]),
+            max_rank=rank,
             vllm_args=[*in_json, *chosen.arguments, *(vllm_args or [])],
             verbose=verbose,
             say=say,
@@ -75,6 +78,21 @@ def serve(
             supervise(server, say)
         except KeyboardInterrupt:
             _stop(server)
+
+
+def ranks_of_cards(in_force: Settings) -> list[int]:
+    """The ranks that trainings by the cards here would have. A card that is wrong keeps no server from starting."""
+    from contextlib import suppress
+
+    from locum.adapters.domains import domain_names, load_domain
+    from locum.commands.convergence import rank_of
+    from locum.errors import LocumError
+
+    found = []
+    for name in domain_names(in_force.domains):
+        with suppress(LocumError):
+            found.append(rank_of(load_domain(in_force.domains, name).card.recipe))
+    return found
 
 
 def _stop(server: Server) -> None:

@@ -12,6 +12,9 @@ from locum.commands.common import JsonOption, out, print_json, say, settings, sp
 from locum.commands.tables import columns_of
 
 if TYPE_CHECKING:
+    from locum.adapters.base import Base
+    from locum.adapters.domains import Domain
+    from locum.settings import Settings
     from locum.train.pipeline import TrainOutcome
     from locum.train.plan import Plan
     from locum.train.result import Sample
@@ -90,6 +93,8 @@ def train(
         )
     card, base = load_domain(in_force.domains, domain), load_base(in_force.bases, in_force.base)
     overrides, register = changes or [], not no_register
+    if register and not host_rank:
+        _warn_of_server(in_force, card, base, overrides, trials)
     if plan:
         planned, footprint = plan_domain(in_force, card, base, overrides=overrides, register=register)
         if as_json:
@@ -110,6 +115,10 @@ def train(
         outcome, found = sweep_domain(
             in_force, card, base, overrides=overrides, trials=trials, fresh=fresh, register=register, force=force
         )
+    if outcome.new and outcome.manifest is not None:
+        from locum.commands.convergence import warn_if_not_held
+
+        warn_if_not_held(in_force, base, outcome.manifest)
     if as_json:
         print_json(
             {
@@ -132,6 +141,17 @@ def train(
         out.print("What comes of it, host 0 tells.")
         return
     _tell_next(outcome)
+
+
+def _warn_of_server(in_force: Settings, card: Domain, base: Base, overrides: list[str], trials: int | None) -> None:
+    """Say before the training that the running server could not hold what comes of it."""
+    from locum.commands.convergence import rank_of, warn, why_not_held
+    from locum.train.recipe import with_overrides
+    from locum.train.sweep import RANKS
+
+    rank = rank_of(with_overrides(card.card.recipe, overrides), highest=RANKS[1] if trials else 0)
+    if rank:
+        warn(why_not_held(in_force, base, rank=rank, name="what this trains"))
 
 
 def _tell_plan(plan: Plan) -> None:
@@ -157,7 +177,8 @@ def _tell_plan(plan: Plan) -> None:
     say(f"Disk: about {gigabytes(plan.disk.needed)} of {gigabytes(plan.disk.available)} that are free.")
     speed = f"{plan.time.tokens_per_second:,.0f} tokens/s, from {plan.time.source}"
     say(f"Time: about {_duration(plan.time.seconds)} on {plan.device} ({speed}).")
-    there = {"new": "", "interrupted": " It was interrupted: it would be taken up.", "finished": " It is finished."}
+    taken_up = f" It was interrupted, and would go on after step {plan.resumes_at:,}: the time is that of the rest."
+    there = {"new": "", "interrupted": taken_up, "finished": " It is finished, and would be reused."}
     say(f"Run: {plan.run}.{there[plan.state]}")
 
 

@@ -27,12 +27,14 @@ from locum.adapters.card import DomainCard, Source
 from locum.adapters.domains import Domain, load_domain
 from locum.adapters.suites import SuiteCard, Thresholds
 from locum.adapters.system_prompt import HEADER
+from locum.errors import UnservableError
 from locum.evaluate.answers import Answer, Contender, Role
 from locum.evaluate.conclusion import Run, conclude
 from locum.evaluate.result import EvaluationResult
 from locum.evaluate.samples import Sample
 from locum.evaluate.scoring import load_metrics
 from locum.evaluate.suite import Suite, load_suites
+from locum.serve.http_errors import error_response
 from locum.settings import Settings
 
 if TYPE_CHECKING:
@@ -137,8 +139,8 @@ class Proxy(ThreadingHTTPServer):
     """Stands between a client and the real server, and does to each request what `fault` says.
 
     `fault(request)` gives None to pass it on, a status to answer with, or one of: `drop` the connection, send `half`
-    an answer, `hang` until the client has left, pass it on but name another model (`impostor`), or as `abort`ed by the
-    server.
+    an answer, `hang` until the client has left, say that the model is `unservable`, pass it on but name another model
+    (`impostor`), or as `abort`ed by the server.
     """
 
     daemon_threads = True
@@ -202,6 +204,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, request: dict[str, Any], fault: int | str | None) -> None:
         if isinstance(fault, int):
             self._send(fault, json.dumps({"error": {"message": f"fault {fault}"}}).encode(), {"retry-after": "0.2"})
+        elif fault == "unservable":
+            error = UnservableError(f"{request['model']} cannot be served: its rank is 32")
+            self._send(error.http_status, bytes(error_response(error).body), dict(error.headers))
         elif fault == "drop":
             self._leave()
             self.close_connection = True

@@ -13,7 +13,7 @@ from locum.adapters.suites import SuiteCard, Thresholds
 from locum.evaluate.answers import Answer, Contender, Role
 from locum.evaluate.comparison import Scored, by_model
 from locum.evaluate.evidence import evidence_of
-from locum.evaluate.gate import Evidence
+from locum.evaluate.gate import Evidence, decide
 from locum.evaluate.metrics.registry import Metric
 from locum.evaluate.samples import Sample
 from locum.evaluate.suite import Suite, assemble
@@ -85,9 +85,43 @@ def test_hard_metrics_are_shown_sample_by_sample() -> None:
 
 
 def test_without_another_version_in_production_there_is_no_change() -> None:
-    found = evidence(OURS, BASE)
-    assert found.change is None
-    assert found.slices == {}
+    assert evidence(OURS, BASE).change is None
+
+
+def test_without_another_version_in_production_slices_are_held_against_the_base() -> None:
+    found = evidence(OURS, BASE).slices
+    assert {name: (each.change.name, each.change.mean) for name, each in found.items()} == {
+        "topic a": ("the base model base", pytest.approx(2 / 4)),
+        "topic b": ("the base model base", pytest.approx(2 / 4)),
+    }
+
+
+@pytest.mark.parametrize(("least", "status"), [(10, "failed"), (20, "passed")])
+def test_a_first_release_that_collapsed_on_a_topic_does_not_pass_without_a_word(least: int, status: str) -> None:
+    """From 0.900 to 0.200 on ten samples, and from 0.100 to 0.900 on all others."""
+    samples = [
+        Sample(f"s{n}", (Message(role="user", content="?"),), "!", group=f"g{n}", slices={"topic": "ab"[n >= 10]})
+        for n in range(50)
+    ]
+    thresholds = Thresholds(min_samples=2, min_gain=0.0, slice_min_samples=least)
+    suite = assemble("medical", CARD.model_copy(update={"thresholds": thresholds}), samples)
+
+    def scored(name: str, role: Role, lost: int, other: int) -> Scored:
+        scores = [float(n < lost) for n in range(10)] + [float(n < other) for n in range(40)]
+        exact = {sample.id: score for sample, score in zip(samples, scores, strict=True)}
+        return Scored(Contender(name, role, name), [], {"exact_match": exact, "notice": {}})
+
+    shown = evidence(scored("medical@1", "version", 2, 36), scored("base", "base", 9, 4), suite=suite)
+    verdict = decide(thresholds, shown)
+    assert verdict.status == status
+    [reason] = [check.reason for check in verdict.checks if check.kind == "slice"]
+    expected = {
+        10: "On topic a (10 samples) the difference to the base model base is -0.700 (p = 0.016 after correction for 2 "
+        "slices): a significant loss, and by the best estimate one of more than 0.150.",
+        20: "Too small to judge, with fewer than 20 samples: topic a. Unclear, though by the best estimate a loss of "
+        "more than 0.150: topic a (-0.700, 10 samples). Look at their answers, or add samples.",
+    }
+    assert reason.endswith(expected[least])
 
 
 def test_a_suite_of_elsewhere_is_held_against_the_base_until_something_is_in_production() -> None:

@@ -250,9 +250,9 @@ def test_where_no_slice_has_lost_one_sentence_says_what_was_shown() -> None:
         **{f"topic {name}": part(0.0, -0.4, p=1.0, samples=5) for name in "abcdefg"},
     }
     assert only(judge(slices=slices), "slice").reason == (
-        "None of 2 slices has a significant loss that is larger than 0.150. With 95 % confidence for each by itself, "
-        "so large a loss is ruled out on 1. The lowest is language zh with -0.100. Too small to judge, with fewer than "
-        "20 samples: topic a, topic b, topic c, topic d, topic e and 2 more."
+        "None of 2 slices has a significant loss against medical@1 in production that is larger than 0.150. With 95 % "
+        "confidence for each by itself, so large a loss is ruled out on 1. The lowest is language zh with -0.100. Too "
+        "small to judge, with fewer than 20 samples: topic a, topic b, topic c, topic d, topic e and 2 more."
     )
 
 
@@ -260,7 +260,21 @@ def test_slices_that_are_all_too_small_are_told_and_not_judged() -> None:
     verdict = judge(slices={"topic a": part(-1.0, -1.0, p=0.0001, samples=19)})
     assert verdict.passed
     assert only(verdict, "slice").reason == (
-        "No slice is large enough to be judged. Too small to judge, with fewer than 20 samples: topic a."
+        "No slice is large enough to be judged against medical@1 in production. Too small to judge, with fewer than 20 "
+        "samples: topic a. Unclear, though by the best estimate a loss of more than 0.150: topic a (-1.000, 19 "
+        "samples). Look at their answers, or add samples."
+    )
+
+
+def test_slices_that_may_have_lost_much_are_named_with_their_figures_the_worst_first() -> None:
+    slices = {
+        "topic a": part(-0.3, -0.6, p=0.1),
+        "topic b": part(-0.7, -0.9, p=0.01, samples=10),
+        "topic c": part(0.0, -0.1, p=0.6),
+    }
+    assert only(judge(slices=slices), "slice").reason.endswith(
+        "Unclear, though by the best estimate a loss of more than 0.150: topic b (-0.700, 10 samples), topic a "
+        "(-0.300, 30 samples). Look at their answers, or add samples."
     )
 
 

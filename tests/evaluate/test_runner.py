@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 
 from locum.adapters.registry import Registry
 from locum.adapters.suites import Generation, SuiteCard, Thresholds
-from locum.errors import CheckFailedError, UnauthorizedError, UnavailableError
+from locum.errors import CheckFailedError, UnauthorizedError, UnavailableError, UnservableError
 from locum.evaluate.answers import Contender
 from locum.evaluate.cache import CACHE_FILE, AnswerCache
 from locum.evaluate.client import Patience
 from locum.evaluate.endpoint import read_endpoint
-from locum.evaluate.runner import Asked, Asking, ask_all
+from locum.evaluate.runner import Asked, Asking, ask_all, forecast
 from locum.evaluate.samples import Sample, SampleRow
 from locum.evaluate.suite import Suite, assemble, load_suites
 
@@ -169,6 +171,39 @@ def test_a_question_that_the_server_refuses_is_not_asked_again_and_its_answer_sa
     assert len(laboratory.proxy.requests) == 24
     [refused] = [answer for answer in answers if answer.error]
     assert (refused.error, refused.answer, refused.scores) == ("400: fault 400", None, {})
+
+
+def test_a_version_that_the_server_cannot_hold_ends_the_run_at_once(
+    laboratory: Laboratory, ask: Callable[..., Asked]
+) -> None:
+    laboratory.proxy.fault = lambda request: "unservable"
+    with pytest.raises(UnservableError, match=r"cannot be served: its rank is 32"):
+        ask()
+    assert len(laboratory.proxy.requests) <= 4  # one for each worker, none of them again
+
+
+def test_what_will_be_asked_is_known_before_and_the_bar_counts_only_that(
+    laboratory: Laboratory, suite: Suite, contenders: list[Contender], ask: Callable[..., Asked], tmp_path: Path
+) -> None:
+    asking = Asking(laboratory.proxy.url, "key", 4, IMPATIENT)
+    cache, fingerprint = AnswerCache(tmp_path / CACHE_FILE), laboratory.server.base.fingerprint
+    before = forecast(suite, contenders, asking, cache, base_fingerprint=fingerprint)
+    assert (before.requests, before.known, before.pace) == (24, 0, None)
+    cursed = {suite.samples[2].question}
+    laboratory.proxy.fault = lambda request: 503 if request["messages"][-1]["content"] in cursed else None
+    said = io.StringIO()
+    with pytest.raises(UnavailableError):
+        ask(console=Console(file=said, width=120))
+    assert "about" in said.getvalue()  # by the first answers, as nothing was known
+    laboratory.proxy.forget()
+    after = forecast(suite, contenders, asking, cache, base_fingerprint=fingerprint)
+    assert (after.requests, after.left) == (24, 2)
+    assert after.pace is not None
+    assert after.pace.seconds > 0
+    said = io.StringIO()
+    ask(console=Console(file=said, width=120))
+    assert "2/2" in said.getvalue()
+    assert "24/24" not in said.getvalue()
 
 
 def test_a_server_that_is_gone_is_not_asked_to_the_end(laboratory: Laboratory, ask: Callable[..., Asked]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from locum.adapters.base import Base
 from locum.errors import BadInputError, UnavailableError
 from locum.serve import launcher
-from locum.serve.host import GIB, HostPlan, choose_cache_bytes, choose_dtype
+from locum.serve.host import GIB, HostPlan, choose_cache_bytes, choose_dtype, slot_bytes
 from locum.settings import Settings
 
 PLAN = HostPlan("cpu", "float32", "exact", [0, 1], 2 * GIB, [], [])
@@ -55,3 +55,11 @@ def test_arguments_that_locum_decides_are_not_passed_on(argument: str, base_reco
 def test_a_taken_port_is_said_before_anything_is_started(base_record: Base, taken_port: int) -> None:
     with pytest.raises(UnavailableError, match=str(taken_port)):
         launcher.start(Settings(port=taken_port), base_record, PLAN)
+
+
+def test_the_room_for_adapters_is_said_before_the_start(base_record: Base) -> None:
+    line = launcher.room_line(base_record, PLAN, 32)
+    assert line.startswith("adapters rank up to 32, 8 at a time: ")
+    assert slot_bytes(base_record.path, 32, "float32") == 2 * slot_bytes(base_record.path, 16, "float32")
+    # two layers of query, output (64 × 64), key, value (64 × 32), gate, up, down (64 × 128)
+    assert slot_bytes(base_record.path, 1, "float32") == 4 * 2 * (2 * 128 + 2 * 96 + 3 * 192)

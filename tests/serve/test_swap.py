@@ -11,8 +11,8 @@ import pytest
 
 from locum.adapters.base import Base
 from locum.adapters.registry import Registry
-from locum.errors import NotFoundError, UnavailableError
-from locum.serve import swap
+from locum.errors import NotFoundError, UnavailableError, UnservableError
+from locum.serve import loader, swap
 from locum.serve.engine import Engine
 from locum.serve.swap import Swap
 from locum.settings import Settings
@@ -114,3 +114,24 @@ async def test_of_a_version_that_this_server_cannot_answer_nothing_is_proposed(
     with pytest.raises(NotFoundError) as caught:
         await names.resolve("oncolgy@1")
     assert "oncology" not in str(caught.value)
+
+
+async def test_a_version_of_too_high_a_rank_is_refused_for_good_and_not_tried_again(
+    names: Swap, base_record: Base, tiny_adapter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = register_plainly(names.registry, "legal", tiny_adapter(rank=16), base_record)
+    names.registry.release(made.name, by="tester", reason="the next step of the docs", force=True)
+    await names.settle("legal")
+    assert await name_of(names, "legal") == "legal@1"
+    assert not names.converged("legal")
+    assert names.problems["legal"].startswith("legal@2 cannot be served: its rank is 16, this server holds up to 8")
+    monkeypatch.setattr(loader, "RETRY_SECONDS", 0)
+    assert not names.loader.may_try("legal@2")
+    with pytest.raises(UnservableError, match="its rank is 16, this server holds up to 8: restart it") as caught:
+        await names.resolve("legal@2")
+    assert (caught.value.http_status, dict(caught.value.headers)) == (422, {"x-should-retry": "false"})
+
+
+async def test_what_may_pass_is_refused_for_a_while(names: Swap) -> None:
+    error = loader.Failure("the store does not answer", "store").error("legal@1")
+    assert (error.http_status, dict(error.headers), type(error)) == (503, {"retry-after": "10"}, UnavailableError)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from locum.adapters.base import Base, load_base, pull
 from locum.adapters.recipe import TrainingRecipe
@@ -17,12 +19,14 @@ from locum.errors import BadInputError, DiskFullError, OutOfMemoryError
 from locum.settings import Settings
 from locum.train import machine, memory
 from locum.train.data.build import DataBuild
+from locum.train.measured import Measured
 from locum.train.memory import LIBRARIES, Footprint, require_room
 from locum.train.methods import Start
 from locum.train.plan import Plan, make_plan
 from locum.train.recipe import origins, with_overrides
 from locum.train.result import TrainingResult
 from locum.train.rows import load_splits
+from locum.train.trainer import stopped
 from tests.train.conftest import RECIPE
 
 Fit = Callable[..., TrainingResult]
@@ -91,7 +95,82 @@ def test_target_modules_that_are_not_there_are_refused_with_those_that_are(plan_
     assert "down_proj, gate_proj" in str(caught.value.hint)
 
 
-def test_time_is_told_by_a_past_run_of_the_same_base_and_method(fit_legal: Fit, plan_legal: PlanOf) -> None:
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
+    """Lets other programs keep so many cores busy, and leave a training that part of its full speed."""
+
+    def set_load(busy: float, share: float) -> None:
+        for module in ("plan", "trainer"):
+            monkeypatch.setattr(f"locum.train.{module}.present_share", lambda: (busy, share))
+
+    set_load(0.0, 1.0)
+    return set_load
+
+
+def test_time_is_that_of_a_machine_as_busy_as_it_is_now(
+    fit_legal: Fit, plan_legal: PlanOf, load: Callable[[float, float], None]
+) -> None:
+    past = fit_legal()
+    free = plan_legal(rank=8)[0].time
+    load(2.0, 0.5)
+    beside = plan_legal(rank=8)[0].time
+    assert (past.share_of_cores, free.tokens_per_second) == (1.0, past.tokens_per_second)
+    assert beside.tokens_per_second == pytest.approx(free.tokens_per_second / 2, abs=0.1)
+    assert beside.seconds == pytest.approx(2 * free.seconds, abs=0.2)
+    assert "; other programs keep 2.0 of" in beside.source
+    busy = fit_legal(seed=1)  # the newest run was as slow as the machine then was
+    assert plan_legal(rank=8)[0].time.tokens_per_second == busy.tokens_per_second
+    load(0.0, 1.0)
+    assert plan_legal(rank=8)[0].time.tokens_per_second == pytest.approx(2 * busy.tokens_per_second, abs=0.1)
+
+
+@given(threads=st.integers(1, 64), cores=st.integers(1, 64), busy=st.floats(0, 64))
+def test_a_program_gets_its_full_speed_until_cores_are_short_and_then_its_part(
+    threads: int, cores: int, busy: float
+) -> None:
+    share = machine.share_of_cores(threads, cores, busy)
+    assert 0 < share <= 1
+    assert (share == 1) == (threads + busy <= cores)
+    assert machine.share_of_cores(threads, cores, busy + 1) <= share
+
+
+def test_an_interrupted_training_says_what_is_kept_and_where_it_goes_on(
+    fit_legal: Fit,
+    plan_legal: PlanOf,
+    load: Callable[[float, float], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = plan_legal(max_steps=8, evaluations=2)[0]
+    step, steps = Measured.training_step, iter(range(1, 100))
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        if next(steps) == 7:
+            raise KeyboardInterrupt
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(Measured, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_legal(max_steps=8, evaluations=2)
+    said = capsys.readouterr().err
+    assert f"Stopped after step 6. Step 4 is kept in {whole.run}: the same command goes on from there" in said
+    assert "trains 2 of them again" in said
+    left = plan_legal(max_steps=8, evaluations=2)[0]
+    assert (whole.resumes_at, left.state, left.resumes_at) == (0, "interrupted", 4)
+    assert left.time.seconds < whole.time.seconds
+    assert fit_legal(max_steps=8, evaluations=2).resumed_at == 4
+    assert "Going on after step 4 of 8" in capsys.readouterr().err
+
+
+def test_a_training_that_is_stopped_before_its_first_checkpoint_begins_anew() -> None:
+    assert stopped(3, 0, Path("runs/x")) == (
+        "Stopped after step 3, before the first checkpoint: the same command begins anew."
+    )
+
+
+def test_time_is_told_by_a_past_run_of_the_same_base_and_method(
+    fit_legal: Fit, plan_legal: PlanOf, load: Callable[[float, float], None]
+) -> None:
     assert "matrix product" in plan_legal()[0].time.source
     past = fit_legal()
     plan, _ = plan_legal(rank=8)
