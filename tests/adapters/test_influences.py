@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from locum.adapters.base import pull
 from locum.adapters.end_of_turn import stops_of
 from locum.adapters.influences import notes, penalties, positions, table
-from locum.errors import BadInputError
 from tests.bases import change, chatml_base, gemma_like, no_system
 from tests.train.families import FAMILIES, tokenizer_of
 
@@ -54,14 +52,6 @@ def test_several_templates_without_a_default_are_refused_by_name(tiny_base: Path
     tokenizer.save_pretrained(tmp_path)
     assert notes(tmp_path)[0].startswith("It cannot be trained on as it is: the base model at")
     assert "chat templates called rag, tool_use, expected one called default" in notes(tmp_path)[0]
-
-
-def test_an_adapter_beside_a_model_is_refused(tiny_base: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(tiny_base, tmp_path / "base")
-    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(BadInputError, match="transformers would put that adapter onto it") as refused:
-        pull(str(folder), tmp_path / "bases")
-    assert "locum adapters import" in str(refused.value.hint)
 
 
 def test_positions_are_read_from_the_text_part_too(tiny_base: Path, tmp_path: Path) -> None:
