@@ -141,6 +141,7 @@ def test_an_interrupted_training_says_what_is_kept_and_where_it_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr("locum.train.plan.operations_per_second", lambda: 1e6)
     whole = plan_legal(max_steps=8, evaluations=2)[0]
     step, steps = Measured.training_step, iter(range(1, 100))
 
