@@ -28,10 +28,12 @@ NOTICE_HEADER_BYTES = 2000  # proxies refuse answers whose headers have more tha
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Column = Literal[
-    "question", "answer", "system", "group", "topic", "chosen", "rejected",
+    "question", "answer", "system", "group", "topic", "wanted", "chosen", "rejected",
     "expert", "case", "conversation", "role", "text", "time",
 ]  # fmt: skip
-Format = Literal["conversations", "messages", "sharegpt", "alpaca", "completion", "preference", "interview", "log"]
+Format = Literal[
+    "conversations", "messages", "sharegpt", "alpaca", "completion", "preference", "kto", "interview", "log"
+]  # fmt: skip
 Speaker = Literal["user", "assistant", "system", "skip"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 

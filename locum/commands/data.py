@@ -11,9 +11,12 @@ from locum.commands.common import JsonOption, err, out, print_json, say, setting
 
 if TYPE_CHECKING:
     from locum.adapters.card import Column, Format, Speaker
+    from locum.train.data.check import FileCheck
+    from locum.train.data.fields import Action
 
 app = typer.Typer(help="Data: conversations, checked and split.", no_args_is_help=True)
 SHOWN = 20
+FIELDS_SAID: dict[str, Action] = {"Used": "used", "Not learnt:": "not learnt", "Passed over": "passed over"}
 
 
 @app.command("build")
@@ -143,6 +146,11 @@ def check(
         say(f"{file}: {found.format}, by {found.why}.")
         for note in found.notes:
             say(f"{file}: {note}.")
+        if found.format == "kto":
+            say(
+                "As `source`, the wanted answers alone are learnt; as `preferences` with the method kto, both kinds are."
+            )
+        _say_fields(found)
     if rejects is not None:
         rejects.write_text("".join(reject.as_json() + "\n" for reject in found.rejects), encoding="utf-8")
     if found.problems:
@@ -152,19 +160,30 @@ def check(
             if len(found.problems) > SHOWN:
                 out.print(f"… and {len(found.problems) - SHOWN:,} more", highlight=False)
         raise CheckFailedError(
-            f"{file}: {found.wrong:,} of {found.rows:,} rows are wrong",
+            f"{file}: {found.wrong:,} of {found.rows:,} rows are wrong; {found.summary}",
             hint="docs/training.md shows each format" if rejects else "--rejects FILE writes them to a file",
         )
     if not found.rows:
         raise BadInputError(f"{file} holds no row, expected conversations or preferences")
     if not as_json:
-        out.print(
-            f"{found.rows:,} rows, all right: {found.turns:,} answers, {found.characters:,} characters, "
-            f"{found.groups:,} groups, {len(found.topics):,} topics.",
-            highlight=False,
+        say(found.summary)
+
+
+def _say_fields(check: FileCheck) -> None:
+    """What is done with fields besides those that the format is known by, one line for each."""
+    for heading, action in FIELDS_SAID.items():
+        for each in check.fields_of(action):
+            say(f"{heading} {each.sentence}")
+    if empty := check.fields_of("empty"):
+        say(f"Empty, as if not there: {', '.join(each.sentence for each in empty)}")
+    judging = check.fields_of("judgement")
+    for each in judging:
+        say(f"Passed over {each.sentence}, which looks like a judgement of the row: rows are read whatever it says")
+    if judging:
+        say(
+            f"Where such a field says whether a row is wanted: `columns: {{wanted: {judging[0].field}}}` in the card's "
+            f"source, --column wanted={judging[0].field} here"
         )
-        if found.unanswered:
-            out.print(f"Not answered yet: {found.unanswered:,} of them.", highlight=False)
 
 
 def _format(name: str | None) -> Format | None:

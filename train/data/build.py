@@ -24,7 +24,7 @@ from locum.train.data.accepted import Accepted, ReviewRecord, read_accepted
 from locum.train.data.cleaning import Cleaner
 from locum.train.data.places import state
 from locum.train.data.progress import BuildProgress
-from locum.train.data.reading import Reject, Unanswered
+from locum.train.data.reading import Read, Reject, Unanswered, Unwanted
 from locum.train.data.source import Origin, origins, with_system
 from locum.train.data.split import NAMES, SplitName, smallest_difference
 from locum.train.data.work import Work
@@ -263,10 +263,15 @@ def _read(
 
     for item in origin.rows(rows, watch):
         rows += 1
+        if isinstance(item, (Read, Unwanted)):
+            for remark in item.remarks:
+                work.note("fields", remark.action, remark.sentence)
         if isinstance(item, Reject):
             work.reject(item)
         elif isinstance(item, Unanswered):
             work.note("interview", "dropped", "not answered yet")
+        elif isinstance(item, Unwanted):
+            work.note("fields", "dropped", f"not to be learnt: {item.reason}")
         else:
             if item.expert:
                 work.note("interview", "kept", f"answered by {item.expert}")

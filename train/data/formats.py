@@ -3,55 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from locum.adapters.card import Column, Format, Speaker
+from locum.adapters.card import Column, Format
 from locum.adapters.conversations import Conversation, Preference, first_problem
 from locum.errors import BadInputError
+from locum.train.data.columns import (
+    COLUMNS,
+    INSTRUCTED,
+    Columns,
+    has,
+    history_turns,
+    instruction,
+    system_turns,
+    text_of,
+    tool_definitions,
+    with_system,
+)
+from locum.train.data.fields import (
+    LABELS,
+    Remarks,
+    RowError,
+    UnwantedRowError,
+    account,
+    check_wanted,
+    says_nothing,
+    shown,
+)
+from locum.train.data.judging import truth
+from locum.train.data.messages import CHATS, chat_field, has_answer_to_learn, read_messages
+from locum.train.data.preferences import preference
 
 Row = Conversation | Preference
-Columns = Mapping[Column, str]
-
-# Our names, and what others call the same; the card's `columns` come first.
-NAMES: dict[Column, tuple[str, ...]] = {
-    "question": ("question", "prompt", "query", "input", "问题", "问", "提问"),
-    "answer": ("answer", "completion", "response", "output", "答案", "答", "回答"),
-    "system": ("system", "system_prompt"),
-    "group": ("group",),
-    "topic": ("topic", "category", "主题", "分类"),
-    "chosen": ("chosen",),
-    "rejected": ("rejected",),
-    "expert": ("expert", "专家"),
-    "case": ("case", "案例", "病例"),
-    "conversation": (
-        "conversation_id", "conversation", "session_id", "session", "chat_id", "dialogue_id", "dialog_id", "ticket_id",
-        "thread_id", "会话ID", "会话编号", "会话", "对话ID", "对话编号", "对话",
-    ),
-    "role": ("role", "speaker", "sender", "from", "author", "角色", "发言人", "说话人", "发送者"),
-    "text": ("text", "message", "content", "utterance", "body", "内容", "消息", "文本"),
-    "time": ("time", "timestamp", "created_at", "sent_at", "date", "时间", "发送时间", "日期"),
-}  # fmt: skip
-ROLES: dict[str, Speaker] = {
-    "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant",
-    "bot": "assistant", "model": "assistant", "system": "system",
-}  # fmt: skip
 
 # Formats that are told by their columns, as cells of a sheet may be empty; and what else their rows may look like.
 _TABLES: tuple[tuple[Format, tuple[Column, ...], set[Format]], ...] = (
     ("interview", ("question", "answer", "expert"), {"completion"}),
     ("log", ("conversation", "role", "text"), set()),
 )
-
-
-class RowError(ValueError):
-    """A row that does not fit its format: which field, and why."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(reason)
-        self.field = field
+# Shapes that hold no row as it is, by a field of theirs: what they are, and the way out.
+_UNREADABLE = {
+    "parent_id": (
+        "messages of a tree (`parent_id`)",
+        "write each path from a question to its last answer as one row of `messages`",
+    ),
+    "segments": (
+        "texts with the marks of a template (`segments`)",
+        "write them as `messages`: the base model's own template is put on",
+    ),
+    "completions": (
+        "several answers to one question (`completions`)",
+        "write pairs of `chosen` and `rejected`, or the best one as `completion`",
+    ),
+    "answers": (
+        "several answers to one question (`answers`)",
+        "write pairs of `chosen` and `rejected`, or the best one as `answer`",
+    ),
+    "text": ("one text each (`text`)", "write question and answer in fields of their own, or `messages`"),
+}
 
 
 def recognise(rows: Sequence[Mapping[str, Any]], header: Collection[str], columns: Columns) -> tuple[Format, str]:
@@ -63,171 +74,192 @@ def recognise(rows: Sequence[Mapping[str, Any]], header: Collection[str], column
     found = {_format_of(row, columns) for row in rows} - {None}  # a row that fits none will be told of
     fields = sorted({*header, *(name for row in rows for name in row)})
     for format, wanted, like in _TABLES:
-        named = [_has(fields, columns, name) for name in wanted]
+        named = [has(fields, columns, name) for name in wanted]
         if all(named) and {each[0] for each in found if each} <= like:
             return format, f"the columns {', '.join(f'`{name}`' for name in named)}"
+    if kto := [each for each in found if each and each[0] == "kto"]:
+        found = {kto[0]} if len({each[0] for each in found if each} - {"kto", "completion"}) == 0 else found
     if len(found) != 1:
-        raise BadInputError(
-            f"the format cannot be told from the fields {', '.join(fields) or 'none'}: expected conversations (role "
-            "and content, or from and value), messages, instruction and output, prompt and completion (or question and "
-            "answer, in an interview with expert), chosen and rejected, or a log's conversation, role and text",
-            hint="name it (source.format in the card, --format) and the columns (source.columns, --column question=…)",
-        )
+        raise _unrecognised(fields, {each[0] for each in found if each})
     [(format, why)] = [each for each in found if each]
     return format, why
 
 
+def _unrecognised(fields: Sequence[str], formats: Collection[Format]) -> BadInputError:
+    shape = next((shape for name, shape in _UNREADABLE.items() if name in fields), None)
+    if shape is not None and not formats:
+        found, hint = shape
+        return BadInputError(f"its rows are {found}, expected conversations, or questions and answers", hint=hint)
+    several = f"; some rows look like {' and others like '.join(sorted(formats))}" if len(formats) > 1 else ""
+    return BadInputError(
+        f"the format cannot be told from the fields {', '.join(fields) or 'none'}{several}: expected conversations "
+        "(role and content, or from and value), messages, instruction and output, prompt and completion (or question "
+        "and answer, in an interview with expert), chosen and rejected, or a log's conversation, role and text",
+        hint="name it (source.format in the card, --format) and the columns (source.columns, --column question=…)",
+    )
+
+
 def _format_of(row: Mapping[str, Any], columns: Columns) -> tuple[Format, str] | None:
-    if (turns := row.get("conversations")) and isinstance(turns, list) and isinstance(turns[0], dict):
-        if "from" in turns[0]:
-            return "sharegpt", "`conversations` with `from` and `value`"
-        return "conversations", "`conversations` with `role` and `content`"
-    if isinstance(row.get("messages"), list):
-        return "messages", "a list of `messages`"
-    if _has(row, columns, "chosen") and _has(row, columns, "rejected"):
-        return "preference", "`chosen` and `rejected`"
-    if "instruction" in row and "output" in row:
-        return "alpaca", "`instruction` and `output`"
-    question, answer = (_has(row, columns, "question"), _has(row, columns, "answer"))
+    if has(row, columns, "chosen") and has(row, columns, "rejected"):
+        return "preference", f"`{has(row, columns, 'chosen')}` and `{has(row, columns, 'rejected')}`"
+    found = _answered(row, columns)
+    if found is None:
+        return None
+    format, why = found
+    label = next((name for name in LABELS if name in row), None)
+    exactly = format == "completion" and "completion" in row
+    if label and truth(row[label]) is not None and (exactly or label == "kto_tag" or isinstance(row[label], bool)):
+        return "kto", f"{why}, and `{label}`, which says whether the answer is wanted"
+    if has(row, columns, "rejected"):
+        return "preference", f"{why}, and `{has(row, columns, 'rejected')}`"
+    return format, why
+
+
+def _answered(row: Mapping[str, Any], columns: Columns) -> tuple[Format, str] | None:
+    name = chat_field(row)
+    if name is not None:
+        first = row[name][0]
+        if name == "messages":
+            return "messages", "a list of `messages`"
+        if "from" in first:
+            return "sharegpt", f"`{name}` with `from` and `value`"
+        if name == "conversations":
+            return "conversations", "`conversations` with `role` and `content`"
+        return "messages", f"a list of messages in `{name}`"
+    output = next((each for each in INSTRUCTED if each in row), None)
+    if "instruction" in row and output:
+        return "alpaca", f"`instruction` and `{output}`"
+    question, answer = (has(row, columns, "question"), has(row, columns, "answer"))
     return ("completion", f"`{question}` and `{answer}`") if question and answer else None
 
 
-def _has(row: Collection[str], columns: Columns, name: Column) -> str | None:
-    """What a row calls a field of ours."""
-    names = (columns[name],) if name in columns else NAMES[name]
-    return next((each for each in names if each in row), None)
-
-
-def to_row(fields: Mapping[str, Any], format: Format, columns: Columns) -> Row:
+def to_row(
+    fields: Mapping[str, Any],
+    format: Format,
+    columns: Columns,
+    *,
+    kind: type[Row] = Conversation,
+    remarks: Remarks | None = None,
+) -> Row:
     """A row of that format in ours.
 
+    Args:
+        kind: what a row of `kto` becomes: a conversation where the answer is wanted, or a preference of one answer.
+        remarks: where to put what is to be mentioned of the row's fields.
+
     Raises:
+        UnwantedRowError: the row says that it is not to be learnt.
         RowError: it does not fit.
     """
+    remarks = Remarks() if remarks is None else remarks
+    used = {name for name in (has(fields, columns, column) for column in COLUMNS[format]) if name}
+    wanted = _wanted(fields, format, columns, single=kind is Preference, remarks=remarks)
     given: dict[Column, str] = {name: text_of(fields, columns, name) for name in ("group", "topic")}
     if format == "interview":
         given["group"] = given["group"] or text_of(fields, columns, "case")
     about = {str(name): value for name, value in given.items() if value}
+    convert = _CONVERTERS[format]
+    made, read = convert(fields, columns, remarks)
+    account(fields, "row", "", remarks, used=used | read)
     try:
-        return _CONVERTERS[format](fields, columns, about)
+        if format == "preference":
+            return Preference.model_validate({**made, **about})
+        return _finished({**made, **about}, kind, wanted=wanted)
     except ValidationError as error:
         raise RowError(*first_problem(error)) from None
 
 
-def text_of(fields: Mapping[str, Any], columns: Columns, name: Column) -> str:
-    """What a row has in a field of ours, without blank ends; empty where it has none."""
-    called = _has(fields, columns, name)
-    value = fields.get(called) if called else None
-    if value is None or isinstance(value, str):
-        return (value or "").strip()
-    if isinstance(value, (int, float, datetime)):
-        return str(value)
-    raise RowError(called or name, f"expected text, found {type(value).__name__}")
+Made = tuple[dict[str, Any], set[str]]
+"""The fields of a row of ours, and the names of the fields that they were read from."""
 
 
-def _ours(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
-    known = {name: value for name, value in fields.items() if name not in columns.values()}
-    return Conversation.model_validate({**known, **about})
-
-
-def _messages(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
-    return Conversation.model_validate({"conversations": _turns(fields.get("messages"), "messages"), **about})
-
-
-def _sharegpt(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
-    turns = []
-    for number, turn in enumerate(_objects(fields.get("conversations"), "conversations")):
-        role = ROLES.get(str(turn.get("from", "")).lower())
-        if role is None:
-            raise RowError(
-                f"conversations.{number}.from", f"expected one of {', '.join(ROLES)}, found {turn.get('from')!r}"
-            )
-        turns.append({"role": role, "content": turn.get("value")})
-    if not turns or turns[0]["role"] != "system":
-        turns = [*_system(fields, columns), *turns]
-    return Conversation.model_validate({"conversations": turns, **about})
-
-
-def _alpaca(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
-    parts = [str(fields.get(name) or "").strip() for name in ("instruction", "input")]
-    turns = _system(fields, columns)
-    history = fields.get("history") or []
-    if not isinstance(history, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in history):
-        raise RowError("history", "expected a list of pairs of question and answer")
-    for asked, said in history:
-        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
-    turns += [
-        {"role": "user", "content": "\n\n".join(filter(None, parts))},
-        {"role": "assistant", "content": fields.get("output")},
-    ]
-    return Conversation.model_validate({"conversations": turns, **about})
-
-
-def _completion(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
-    turns = _system(fields, columns)
-    asked: tuple[tuple[Column, str], ...] = (("question", "user"), ("answer", "assistant"))
-    for name, role in asked:
-        value = text_of(fields, columns, name)
-        if not value:
-            raise RowError(columns.get(name, name), "expected text, found nothing")
-        turns.append({"role": role, "content": value})
-    return Conversation.model_validate({"conversations": turns, **about})
-
-
-def _preference(fields: Mapping[str, Any], columns: Columns, about: dict[str, str]) -> Row:
-    asked = fields.get(_has(fields, columns, "question") or "")
-    prompt = _turns(asked, "prompt") if isinstance(asked, list) else None
-    answers: dict[str, Any] = {}
-    both: tuple[Column, Column] = ("chosen", "rejected")
-    for name in both:
-        value = fields.get(_has(fields, columns, name) or "")
-        if isinstance(value, list):  # a whole conversation, or the last turn alone
-            turns = _turns(value, name)
-            if not turns or turns[-1]["role"] != "assistant":
-                raise RowError(name, "expected a conversation that ends with assistant")
-            if len(turns) > 1:
-                if prompt is not None and prompt != turns[:-1]:
-                    raise RowError(name, "expected the same turns before both answers")
-                prompt = turns[:-1]
-            value = turns[-1]["content"]
-        answers[name] = value
-    if prompt is None:
-        prompt = [*_system(fields, columns), {"role": "user", "content": asked}]
-    return Preference.model_validate({"prompt": prompt, **answers, **about})
-
-
-def _system(fields: Mapping[str, Any], columns: Columns) -> list[dict[str, Any]]:
-    text = text_of(fields, columns, "system")
-    return [{"role": "system", "content": text}] if text else []
-
-
-def _turns(value: Any, field: str) -> list[dict[str, Any]]:
-    """OpenAI's messages, each reduced to role and text."""
-    found = []
-    for number, turn in enumerate(_objects(value, field)):
-        if turn.get("tool_calls") or turn.get("role") in ("tool", "function"):
-            raise RowError(f"{field}.{number}", "tool calls cannot be learnt from; expected text")
-        content = turn.get("content")
-        if isinstance(content, list):
-            parts = _objects(content, f"{field}.{number}.content")
-            other = [str(part.get("type")) for part in parts if not isinstance(part.get("text"), str)]
-            if other:
-                raise RowError(f"{field}.{number}.content", f"expected text, found {', '.join(other)}")
-            content = "".join(part["text"] for part in parts)
-        role = turn.get("role")
-        found.append({"role": "system" if role == "developer" else role, "content": content})
+def _wanted(fields: Mapping[str, Any], format: Format, columns: Columns, *, single: bool, remarks: Remarks) -> bool:
+    """Whether the row's answer is wanted; an unwanted one is an error unless it becomes a preference of one answer."""
+    if (name := columns.get("wanted")) is not None:
+        value = fields.get(name)
+        found = truth(value) if not says_nothing(value) else None
+        if found is None:
+            raise RowError(name, f"expected yes or no, as `columns` has it for `wanted`; found {value!r}")
+        if not found:
+            raise UnwantedRowError(name, f"`{name}` is {shown(value)}")
+    check = {name: value for name, value in fields.items() if not (format == "kto" and name in LABELS)}
+    check_wanted({name: value for name, value in check.items() if name != columns.get("wanted")}, remarks)
+    if format != "kto":
+        return True
+    label = next((name for name in LABELS if name in fields), None)
+    found = truth(fields[label]) if label else None
+    if label is None or found is None:
+        raise RowError(label or "label", f"expected true or false, found {fields.get(label or 'label')!r}")
+    if not found and not single:
+        raise UnwantedRowError(label, f"`{label}` is {shown(fields[label])}")
     return found
 
 
-def _objects(value: Any, field: str) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
-        raise RowError(field, f"expected a list of messages, found {type(value).__name__}")
-    if wrong := [type(each).__name__ for each in value if not isinstance(each, dict)]:
-        raise RowError(field, f"expected a list of objects, found {wrong[0]} in it")
-    return value
+def _finished(made: dict[str, Any], kind: type[Row], *, wanted: bool) -> Row:
+    turns = made["conversations"]
+    if not has_answer_to_learn(turns):
+        raise UnwantedRowError("weight", "every answer is marked as context only")
+    row = Conversation.model_validate(made)
+    if kind is Conversation:
+        return row
+    if row.tools or any(message.tool_calls for message in row.conversations):
+        raise RowError("tools", "calls of tools cannot be learnt from preferences; leave such rows out")
+    return Preference(
+        prompt=row.prompt,
+        chosen=row.answer if wanted else None,
+        rejected=None if wanted else row.answer,
+        group=row.group,
+        topic=row.topic,
+    )
 
 
-_CONVERTERS: dict[Format, Callable[[Mapping[str, Any], Columns, dict[str, str]], Row]] = {
-    "conversations": _ours, "messages": _messages, "sharegpt": _sharegpt, "alpaca": _alpaca, "completion": _completion,
-    "preference": _preference, "interview": _completion, "log": _ours,
+def _conversation(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Made:
+    """All formats that hold a list of messages."""
+    name = chat_field(fields)
+    if name is None:
+        name = next((each for each in CHATS if each in fields), "conversations")
+        if name not in fields:
+            raise RowError(name, "expected a list of messages, found nothing")
+    turns = read_messages(fields[name], name, remarks)
+    in_messages = {f"{name}.{number}.tools": message.get("tools") for number, message in enumerate(fields[name])}
+    return {"conversations": with_system(turns, fields, columns), **tool_definitions(fields, in_messages)}, {name}
+
+
+def _alpaca(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Made:
+    output = next((name for name in INSTRUCTED if name in fields), "output")
+    asked, names = instruction(fields)
+    turns = [*system_turns(fields, columns), *history_turns(fields), {"role": "user", "content": asked}]
+    turns.append({"role": "assistant", "content": fields.get(output)})
+    return {"conversations": turns, **tool_definitions(fields)}, {*names, output}
+
+
+def _completion(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Made:
+    turns: list[dict[str, Any]] = []
+    asked: tuple[tuple[Column, str], ...] = (("question", "user"), ("answer", "assistant"))
+    for name, role in asked:
+        called = has(fields, columns, name)
+        value = fields.get(called) if called else None
+        if isinstance(value, list):  # TRL's conversational form
+            turns += read_messages(value, called or name, remarks)
+            continue
+        text = text_of(fields, columns, name)
+        if not text:
+            raise RowError(columns.get(name, called or name), "expected text, found nothing")
+        turns.append({"role": role, "content": text})
+    history = history_turns(fields)
+    start = 1 if turns[:1] and turns[0]["role"] == "system" else 0
+    turns = with_system([*turns[:start], *history, *turns[start:]], fields, columns)
+    return {"conversations": turns, **tool_definitions(fields)}, {"history"}
+
+
+def _kto(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Made:
+    found = _answered(fields, columns)
+    if found is None:
+        raise RowError("row", "expected a question and an answer, found none")
+    return _CONVERTERS[found[0]](fields, columns, remarks)
+
+
+_CONVERTERS: dict[Format, Callable[[Mapping[str, Any], Columns, Remarks], Made]] = {
+    "conversations": _conversation, "messages": _conversation, "sharegpt": _conversation, "alpaca": _alpaca,
+    "completion": _completion, "kto": _kto, "preference": preference, "interview": _completion,
 }  # fmt: skip

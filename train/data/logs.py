@@ -21,13 +21,16 @@ from pydantic import ValidationError
 
 from locum.adapters.card import Column, Speaker
 from locum.adapters.conversations import Conversation, first_problem
+from locum.train.data.columns import NAMES, Columns, text_of
+from locum.train.data.fields import RowError
 from locum.train.data.files import BATCH, RawRow, Watch, nobody
-from locum.train.data.formats import NAMES, ROLES, Columns, RowError, text_of
 
 Roles = Mapping[str, Speaker]
 
 SPEAKERS: dict[str, Speaker] = {
-    **ROLES,
+    **dict.fromkeys(("human", "user"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "assistant", "bot", "model"), "assistant"),
+    "system": "system",
     **dict.fromkeys(("customer", "client", "patient", "visitor", "caller"), "user"),
     **dict.fromkeys(("客户", "用户", "患者", "病人", "顾客", "访客"), "user"),
     **dict.fromkeys(("agent", "operator", "advisor", "representative", "support"), "assistant"),

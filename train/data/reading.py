@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 
 from locum.adapters.card import Format
+from locum.adapters.conversations import Conversation
 from locum.errors import BadInputError
 from locum.train.data import formats
+from locum.train.data.columns import COLUMNS, Columns, has, text_of
+from locum.train.data.fields import Remark, Remarks, RowError, UnwantedRowError, account
 from locum.train.data.files import RawRow, Watch, nobody, read_rows
-from locum.train.data.formats import Columns, Row, RowError
+from locum.train.data.formats import Row
 from locum.train.data.logs import Roles, conversations
 
 RECOGNISED_BY = 20
@@ -27,6 +31,8 @@ class Read:
     row: Row
     expert: str = ""
     """Who answered, in an interview: counted, but no part of the row, for who they are is nothing to learn."""
+    remarks: frozenset[Remark] = frozenset()
+    """What is to be mentioned of the row's fields."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,16 @@ class Unanswered:
 
     file: str
     number: int
+
+
+@dataclass(frozen=True)
+class Unwanted:
+    """A row that says of itself that it is not to be learnt: `reason` names the field and what it says."""
+
+    file: str
+    number: int
+    reason: str
+    remarks: frozenset[Remark] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,9 @@ class Reject:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.number}: {self.field}: {self.reason}"
+
+
+Item = Read | Unanswered | Unwanted | Reject
 
 
 @dataclass(frozen=True)
@@ -89,33 +108,56 @@ def read_file(
     columns: Columns,
     roles: Roles | None = None,
     encoding: str | None = None,
+    kind: type[Row] = Conversation,
     start: int = 0,
     watch: Watch = nobody,
-) -> Iterator[Read | Unanswered | Reject]:
-    """All rows of a file but the first `start`, in order; of a log, its conversations."""
+) -> Iterator[Item]:
+    """All rows of a file but the first `start`, in order; of a log, its conversations.
+
+    Args:
+        kind: what rows of the format `kto` become; all other formats say it themselves.
+    """
     if format == "log":
         # each message is read first, and then each conversation
+        seen: Counter[Remark] = Counter()
         messages = read_rows(location, encoding=encoding, watch=lambda share: watch(share / 2))
-        found = conversations(messages, columns, roles or {}, _shown, lambda share: watch((1 + share) / 2))
+        noted = _noted(messages, columns, seen)
+        found = conversations(noted, columns, roles or {}, _shown, lambda share: watch((1 + share) / 2))
         for each in islice(found, start, None):
             if each.row is None:
                 yield Reject(location, each.number, each.field, each.reason, each.raw[:RAW_LIMIT])
             else:
-                yield Read(location, each.number, each.row)
+                yield Read(location, each.number, each.row, remarks=frozenset(seen))
+                seen.clear()  # said of the file, with its first conversation
         return
     for raw in read_rows(location, start=start, watch=watch, encoding=encoding):
+        remarks = Remarks()
         try:
             if raw.fields is None:
                 raise RowError("row", raw.problem)
             expert = ""
             if format == "interview":
-                if not formats.text_of(raw.fields, columns, "answer"):
+                if not text_of(raw.fields, columns, "answer"):
                     yield Unanswered(location, raw.number)
                     continue
-                expert = formats.text_of(raw.fields, columns, "expert")
-            yield Read(location, raw.number, formats.to_row(raw.fields, format, columns), expert)
+                expert = text_of(raw.fields, columns, "expert")
+            row = formats.to_row(raw.fields, format, columns, kind=kind, remarks=remarks)
+            yield Read(location, raw.number, row, expert, remarks.frozen)
+        except UnwantedRowError as error:
+            yield Unwanted(location, raw.number, str(error), remarks.frozen)
         except RowError as error:
             yield Reject(location, raw.number, error.field, str(error), _shown(raw))
+
+
+def _noted(rows: Iterable[RawRow], columns: Columns, seen: Counter[Remark]) -> Iterator[RawRow]:
+    """The rows of a log; the fields that are not read are counted on the way."""
+    for raw in rows:
+        if raw.fields is not None:
+            remarks = Remarks()
+            used = {name for name in (has(raw.fields, columns, column) for column in COLUMNS["log"]) if name}
+            account(raw.fields, "log", "", remarks, used=used)
+            seen.update(remarks.frozen)
+        yield raw
 
 
 def _shown(raw: RawRow) -> str:

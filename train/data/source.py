@@ -18,7 +18,7 @@ from locum.errors import BadInputError, LocumError, NotFoundError, UnavailableEr
 from locum.train.data.files import Watch, notes_on
 from locum.train.data.formats import Row
 from locum.train.data.places import expand, size
-from locum.train.data.reading import RAW_LIMIT, Read, Reject, Unanswered, read_file, recognise
+from locum.train.data.reading import RAW_LIMIT, Item, Read, Reject, read_file, recognise
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Origin:
 
     location: str
     told: str
-    rows: Callable[[int, Watch], Iterator[Read | Unanswered | Reject]]
+    rows: Callable[[int, Watch], Iterator[Item]]
     """Its rows in order, but so many first ones; tells from time to time which share of a file has been read."""
     size: int | None = None
     """Bytes of a file, where they are known."""
@@ -61,7 +61,7 @@ def _file(location: str, source: Source, kind: type[Conversation] | type[Prefere
     else:
         format, told = source.format, f"{source.format}, as the card says"
         notes = notes_on(location, encoding=source.encoding)
-    if (format == "preference") != (kind is Preference):
+    if format != "kto" and (format == "preference") != (kind is Preference):
         wanted = "preferences" if kind is Preference else "conversations"
         raise BadInputError(
             f"{location} holds rows of the format {format}, expected {wanted}",
@@ -76,6 +76,7 @@ def _file(location: str, source: Source, kind: type[Conversation] | type[Prefere
             columns=source.columns,
             roles=source.roles,
             encoding=source.encoding,
+            kind=kind,
             start=start,
             watch=watch,
         ),
@@ -94,7 +95,7 @@ def with_system(row: Row, prompt: str) -> Row:
 
 def _read_recipe(
     domain: Domain, source: Source, path: Path, kind: type[Conversation] | type[Preference], start: int
-) -> Iterator[Read | Unanswered | Reject]:
+) -> Iterator[Item]:
     try:
         for number, row in islice(enumerate(_load_rows(path)(), start=1), start, None):
             try:

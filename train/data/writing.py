@@ -21,7 +21,7 @@ from locum.train.data.cleaning import Cleaner
 from locum.train.data.documents import documents_card, read_documents, where
 from locum.train.data.files import nobody
 from locum.train.data.prompts import Variant
-from locum.train.data.reading import Reject, Unanswered
+from locum.train.data.reading import Reject, Unanswered, Unwanted
 from locum.train.data.reviews import Draft, Reviews
 from locum.train.data.source import origins
 from locum.train.data.teacher import Reply, Teacher
@@ -179,7 +179,7 @@ def _models(domain: Domain, queue: Reviews, written: Written) -> Iterator[_Model
     clean, turns, unfit = Cleaner(domain.card.cleaning), 0, 0
     for origin in origins(domain, domain.card.source, Conversation):
         for read in origin.rows(0, nobody):
-            if isinstance(read, Unanswered):
+            if isinstance(read, (Unanswered, Unwanted)):
                 continue
             row = None if isinstance(read, Reject) else clean(read.row).row
             if isinstance(read, Reject) or not isinstance(row, Conversation):

@@ -1,0 +1,46 @@
+"""Fields that judge a row: what they are called, and how yes and no are written."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_WORDS = frozenset({
+    "label", "labels", "score", "scores", "scored", "rating", "ratings", "rate", "rated", "rank", "quality",
+    "good", "bad", "wanted", "unwanted", "thumbs", "thumb", "vote", "votes", "upvotes", "downvotes", "stars",
+    "flag", "flagged", "flags", "delete", "deleted", "hidden", "hide", "toxic", "toxicity", "spam", "ignore",
+    "ignored", "exclude", "excluded", "skip", "skipped", "reviewed", "review", "accept", "accepted", "approve",
+    "approved", "reject", "rejected", "correct", "correctness", "incorrect", "wrong", "valid", "invalid",
+    "validated", "verified", "feedback", "preference", "reward", "grade", "graded", "helpfulness", "helpful",
+    "harmful", "safe", "unsafe", "redacted", "status", "use", "usable", "keep", "kept", "train", "loss", "mask",
+    "weight", "discard", "discarded", "drop", "dropped", "remove", "removed", "include", "included", "outdated",
+    "obsolete", "deprecated", "coherence", "verbosity", "complexity", "hallucination", "hallucinated",
+})  # fmt: skip
+_PARTS = (
+    "标签", "评分", "得分", "分数", "质量", "采用", "采纳", "合格", "有效", "正确", "审核", "状态", "是否",
+    "点赞", "点踩", "删除", "好评", "差评", "满意", "bewertung", "gültig", "freigegeben", "gelöscht", "geprüft",
+)  # fmt: skip
+_YES = frozenset({
+    "true", "yes", "y", "1", "t", "good", "wanted", "desirable", "chosen", "accepted", "accept", "approved",
+    "keep", "ok", "ja", "是", "对", "好", "有", "采用", "合格", "正确", "通过",
+})  # fmt: skip
+_NO = frozenset({
+    "false", "no", "n", "0", "f", "bad", "unwanted", "undesirable", "rejected", "reject", "declined", "drop",
+    "nein", "否", "错", "差", "无", "不采用", "不合格", "错误", "不通过",
+})  # fmt: skip
+_TRUTH = re.compile(r"[-+]?\d+\.0+")
+
+
+def looks_like_judgement(name: str) -> bool:
+    """Whether a field's name sounds as if it judged the row."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    return not _WORDS.isdisjoint(words) or any(part in name.lower() for part in _PARTS)
+
+
+def truth(value: Any) -> bool | None:
+    """Yes or no, however it is written; None where it is neither."""
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().casefold()
+    text = text.partition(".")[0] if _TRUTH.fullmatch(text) else text
+    return True if text in _YES else False if text in _NO else None

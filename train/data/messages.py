@@ -1,0 +1,244 @@
+"""Messages as others write them (OpenAI, ShareGPT, Anthropic, Gemini, and what trainers add to these), in ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from locum.train.data import tools
+from locum.train.data.fields import Remarks, RowError, account, message_is_learnt, says_nothing
+
+ROLES: dict[str, str] = {
+    "human": "user", "user": "user", "prompter": "user", "gpt": "assistant", "chatgpt": "assistant",
+    "assistant": "assistant", "bot": "assistant", "model": "assistant", "ai": "assistant", "system": "system",
+    "developer": "system", "tool": "tool", "function": "tool", "ipython": "tool", "observation": "tool",
+    "tool_response": "tool", "tool_result": "tool", "function_response": "tool", "function_call": "call",
+    "tool_call": "call",
+}  # fmt: skip
+CHATS = ("messages", "conversations", "conversation", "contents", "dialogue", "dialog", "turns", "chat")
+_CONTENT = ("content", "value", "parts", "text")
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought")
+_TEXTS = ("text", "input_text", "output_text")
+_GEMINI = {
+    "functionCall": "call", "function_call": "call", "functionResponse": "result", "function_response": "result",
+}  # fmt: skip
+THINK = "<think>\n{thought}\n</think>\n\n{said}"
+
+
+def read_messages(value: Any, path: str, remarks: Remarks) -> list[dict[str, Any]]:
+    """A list of messages as our rows have them.
+
+    Raises:
+        RowError: one of them cannot be learnt from as it stands, or they are no messages.
+    """
+    found: list[dict[str, Any]] = []
+    for number, message in enumerate(objects(value, path)):
+        for each in _read(message, f"{path}.{number}", remarks):
+            previous = found[-1] if found else None
+            if each["role"] == "call":
+                each = {**each, "role": "assistant"}
+                if previous is not None and _continues(previous, each):
+                    previous["tool_calls"] = [*previous.get("tool_calls", []), *each["tool_calls"]]
+                    continue
+            found.append(each)
+    return found
+
+
+def objects(value: Any, path: str) -> list[dict[str, Any]]:
+    """A list of objects.
+
+    Raises:
+        RowError: it is none.
+    """
+    if not isinstance(value, list):
+        raise RowError(path, f"expected a list of messages, found {type(value).__name__}")
+    if wrong := [type(each).__name__ for each in value if not isinstance(each, dict)]:
+        raise RowError(path, f"expected a list of objects, found {wrong[0]} in it")
+    return value
+
+
+def chat_field(row: Mapping[str, Any]) -> str | None:
+    """The field that holds a list of messages."""
+    for name in CHATS:
+        turns = row.get(name)
+        if isinstance(turns, list) and (turns and isinstance(turns[0], dict) and {"role", "from"} & set(turns[0])):
+            return name
+    return "messages" if isinstance(row.get("messages"), list) else None
+
+
+def has_answer_to_learn(messages: list[dict[str, Any]]) -> bool:
+    """Whether any answer is not marked as context only."""
+    answers = [message for message in messages if message["role"] == "assistant"]
+    return not answers or any(message.get("weight") != 0 for message in answers)
+
+
+def _continues(previous: Mapping[str, Any], call: Mapping[str, Any]) -> bool:
+    return previous["role"] == "assistant" and previous.get("weight") == call.get("weight")
+
+
+def _read(message: Mapping[str, Any], path: str, remarks: Remarks) -> list[dict[str, Any]]:
+    """One message; several where a user's message holds tools' results, none where it is an empty system message."""
+    text_field = ("text",) if "content" not in message and "value" not in message else ()
+    account(message, "message", path, remarks, used=text_field)
+    role = _role(message, path)
+    content = _content(message, path)
+    calls: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    thought = ""
+    if isinstance(content, list):
+        content, thought, calls, results = _parts(content, path, remarks)
+    elif role == "tool":
+        content = tools.result_text(content)
+    elif role == "call":
+        calls, content = tools.calls(content, f"{path}.{_named(message)}", remarks), ""
+    if not isinstance(content, str):
+        raise RowError(f"{path}.{_named(message)}", f"expected text, found {type(content).__name__}")
+    if role == "system" and not content.strip():
+        remarks.add("empty", f"{path}.{_named(message)}", "of system messages")
+        return []
+    if role in ("assistant", "call"):
+        thoughts = {thought, *(_thought(message, name, path) for name in _THOUGHTS)} - {""}
+        content = _with_thought(content, thoughts, path, remarks)
+        for name in ("tool_calls", "function_call"):
+            if not says_nothing(message.get(name)):
+                calls += tools.calls(message[name], f"{path}.{name}", remarks)
+        if not content.strip() and calls:
+            content = ""
+        own: dict[str, Any] = {"role": role, "content": content}
+        if calls:
+            own["tool_calls"] = calls
+        if not message_is_learnt(message, path):
+            own["weight"] = 0
+            remarks.add("not learnt", f"{path}.{_mark_of(message)}", "answers that are marked as context only")
+        return [own]
+    for name in ("tool_calls", "function_call"):
+        if not says_nothing(message.get(name)):
+            raise RowError(
+                f"{path}.{name}", f"expected calls of tools in what the assistant says, found them at {role}"
+            )
+    if calls:
+        raise RowError(path, f"expected calls of tools in what the assistant says, found them at {role}")
+    _mention_others(message, role, path, remarks)
+    if role == "tool":
+        if results:
+            return results
+        about = {name: str(message[name]) for name in ("tool_call_id", "name") if not says_nothing(message.get(name))}
+        return [{"role": "tool", "content": content, **about}]
+    return [*results, *([{"role": role, "content": content}] if content or not results else [])]
+
+
+def _mention_others(message: Mapping[str, Any], role: str, path: str, remarks: Remarks) -> None:
+    """What a message of another speaker than the assistant carries and does not mean there."""
+    for name in _THOUGHTS:
+        if not says_nothing(message.get(name)):
+            remarks.add("passed over", f"{path}.{name}", "a thought of others than the assistant")
+    for name in ("weight", "train", "loss", "training"):
+        if not says_nothing(message.get(name)) and message_is_learnt({name: message[name]}, path):
+            remarks.add("passed over", f"{path}.{name}", "only what the assistant says is learnt")
+    if role != "tool":
+        for name in ("name", "tool_call_id"):
+            if not says_nothing(message.get(name)):
+                remarks.add("passed over", f"{path}.{name}", "of others than tools")
+
+
+def _role(message: Mapping[str, Any], path: str) -> str:
+    name = "role" if "role" in message else "from"
+    given = message.get(name)
+    role = ROLES.get(str(given).strip().lower()) if given is not None else None
+    if role is None:
+        raise RowError(f"{path}.{name}", f"expected one of {', '.join(ROLES)}, found {given!r}")
+    return role
+
+
+def _named(message: Mapping[str, Any]) -> str:
+    return next((name for name in _CONTENT if name in message), "content")
+
+
+def _content(message: Mapping[str, Any], path: str) -> Any:
+    said = {name: message[name] for name in _CONTENT if message.get(name) not in (None, "", [], {})}
+    values = list(said.values())
+    if any(value != values[0] for value in values[1:]):
+        raise RowError(path, f"expected one text, found different ones in {' and '.join(said)}")
+    return values[0] if values else (message.get(_named(message)) or "")
+
+
+def _thought(message: Mapping[str, Any], name: str, path: str) -> str:
+    value = message.get(name)
+    if says_nothing(value):
+        return ""
+    if not isinstance(value, str):
+        raise RowError(f"{path}.{name}", f"expected text, found {type(value).__name__}")
+    return value.strip()
+
+
+def _with_thought(content: str, thoughts: set[str], path: str, remarks: Remarks) -> str:
+    """An answer with its thought before it, between <think> and </think>."""
+    if not thoughts:
+        return content
+    before, mark, said = content.rpartition("</think>")
+    if mark:
+        thoughts = {*thoughts, before.strip().removeprefix("<think>").strip()}
+    if len(thoughts) > 1:
+        raise RowError(path, "expected one thought, found different ones in its fields or its content")
+    remarks.add("used", f"{path}.reasoning_content", "thoughts; `thinking` in the recipe says what becomes of them")
+    return THINK.format(thought=next(iter(thoughts)), said=(said if mark else content).strip())
+
+
+def _mark_of(message: Mapping[str, Any]) -> str:
+    names = ("weight", "train", "loss", "training")
+    return next((name for name in names if not says_nothing(message.get(name))), "weight")
+
+
+Parts = tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]
+
+
+def _parts(parts: list[Any], path: str, remarks: Remarks) -> Parts:
+    """Text, thought, calls and results of tools that a content in parts holds."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for number, part in enumerate(parts):
+        place = f"{path}.content.{number}"
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        if not isinstance(part, dict):
+            raise RowError(place, f"expected a part with a type, found {type(part).__name__}")
+        kind = str(part.get("type") or _kind_of(part))
+        if kind in (*_TEXTS, "thinking", "reasoning", "tool_use", "tool_result", "call", "result"):
+            account(part, "part", place, remarks)
+        match kind:
+            case "text" | "input_text" | "output_text" if isinstance(part.get("text"), str):
+                (thoughts if part.get("thought") is True else texts).append(part["text"])
+            case "thinking" | "reasoning":
+                thoughts.append(str(part.get("thinking") or part.get("text") or part.get("reasoning") or ""))
+            case "tool_use":
+                calls.append(tools.call(part, place, remarks))
+            case "call":
+                calls.append(tools.call(part.get("functionCall") or part["function_call"], place, remarks))
+            case "tool_result":
+                given = part.get("content")
+                text = _parts(given, place, remarks)[0] if isinstance(given, list) else tools.result_text(given or "")
+                about = {"tool_call_id": str(part["tool_use_id"])} if part.get("tool_use_id") else {}
+                results.append({"role": "tool", "content": text, **about})
+            case "result":
+                given = part.get("functionResponse") or part["function_response"]
+                name = {"name": str(given["name"])} if given.get("name") else {}
+                results.append({"role": "tool", "content": tools.result_text(given.get("response", "")), **name})
+            case _:
+                raise RowError(f"{path}.content", f"expected text, found {kind}")
+    if len(texts) > 1:
+        remarks.add("used", f"{path}.content", "text parts, joined by line breaks as the server joins them")
+    return "\n".join(texts), "\n".join(filter(None, thoughts)).strip(), calls, results
+
+
+def _kind_of(part: Mapping[str, Any]) -> str:
+    """Of a part without a type, which is how Gemini writes them, by its fields."""
+    for kind, names in {
+        "call": ("functionCall", "function_call"),
+        "result": ("functionResponse", "function_response"),
+    }.items():
+        if any(isinstance(part.get(name), dict) for name in names):
+            return kind
+    return "text" if "text" in part else next(iter(part), "nothing")

@@ -1,0 +1,95 @@
+"""Pairs of a preferred and a less preferred answer, as trainers and annotation tools write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from locum.adapters.card import Column
+from locum.train.data.columns import Columns, has, instruction, system_turns, text_of, with_system
+from locum.train.data.fields import Remarks, RowError, account, says_nothing
+from locum.train.data.messages import chat_field, read_messages
+
+_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
+_BOTH: tuple[Column, Column] = ("chosen", "rejected")
+
+
+def preference(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> tuple[dict[str, Any], set[str]]:
+    """The fields of a preference of ours, and the names of the fields that they were read from.
+
+    Raises:
+        RowError: the row is no pair of two answers to one question.
+    """
+    _refuse_tools(fields)
+    prompt, names = _prompt(fields, columns, remarks)
+    answers: dict[str, Any] = {}
+    for name in _BOTH:
+        called = has(fields, columns, name)
+        if called is None:
+            if name == "rejected" or prompt is None or prompt[-1]["role"] != "assistant":
+                raise RowError(name, "expected an answer, found none")
+            answers[name] = prompt[-1]["content"]  # ms-swift: the chosen answer ends the messages
+            prompt = prompt[:-1]
+            continue
+        before, answers[name] = _answer(fields[called], called, remarks)
+        if before:
+            if prompt is not None and prompt != before:
+                raise RowError(called, "expected the same turns before both answers")
+            prompt = before
+    if prompt is None:
+        raise RowError(has(fields, columns, "question") or "prompt", "expected a question, found none")
+    return {"prompt": with_system(prompt, fields, columns), **answers}, names
+
+
+def _prompt(
+    fields: Mapping[str, Any], columns: Columns, remarks: Remarks
+) -> tuple[list[dict[str, Any]] | None, set[str]]:
+    """What was asked, where it stands in a field of its own."""
+    called = has(fields, columns, "question")
+    if "instruction" in fields and called in (None, "input"):
+        asked, names = instruction(fields)
+        return [{"role": "user", "content": asked}], names
+    name = chat_field(fields)
+    if name is not None and name != called:
+        turns = read_messages(fields[name], name, remarks)
+        if turns and turns[-1]["role"] == "assistant" and has(fields, columns, "chosen"):
+            raise RowError(name, "expected turns that end with the user before `chosen` and `rejected`")
+        return turns, {name}
+    value = fields.get(called) if called else None
+    if isinstance(value, list):
+        return read_messages(value, called or "prompt", remarks), set()
+    if isinstance(value, dict):  # OpenAI's `input`
+        account(value, "row", called or "input", remarks, used=("messages",))
+        _refuse_tools(value)
+        return read_messages(value.get("messages"), f"{called}.messages", remarks), set()
+    text = text_of(fields, columns, "question")
+    if not text:
+        return None, set()
+    return [*system_turns(fields, columns), {"role": "user", "content": text}], set()
+
+
+def _answer(value: Any, name: str, remarks: Remarks) -> tuple[list[dict[str, Any]], Any]:
+    """The turns before an answer, where it brings them, and its text."""
+    if isinstance(value, dict):  # LLaMA-Factory's
+        value = [value]
+    if isinstance(value, str) and value.startswith("\n\nHuman:"):  # Anthropic's HH-RLHF
+        parts = _SPEAKER.split(value)[1:]
+        value = [
+            {"role": "user" if speaker == "Human" else "assistant", "content": text.strip()}
+            for speaker, text in zip(parts[::2], parts[1::2], strict=True)
+        ]
+    if not isinstance(value, list):
+        return [], value
+    turns = read_messages(value, name, remarks)
+    if not turns or turns[-1]["role"] != "assistant":
+        raise RowError(name, "expected a conversation that ends with assistant")
+    if turns[-1].get("tool_calls"):
+        raise RowError(name, "calls of tools cannot be learnt from preferences; leave such rows out")
+    return turns[:-1], turns[-1]["content"]
+
+
+def _refuse_tools(fields: Mapping[str, Any]) -> None:
+    for name in ("tools", "functions"):
+        if not says_nothing(fields.get(name)):
+            raise RowError(name, "tools cannot be learnt from preferences; leave such rows out")
