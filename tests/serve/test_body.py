@@ -90,7 +90,7 @@ def test_what_python_takes_though_json_does_not_is_taken(raw: bytes) -> None:
     [
         (b'{"model": "medical", "x": ' + b"[" * 1_000_000, "nested too deeply"),
         (b"{not json", "the body is not JSON: "),
-        (b"", "the body is not JSON: "),
+        (b"", "the body is empty: expected a JSON object"),
         (b'["medical"]', "the body: expected a JSON object, found an array"),
         (b"{}", "model: expected the name of a model, there is none"),
         (b'{"model": null}', "model: expected the name of a model, there is none"),

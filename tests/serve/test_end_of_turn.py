@@ -73,7 +73,7 @@ def test_what_a_checkpoint_says_besides_is_as_in_training(tiny_base: Path, base_
     folder = shutil.copytree(tiny_base, tmp_path / "base")
     change(folder / "generation_config.json", repetition_penalty=1.1, temperature=0.6)
     shutil.copyfile(folder / "model.safetensors", folder / "consolidated.safetensors")
-    other = given(pull(str(folder), tmp_path / "bases"))
+    other = given(base_record.model_copy(update={"path": folder}))
     assert json.loads(other["--override-generation-config"]) == {"repetition_penalty": 1.0}
     assert (other["--tokenizer-mode"], other["--config-format"], other["--load-format"]) == ("hf", "hf", "safetensors")
     parts = FAMILIES["parts"].template
