@@ -35,6 +35,7 @@ Format = Literal[
     "conversations", "messages", "sharegpt", "alpaca", "completion", "preference", "kto", "interview", "log"
 ]  # fmt: skip
 Speaker = Literal["user", "assistant", "system", "skip"]
+BlankAnswers = Literal["refuse", "skip"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
@@ -71,6 +72,9 @@ class Source(_Strict):
     )
     encoding: str | None = Field(
         None, description="the encoding of the files that are text, such as windows-1252; found out when not given"
+    )
+    blank_answers: BlankAnswers = Field(
+        "refuse", description="rows whose answer is blank do not fit (refuse), or are passed over and counted (skip)"
     )
     max_rejects: Fraction = Field(0.01, description="a larger share of rows that do not fit fails the build")
     packages: list[str] = Field(

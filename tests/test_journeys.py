@@ -118,12 +118,13 @@ def questions_about(system: str, user: str) -> str:
 
 
 def medical(desk: Desk) -> None:
-    """A Chinese set in the conversation format."""
+    """A Chinese set in JSON Lines called `.json`, as a Windows program writes it: in GB 18030, its lines ended by CR
+    and LF, with fields that say nothing, an empty system message, ids and a line that is cut off."""
     folder = desk.domain(
         "medical",
         "分诊",
         "你是分诊护士，只回答科室名称。",
-        "source: {files: [wards.jsonl], licence: ours}",
+        "source: {files: [wards.json], licence: ours}",
         list(WARDS.values()),
         "胸痛两天",
     )
@@ -140,14 +141,22 @@ def medical(desk: Desk) -> None:
             ]
         )
         asked = text.format(n=number, a=chance.randrange(18, 90), s=sign, d=chance.randrange(1, 30))
-        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": ward}]
-        lines.append(json.dumps({"conversations": turns, "topic": ward}, ensure_ascii=False) + "\n")
-    (folder / "wards.jsonl").write_text("".join(lines), encoding="utf-8")
-    assert "240 rows, all right" in desk.locum("data", "check", str(folder / "wards.jsonl"))
+        turns = [
+            {"role": "system", "content": ""},
+            {"role": "user", "content": asked, "tools": None, "tool_calls": None},
+            {"role": "assistant", "content": ward, "reasoning_content": "", "tool_calls": []},
+        ]
+        row = {"id": f"desk-{number}", "conversations": turns, "topic": ward, "tools": ""}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\r\n")
+    lines[7] = lines[7][:40] + "\r\n"
+    (folder / "wards.json").write_bytes("".join(lines).encode("gb18030"))
+    checked = desk.locum("data", "check", str(folder / "wards.json"), code=1)
+    assert "read as GB 18030" in checked
+    assert "wards.json:8: row: " in checked
 
 
 def legal(desk: Desk) -> None:
-    """An English knowledge base in Markdown, from which a teacher writes and a person accepts."""
+    """An English knowledge base in Markdown from a Windows editor, from which a teacher writes and a person accepts."""
     folder = desk.domain(
         "legal", "Notice periods", "You answer with the notice period.", "documents: {files: ['*.md'], questions: 2}",
         list(NOTICES.values()), "How much notice ends the lease of the mill?",
@@ -160,7 +169,8 @@ def legal(desk: Desk) -> None:
         sections.append(
             f"## File {number}\n\nThe {kind} of the {place} can be ended with {notice} notice, in writing.\n"
         )
-    (folder / "notice.md").write_text("# Notice periods\n\n" + "\n".join(sections), encoding="utf-8")
+    text = "# Notice periods – the firm’s\n\n" + "\n".join(sections)
+    (folder / "notice.md").write_bytes(text.replace("\n", "\r\n").encode("windows-1252"))
     assert "200 items are pending" in desk.locum("data", "generate", "legal")
     assert "is empty" in subprocess.run(
         [sys.executable, "-m", "locum", "data", "build", "legal"],
@@ -172,22 +182,32 @@ def legal(desk: Desk) -> None:
 
 
 def finance(desk: Desk) -> None:
-    """A spreadsheet with columns of its own."""
+    """A workbook with columns of its own on its second sheet, a title above them, a hidden row, answers that nobody
+    has filled in, and a cell with an error."""
     import openpyxl
 
     folder = desk.domain(
         "finance", "Kinds of spending", "You answer with the kind of spending.",
-        "source: {files: [card.xlsx], columns: {question: Text, answer: Account, topic: Account}, licence: ours}",
+        "source: {files: [card.xlsx], columns: {question: Text, answer: Account, topic: Account}, blank_answers: skip, "
+        "licence: ours}",
         list(SPENDING.values()), "taxi to the harbour",
     )  # fmt: skip
     book = openpyxl.Workbook()
-    sheet = book.active
+    book.active.title = "Read me"
+    book.active.append(["The card's statements, from the accounting department"])
+    sheet = book.create_sheet("Statements")
+    sheet.append(["Statements of the year"])
+    sheet.append([])
     sheet.append(["Text", "Account", "Amount"])
     chance = random.Random(3)
     for number in range(240):
         shops, account = chance.choice(list(SPENDING.items()))
         text = f"{chance.choice(WORDS)} {chance.choice(shops.split())} {chance.choice(WORDS)} {number}"
         sheet.append([text, account, round(chance.uniform(1, 500), 2)])
+    sheet.row_dimensions[20].hidden = True
+    sheet["B30"] = "#N/A"
+    for row in (40, 50, 60):
+        sheet[f"B{row}"] = None
     book.save(folder / "card.xlsx")
 
 

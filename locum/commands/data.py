@@ -10,7 +10,7 @@ import typer
 from locum.commands.common import JsonOption, err, out, print_json, say, settings, table
 
 if TYPE_CHECKING:
-    from locum.adapters.card import Column, Format, Speaker
+    from locum.adapters.card import BlankAnswers, Column, Format, Speaker
     from locum.train.data.check import FileCheck
     from locum.train.data.fields import Action
 
@@ -122,6 +122,9 @@ def check(
     encoding: Annotated[
         str | None, typer.Option(help="The encoding of a text, such as windows-1252; found out when not given.")
     ] = None,
+    blank_answers: Annotated[
+        str, typer.Option(help="Rows whose answer is blank: `refuse` them, or `skip` them and count.")
+    ] = "refuse",
     rejects: Annotated[Path | None, typer.Option(help="Write the rows that do not fit to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -139,6 +142,7 @@ def check(
             columns=_columns(columns or []),
             roles=_roles(roles or []),
             encoding=_encoding(encoding),
+            blank_answers=_blank_answers(blank_answers),
         )
     if as_json:
         print_json(found.model_dump(mode="json"))
@@ -147,9 +151,7 @@ def check(
         for note in found.notes:
             say(f"{file}: {note}.")
         if found.format == "kto":
-            say(
-                "As `source`, the wanted answers alone are learnt; as `preferences` with the method kto, both kinds are."
-            )
+            say("As `source`, wanted answers alone are learnt; as `preferences` with the method kto, both kinds are.")
         _say_fields(found)
     if rejects is not None:
         rejects.write_text("".join(reject.as_json() + "\n" for reject in found.rejects), encoding="utf-8")
@@ -190,6 +192,12 @@ def _format(name: str | None) -> Format | None:
     from locum.adapters.card import Format
 
     return None if name is None else cast("Format", _one_of(name, Format, "--format"))
+
+
+def _blank_answers(name: str) -> BlankAnswers:
+    from locum.adapters.card import BlankAnswers
+
+    return cast("BlankAnswers", _one_of(name, BlankAnswers, "--blank-answers"))
 
 
 def _encoding(name: str | None) -> str | None:

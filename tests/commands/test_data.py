@@ -129,18 +129,21 @@ def test_what_an_interview_leaves_open_is_said_and_no_mistake(locum: Callable[..
     file = domain_folder / "interview.csv"
     file.write_text("question,answer,expert\nNoch offen?,,\n" + answered)
     checked = locum("data", "check", str(file))
-    assert (checked.code, checked.out.splitlines()[-1]) == (0, "Not answered yet: 1 of them.")
+    assert (checked.code, checked.out.splitlines()[-1]) == (
+        0,
+        "100 of 101 rows read: 100 answers, 1,980 characters, 0 groups, 0 topics; left out: 1 without an answer.",
+    )
     card = domain_folder / "card.yaml"
     card.write_text(card.read_text().replace("conversations.jsonl", "interview.csv"))
     built = locum("data", "build", "legal")
-    assert (built.code, "Left out of 101 rows: 1 not answered yet." in built.out) == (0, True)
+    assert (built.code, "Left out of 101 rows: 1 without an answer." in built.out) == (0, True)
 
 
 def test_speakers_of_a_log_are_named_on_the_command_line(locum: Callable[..., Ran], workplace: Path) -> None:
     (workplace / "log.csv").write_text("session,speaker,text\n1,Kundin,Q\n1,Frau Wu,A\n")
     assert locum("data", "check", "log.csv").code == 1
     named = locum("data", "check", "log.csv", "--role", "Kundin=user", "--role", "Frau Wu=assistant")
-    assert (named.code, "1 rows, all right: 1 answers" in named.out) == (0, True)
+    assert (named.code, "1 row, all right: 1 answer," in named.out) == (0, True)
     for wrong, told in (("Kundin", "expected THEIRS=OURS"), ("Kundin=boss", "expected one of user, assistant")):
         refused = locum("data", "check", "log.csv", "--role", wrong)
         assert (refused.code, told in refused.err) == (2, True)
@@ -166,7 +169,7 @@ def test_check_says_how_a_file_is_read_and_takes_an_encoding(runner: CliRunner, 
     command = ["data", "check", str(file), "--column", "question=Frage", "--column", "answer=Antwort"]
     told = " ".join(runner.invoke(app, command).output.split())
     assert "read as Windows-1252 (cp1252): 'kündige'" in told
-    assert "1 rows, all right" in told
+    assert "1 row, all right" in told
     set_by_hand = runner.invoke(app, [*command, "--encoding", "windows-1252"])
     assert set_by_hand.exit_code == 0
     assert "read as" not in set_by_hand.output

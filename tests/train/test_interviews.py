@@ -140,8 +140,8 @@ def test_a_build_counts_who_answered_and_what_is_open_and_learns_neither(
     built = build_data(domain, tmp_path / "legal")
     assert built.origins == ["interview.xlsx: interview, by the columns `question`, `answer`, `expert`"]
     assert (built.rows_read, built.rejects) == (140, 0)
-    assert [(step.action, step.reason, step.rows) for step in built.steps if step.step == "interview"] == [
-        ("dropped", "not answered yet", 40),
+    assert [(step.action, step.reason, step.rows) for step in built.steps] == [
+        ("dropped", "without an answer", 40),
         ("kept", "answered by Dr Li", 50),
         ("kept", "answered by Dr Wu", 50),
     ]

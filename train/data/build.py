@@ -269,7 +269,7 @@ def _read(
         if isinstance(item, Reject):
             work.reject(item)
         elif isinstance(item, Unanswered):
-            work.note("interview", "dropped", "not answered yet")
+            work.note("answers", "dropped", "without an answer")
         elif isinstance(item, Unwanted):
             work.note("fields", "dropped", f"not to be learnt: {item.reason}")
         else:

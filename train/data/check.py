@@ -6,7 +6,7 @@ from collections import Counter
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from locum.adapters.card import Format
+from locum.adapters.card import BlankAnswers, Format
 from locum.adapters.conversations import Preference
 from locum.train.data.columns import Columns
 from locum.train.data.fields import Action, Remark
@@ -46,7 +46,7 @@ class FileCheck(BaseModel):
         description="how the file is read: a guess at its encoding, the sheet, lines that are passed over"
     )
     rows: int = Field(description="rows, right or wrong, of a log its conversations; blank lines do not count")
-    unanswered: int = Field(description="questions of an interview that have no answer yet; they count as rows")
+    unanswered: int = Field(description="questions without an answer, which are passed over; they count as rows")
     unwanted: dict[str, int] = Field(description="rows that say that they are not to be learnt, by what they say")
     fields: list[FieldUse] = Field(description="what is done with fields besides those that the format is known by")
     wrong: int = Field(description="rows that do not fit")
@@ -72,6 +72,7 @@ def check_file(
     columns: Columns | None = None,
     roles: Roles | None = None,
     encoding: str | None = None,
+    blank_answers: BlankAnswers = "refuse",
 ) -> FileCheck:
     """Check every row of a file; its format is recognised when it is not given.
 
@@ -94,7 +95,9 @@ def check_file(
     unwanted: Counter[str] = Counter()
     remarks: Counter[Remark] = Counter()
     groups: set[str | None] = set()
-    for item in read_file(location, format=format, columns=columns, roles=roles, encoding=encoding):
+    for item in read_file(
+        location, format=format, columns=columns, roles=roles, encoding=encoding, blank_answers=blank_answers
+    ):
         rows += 1
         if isinstance(item, Unanswered):
             unanswered += 1
@@ -167,7 +170,7 @@ def _summary(
     marks = sorted({each.field for each in fields if each.action == "not learnt"})
     passed_over = sorted({each.field for each in fields if each.action in ("passed over", "judgement")})
     left_out = [f"{count:,} not to be learnt ({reason})" for reason, count in sorted(unwanted.items())]
-    left_out += [f"{unanswered:,} not answered yet"] if unanswered else []
+    left_out += [f"{unanswered:,} without an answer"] if unanswered else []
     left_out += [f"{wrong:,} wrong"] if wrong else []
     told = [f"left out: {', '.join(left_out)}"] if left_out else []
     told += [f"context only, not learnt: {_count(context, 'answer')} ({_named(marks)})"] if context else []

@@ -57,7 +57,7 @@ class Cleaner:
                 ("personal", self.card.personal == "mask", self._masked),
             ):
                 if wanted:
-                    changed = mapped(row, change)
+                    changed = mapped(row, change, calls=step != "normalise")  # spaces mean something to a function
                     if changed is None:
                         return Cleaned(None, (*changes, Change(step, "dropped", "nothing is left of a message")))
                     if changed is not row:
@@ -146,38 +146,72 @@ def normalised(text: str) -> str:
 
 
 def texts(row: Row) -> list[str]:
-    """All that is said in a row, by whomever."""
+    """All that is said in a row, by whomever, with what calls of tools are given."""
     if isinstance(row, Preference):
-        return [*(message.content for message in row.prompt), *row.answers]
-    return [message.content for message in row.conversations]
+        return [*(text for message in row.prompt for text in said_in(message)), *row.answers]
+    return [text for message in row.conversations for text in said_in(message)]
+
+
+def said_in(message: Message) -> list[str]:
+    """The text of a message, and each text and whole number that its calls of tools are given."""
+    given = [text for call in message.tool_calls or () for text in _leaves(call.arguments)]
+    return [*([message.content] if message.content or not given else []), *given]
 
 
 def answers(row: Row) -> list[str]:
-    """What the assistant says."""
+    """What the assistant says; a call of a tool without a word is no answer."""
     if isinstance(row, Preference):
         return row.answers
-    return [message.content for message in row.conversations if message.role == "assistant"]
+    said = (message for message in row.conversations if message.role == "assistant")
+    return [message.content for message in said if message.content or not message.tool_calls]
 
 
-def mapped(row: Row, change: Callable[[str], str]) -> Row | None:
-    """The row with each text changed, itself when none is; None when a text is empty then, or both answers are one."""
-    before = texts(row)
-    after = [change(text) for text in before]
-    if after == before:
-        return row
-    new: dict[str, Any]
+def mapped(row: Row, change: Callable[[str], str], *, calls: bool = True) -> Row | None:
+    """The row with each text changed, itself when none is; None when a text is empty then, or both answers are one.
+
+    Args:
+        calls: change what calls of tools are given, too.
+    """
+    name = "prompt" if isinstance(row, Preference) else "conversations"
+    before: list[Message] = getattr(row, name)
+    after = [_changed(message, change, calls=calls) for message in before]
+    new: dict[str, Any] = {name: after}
     if isinstance(row, Preference):
-        asked, given = after[: len(row.prompt)], after[len(row.prompt) :]
-        if row.paired and given[0] == given[1]:
+        sides = {side: change(text) for side in ("chosen", "rejected") if (text := getattr(row, side)) is not None}
+        if not all(sides.values()) or (row.paired and sides["chosen"] == sides["rejected"]):
             return None
-        sides = [side for side in ("chosen", "rejected") if getattr(row, side) is not None]
-        new = {"prompt": _said(row.prompt, asked), **dict(zip(sides, given, strict=True))}
-    else:
-        new = {"conversations": _said(row.conversations, after)}
-    kept = all(text or not there for text, there in zip(after, before, strict=True))
-    return row.model_copy(update=new) if kept else None
+        new |= sides
+    if any(there.content and not message.content for there, message in zip(before, after, strict=True)):
+        return None
+    changed = row.model_copy(update=new)
+    return row if changed == row else changed
 
 
-def _said(messages: list[Message], contents: list[str]) -> list[Message]:
-    both = zip(messages, contents, strict=True)
-    return [message.model_copy(update={"content": content}) for message, content in both]
+def _changed(message: Message, change: Callable[[str], str], *, calls: bool) -> Message:
+    new: dict[str, Any] = {"content": change(message.content)}
+    if calls and message.tool_calls:
+        new["tool_calls"] = [
+            call.model_copy(update={"arguments": _changed_leaves(call.arguments, change)})
+            for call in message.tool_calls
+        ]
+    return message.model_copy(update=new)
+
+
+def _leaves(value: Any) -> list[str]:
+    """Each text and whole number in a value as JSON has it: an account or a telephone may be written as a number."""
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in _leaves(inner)]
+    if isinstance(value, list):
+        return [text for inner in value for text in _leaves(inner)]
+    return [str(value)] if isinstance(value, (str, int)) and not isinstance(value, bool) else []
+
+
+def _changed_leaves(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _changed_leaves(inner, change) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_changed_leaves(inner, change) for inner in value]
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        return value
+    changed = change(str(value))
+    return value if changed == str(value) else changed

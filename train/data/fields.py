@@ -28,6 +28,13 @@ class UnwantedRowError(RowError):
     """A row that says of itself that it is not to be learnt."""
 
 
+class BlankAnswerError(RowError):
+    """A row whose answer is blank."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field, "expected text, found nothing (such rows are passed over with `blank_answers: skip`)")
+
+
 @dataclass(frozen=True, order=True)
 class Remark:
     """What is to be mentioned of a row: what was done with a field, and why. `field` has no numbers of messages."""
@@ -132,6 +139,7 @@ _BY_NAME = {level: {name: known for known in table for name in known.names} for 
 SAID = ("role", "from", "content", "value", "parts")
 MARKS = ("weight", "train", "loss", "training")
 LABELS = ("label", "kto_tag")
+_LABELLED = ("true", "false", "desirable", "undesirable")  # more than these may name a class
 
 
 def says_nothing(value: Any) -> bool:
@@ -201,7 +209,8 @@ def check_wanted(row: Mapping[str, Any], remarks: Remarks) -> None:
         value = row.get(name)
         if says_nothing(value):
             continue
-        found = truth(value) if name == "weight" or isinstance(value, bool) else None
+        says = name == "weight" or isinstance(value, bool) or str(value).strip().casefold() in _LABELLED
+        found = truth(value) if says else None
         if found is False:
             raise UnwantedRowError(name, f"`{name}` is {shown(value)}")
         if found is None:

@@ -24,6 +24,7 @@ from locum.train.data.columns import (
 )
 from locum.train.data.fields import (
     LABELS,
+    BlankAnswerError,
     Remarks,
     RowError,
     UnwantedRowError,
@@ -71,14 +72,15 @@ def recognise(rows: Sequence[Mapping[str, Any]], header: Collection[str], column
     Raises:
         BadInputError: they fit none, or not one and the same.
     """
-    found = {_format_of(row, columns) for row in rows} - {None}  # a row that fits none will be told of
+    kinds = [(row, _format_of(row, columns)) for row in rows]
+    found = {each for _, each in kinds} - {None}  # a row that fits none will be told of
     fields = sorted({*header, *(name for row in rows for name in row)})
     for format, wanted, like in _TABLES:
         named = [has(fields, columns, name) for name in wanted]
         if all(named) and {each[0] for each in found if each} <= like:
             return format, f"the columns {', '.join(f'`{name}`' for name in named)}"
-    if kto := [each for each in found if each and each[0] == "kto"]:
-        found = {kto[0]} if len({each[0] for each in found if each} - {"kto", "completion"}) == 0 else found
+    if len(found) > 1:  # where some rows have a label and others none, each says for itself whether it is wanted
+        found = {each if each[0] != "kto" else _answered(row, columns) for row, each in kinds if each} - {None}
     if len(found) != 1:
         raise _unrecognised(fields, {each[0] for each in found if each})
     [(format, why)] = [each for each in found if each]
@@ -118,10 +120,10 @@ def _format_of(row: Mapping[str, Any], columns: Columns) -> tuple[Format, str] |
 def _answered(row: Mapping[str, Any], columns: Columns) -> tuple[Format, str] | None:
     name = chat_field(row)
     if name is not None:
-        first = row[name][0]
+        first: Any = next(iter(row[name]), {})
         if name == "messages":
             return "messages", "a list of `messages`"
-        if "from" in first:
+        if isinstance(first, dict) and "from" in first:
             return "sharegpt", f"`{name}` with `from` and `value`"
         if name == "conversations":
             return "conversations", "`conversations` with `role` and `content`"
@@ -221,6 +223,12 @@ def _conversation(fields: Mapping[str, Any], columns: Columns, remarks: Remarks)
         if name not in fields:
             raise RowError(name, "expected a list of messages, found nothing")
     turns = read_messages(fields[name], name, remarks)
+    if (
+        len(turns) > 1
+        and turns[-1]["role"] == "assistant"
+        and not (turns[-1]["content"].strip() or "tool_calls" in turns[-1])
+    ):
+        raise BlankAnswerError(f"{name}.{len(fields[name]) - 1}")
     in_messages = {f"{name}.{number}.tools": message.get("tools") for number, message in enumerate(fields[name])}
     return {"conversations": with_system(turns, fields, columns), **tool_definitions(fields, in_messages)}, {name}
 
@@ -229,7 +237,9 @@ def _alpaca(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Ma
     output = next((name for name in INSTRUCTED if name in fields), "output")
     asked, names = instruction(fields)
     turns = [*system_turns(fields, columns), *history_turns(fields), {"role": "user", "content": asked}]
-    turns.append({"role": "assistant", "content": fields.get(output)})
+    if not str(fields.get(output) or "").strip():
+        raise BlankAnswerError(output)
+    turns.append({"role": "assistant", "content": fields[output]})
     return {"conversations": turns, **tool_definitions(fields)}, {*names, output}
 
 
@@ -244,7 +254,8 @@ def _completion(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -
             continue
         text = text_of(fields, columns, name)
         if not text:
-            raise RowError(columns.get(name, called or name), "expected text, found nothing")
+            field = columns.get(name, called or name)
+            raise BlankAnswerError(field) if name == "answer" else RowError(field, "expected text, found nothing")
         turns.append({"role": role, "content": text})
     history = history_turns(fields)
     start = 1 if turns[:1] and turns[0]["role"] == "system" else 0

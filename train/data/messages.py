@@ -66,6 +66,11 @@ def chat_field(row: Mapping[str, Any]) -> str | None:
     return "messages" if isinstance(row.get("messages"), list) else None
 
 
+def is_blank_answer(message: Mapping[str, Any]) -> bool:
+    """Whether it is the assistant's, without a word and without a call."""
+    return message["role"] == "assistant" and not message["content"].strip() and "tool_calls" not in message
+
+
 def has_answer_to_learn(messages: list[dict[str, Any]]) -> bool:
     """Whether any answer is not marked as context only."""
     answers = [message for message in messages if message["role"] == "assistant"]

@@ -26,12 +26,12 @@ def preference(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) ->
     answers: dict[str, Any] = {}
     for name in _BOTH:
         called = has(fields, columns, name)
-        if called is None:
-            if name == "rejected" or prompt is None or prompt[-1]["role"] != "assistant":
-                raise RowError(name, "expected an answer, found none")
-            answers[name] = prompt[-1]["content"]  # ms-swift: the chosen answer ends the messages
-            prompt = prompt[:-1]
+        if called is None and name == "chosen":  # ms-swift: the chosen answer is the row's own
+            prompt, answers[name], read = _own_answer(fields, columns, prompt)
+            names |= read
             continue
+        if called is None:
+            raise RowError(name, "expected an answer, found none")
         before, answers[name] = _answer(fields[called], called, remarks)
         if before:
             if prompt is not None and prompt != before:
@@ -67,6 +67,18 @@ def _prompt(
     if not text:
         return None, set()
     return [*system_turns(fields, columns), {"role": "user", "content": text}], set()
+
+
+def _own_answer(
+    fields: Mapping[str, Any], columns: Columns, prompt: list[dict[str, Any]] | None
+) -> tuple[list[dict[str, Any]] | None, Any, set[str]]:
+    """The prompt, and the answer that ends the row's messages or has a field of its own, and the field's name."""
+    if prompt and prompt[-1]["role"] == "assistant":
+        return prompt[:-1], prompt[-1]["content"], set()
+    called = has(fields, columns, "answer")
+    if called is None:
+        raise RowError("chosen", "expected an answer, found none")
+    return prompt, fields[called], {called}
 
 
 def _answer(value: Any, name: str, remarks: Remarks) -> tuple[list[dict[str, Any]], Any]:

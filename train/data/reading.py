@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from locum.adapters.card import Format
+from locum.adapters.card import BlankAnswers, Format
 from locum.adapters.conversations import Conversation
 from locum.errors import BadInputError
 from locum.train.data import formats
 from locum.train.data.columns import COLUMNS, Columns, has, text_of
-from locum.train.data.fields import Remark, Remarks, RowError, UnwantedRowError, account
+from locum.train.data.fields import BlankAnswerError, Remark, Remarks, RowError, UnwantedRowError, account
 from locum.train.data.files import RawRow, Watch, nobody, read_rows
 from locum.train.data.formats import Row
 from locum.train.data.logs import Roles, conversations
@@ -37,7 +37,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Unanswered:
-    """A question of an interview that nobody has answered yet: nothing to learn from, and no mistake."""
+    """A question that nobody has answered, as in interviews: nothing to learn from, and no mistake."""
 
     file: str
     number: int
@@ -109,6 +109,7 @@ def read_file(
     roles: Roles | None = None,
     encoding: str | None = None,
     kind: type[Row] = Conversation,
+    blank_answers: BlankAnswers = "refuse",
     start: int = 0,
     watch: Watch = nobody,
 ) -> Iterator[Item]:
@@ -116,6 +117,7 @@ def read_file(
 
     Args:
         kind: what rows of the format `kto` become; all other formats say it themselves.
+        blank_answers: what becomes of rows without an answer, save in interviews, which may have them.
     """
     if format == "log":
         # each message is read first, and then each conversation
@@ -146,7 +148,10 @@ def read_file(
         except UnwantedRowError as error:
             yield Unwanted(location, raw.number, str(error), remarks.frozen)
         except RowError as error:
-            yield Reject(location, raw.number, error.field, str(error), _shown(raw))
+            if isinstance(error, BlankAnswerError) and blank_answers == "skip":
+                yield Unanswered(location, raw.number)
+            else:
+                yield Reject(location, raw.number, error.field, str(error), _shown(raw))
 
 
 def _noted(rows: Iterable[RawRow], columns: Columns, seen: Counter[Remark]) -> Iterator[RawRow]:

@@ -19,6 +19,7 @@ from locum.train.data.build import (
     load_build,
     split_file,
 )
+from locum.train.data.cleaning import texts
 from locum.train.data.lengths import Lengths
 from locum.train.data.pairs import Pairs, look_at_pairs
 from locum.train.data.split import NAMES, SplitName
@@ -47,7 +48,7 @@ def write_report(domain: Domain, path: Path, base: Base | None) -> tuple[Path, P
         every = max(1, build.record.splits[name].rows // SAMPLES)
         samples[name] = []
         for number, row in enumerate(read_conversations(split_file(path, name))):
-            found.add(measure([message.content for message in row.conversations]))
+            found.add(measure(texts(row)))
             if number % every == 0 and len(samples[name]) < SAMPLES:
                 samples[name].append(row)
         lengths[name] = found

@@ -77,6 +77,7 @@ def _file(location: str, source: Source, kind: type[Conversation] | type[Prefere
             roles=source.roles,
             encoding=source.encoding,
             kind=kind,
+            blank_answers=source.blank_answers,
             start=start,
             watch=watch,
         ),

@@ -13,6 +13,7 @@ from typing import Any
 from locum.adapters.conversations import Conversation, Preference
 from locum.adapters.dealing import BalanceCard, DuplicatesCard
 from locum.train.data.balance import targets
+from locum.train.data.cleaning import said_in
 from locum.train.data.near import near_duplicates, signature
 from locum.train.data.reading import Reject
 from locum.train.data.split import Group, SplitName, key_of, place, question_key, split_of, split_topic
@@ -289,7 +290,7 @@ def _said(row: Conversation | Preference) -> str:
     """All that is said in a row but by the system."""
     if isinstance(row, Preference):
         return "\n".join([row.question, *row.answers])
-    return "\n".join(message.content for message in row.conversations if message.role != "system")
+    return "\n".join(text for message in row.conversations if message.role != "system" for text in said_in(message))
 
 
 def _hash(text: str) -> bytes:
