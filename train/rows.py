@@ -49,6 +49,8 @@ def load_splits(base: Base, data_path: Path, recipe: TrainingRecipe) -> Splits:
         file = split_file(data_path, split)
         if recipe.method in ALIGNMENT:
             pairs = load_pairs(file, template, recipe, refused)
+            if split == "train":
+                _check_both_kinds(file, pairs)
             _check_positions(file, max(pair.length for pair in pairs), base, limit)
             return pairs
         rows = load_rows(file, template, recipe.max_length, refused)
@@ -131,6 +133,18 @@ def _made(file: Path, rows: Iterator[Row], make: Callable[[Row], Made], sentence
 def _named(reason: str, numbers: list[int]) -> str:
     shown = ", ".join(map(str, numbers[:NAMED])) + (", …" if len(numbers) > NAMED else "")
     return f"row{'s' if len(numbers) > 1 else ''} {shown}: {reason}"
+
+
+def _check_both_kinds(file: Path, pairs: Sequence[PairTokens]) -> None:
+    for kind, present in (
+        ("wanted (`chosen`)", any(pair.chosen_ids for pair in pairs)),
+        ("unwanted (`rejected`)", any(pair.rejected_ids for pair in pairs)),
+    ):
+        if not present:
+            raise BadInputError(
+                f"{file} has no answer that is {kind}, expected answers of both kinds",
+                hint="wanted answers alone are learnt as conversations: put them under `source` in the card",
+            )
 
 
 def _check_lengths(file: Path, lengths: Sequence[int], max_length: int) -> None:

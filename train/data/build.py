@@ -219,6 +219,8 @@ def _work(
     ]
     if accepted:
         facts += [accepted.state, card.documents and card.documents.group]
+    if source is not None and source is card.preferences:  # the same files may be rows of the other kind, too
+        facts.append(PREFERENCES)
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     work = Work(_work_folder(out) / f"{name}.db")
     try:

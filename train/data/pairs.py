@@ -29,18 +29,28 @@ class Pairs:
     rejected: Lengths
     chosen_longer: int
     rejected_longer: int
+    pairs: int
+    wanted: int
+    """Single answers that are wanted."""
+    unwanted: int
     samples: list[Preference]
 
     @property
-    def rows(self) -> int:
-        return sum(split.rows for split in self.build.record.splits.values())
+    def told(self) -> str:
+        """How many pairs and single answers there are, and which of two answers is the longer, in sentences."""
+        single = (
+            f"{self.wanted + self.unwanted:,} single answers, {self.wanted:,} of them wanted: "
+            "the method kto alone learns from these"
+        )
+        if not self.pairs:
+            return single
+        return f"{self._longer}. {single}" if self.wanted + self.unwanted else self._longer
 
     @property
-    def told(self) -> str:
-        """Which of the two answers is the longer, and what comes of it, in a sentence."""
-        share, other = self.chosen_longer / max(1, self.rows), self.rejected_longer / max(1, self.rows)
+    def _longer(self) -> str:
+        share, other = self.chosen_longer / self.pairs, self.rejected_longer / self.pairs
         found = (
-            f"The chosen answer is the longer one in {share:.0%} of {self.rows:,} pairs, the rejected one in "
+            f"The chosen answer is the longer one in {share:.0%} of {self.pairs:,} pairs, the rejected one in "
             f"{other:.0%} (mean {self.chosen.mean:,.0f} and {self.rejected.mean:,.0f} {self.chosen.unit}s)"
         )
         if share >= LEANS:
@@ -55,12 +65,15 @@ def look_at_pairs(path: Path, measure: Callable[[Sequence[str]], int], unit: str
     build = load_build(path)
     chosen, rejected = Lengths(unit), Lengths(unit)
     longer = {"chosen": 0, "rejected": 0}
+    paired = wanted = unwanted = 0
     samples: list[Preference] = []
     rows = sum(split.rows for split in build.record.splits.values())
     pairs = (pair for name in NAMES for pair in read_preferences(split_file(path, name)))
     for number, pair in enumerate(pairs):
         if pair.chosen is None or pair.rejected is None:
+            wanted, unwanted = wanted + (pair.rejected is None), unwanted + (pair.chosen is None)
             continue
+        paired += 1
         lengths = measure([pair.chosen]), measure([pair.rejected])
         chosen.add(lengths[0])
         rejected.add(lengths[1])
@@ -68,4 +81,4 @@ def look_at_pairs(path: Path, measure: Callable[[Sequence[str]], int], unit: str
             longer["chosen" if lengths[0] > lengths[1] else "rejected"] += 1
         if number % max(1, rows // SAMPLES) == 0 and len(samples) < SAMPLES:
             samples.append(pair)
-    return Pairs(build, chosen, rejected, longer["chosen"], longer["rejected"], samples)
+    return Pairs(build, chosen, rejected, longer["chosen"], longer["rejected"], paired, wanted, unwanted, samples)

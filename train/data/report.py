@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locum.adapters.conversations import Conversation, read_conversations
+from locum.adapters.conversations import Conversation, Message, read_conversations
 from locum.adapters.domains import Domain
 from locum.train.data.build import (
     DATA_CARD_FILE,
@@ -63,6 +63,7 @@ def write_report(domain: Domain, path: Path, base: Base | None) -> tuple[Path, P
             samples=samples,
             near=_near_pairs(path),
             preferences=preferences,
+            spoken=_spoken,
         )
     )
     card = data_card(domain, build, lengths, preferences)
@@ -102,15 +103,29 @@ def data_card(
         "",
         f"Of {build.rows_read:,} rows that were read, {build.rejects:,} did not fit.",
         "",
-        "| step | what it did | why | rows |",
-        "| --- | --- | --- | --- |",
-        *(f"| {step.step} | {step.action} | {step.reason} | {step.rows:,} |" for step in build.steps),
-        "",
+        *_steps(build),
         *(_preferences(preferences) if preferences else []),
         f"Personal data: {PERSONAL[domain.card.cleaning.personal]} Names and addresses of people are not looked for.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _steps(build: DataBuild) -> list[str]:
+    if not build.steps:
+        return []
+    return [
+        "| step | what it did | why | rows |",
+        "| --- | --- | --- | --- |",
+        *(f"| {step.step} | {step.action} | {step.reason} | {step.rows:,} |" for step in build.steps),
+        "",
+    ]
+
+
+def _spoken(message: Message) -> str:
+    """What a message says, with its calls of tools."""
+    calls = [f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})" for call in message.tool_calls or ()]
+    return "\n".join([*([message.content] if message.content else []), *calls])
 
 
 def _preferences(pairs: Pairs) -> list[str]:
@@ -120,10 +135,11 @@ def _preferences(pairs: Pairs) -> list[str]:
         f"- Source: {pairs.build.source}",
         f"- Licence: {pairs.build.licence or 'not stated'}",
         f"- Digest: `{pairs.build.record.digest}`",
-        f"- Pairs: {', '.join(f'{name} {split.rows:,}' for name, split in pairs.build.record.splits.items())}",
+        f"- Rows: {', '.join(f'{name} {split.rows:,}' for name, split in pairs.build.record.splits.items())}",
         "",
         f"{pairs.told}. {pairs.build.rows_read:,} were read, {pairs.build.rejects:,} did not fit.",
         "",
+        *_steps(pairs.build),
     ]
 
 
