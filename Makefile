@@ -7,6 +7,8 @@ CLIENTS := .venv-clients
 TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PLATFORM ?= cpu
+# What the packages need of the system beside what every Debian has: vLLM's CPU build.
+LIBRARIES := $(if $(filter cpu,$(PLATFORM)),libnuma.so.1=libnuma1)
 LOCKED := --extra train --extra eval --extra demo --extra dev
 
 SHELL := bash -o pipefail
@@ -20,7 +22,7 @@ help: ## List the targets
 setup: $(VENV)/.installed ## Create .venv from the pinned list
 
 $(VENV)/.installed: requirements/$(PLATFORM).txt pyproject.toml
-	@requirements/venv $(PYTHON) $(VENV)
+	@requirements/venv $(PYTHON) $(VENV) $(LIBRARIES)
 	@echo "Installing the pinned packages into $(VENV) (3 GB; some minutes the first time)"
 	@test $(PLATFORM) != cpu \
 	  || requirements/install $(VENV) --no-deps '$(TORCH)' 2>/dev/null \

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import pty
+import re
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +41,7 @@ def run(programs: Path) -> Run:
 
 
 def program(path: Path, script: str) -> Path:
+    assert not path.is_symlink(), "what it leads to would be written"
     path.write_text(f"#!/bin/bash\n{script}\n", encoding="utf-8")
     path.chmod(0o755)
     return path
@@ -58,6 +66,21 @@ def test_a_python_without_venv_is_told_the_one_command_that_mends_it_and_leaves_
     assert f"apt install {package}\n" in done.stderr
     assert done.stderr.count("To mend it") == 1
     assert not (tmp_path / "venv").exists()
+
+
+def test_what_else_is_lacking_is_mended_by_the_same_command(run: Run, programs: Path, tmp_path: Path) -> None:
+    program(programs / "apt-get", "exit 1")
+    python = str(python_without(programs, "ensurepip"))
+    done = run("requirements/venv", python, f"{tmp_path}/venv", "libc.so.6=libc6", "libnone.so.7=libnone7")
+    assert done.returncode == 3
+    assert "The library libnone.so.7 is missing.\n" in done.stderr
+    assert re.search(r"^To mend it: .*apt install python3\.\d+-venv libnone7$", done.stderr, re.MULTILINE)
+
+
+def test_a_library_that_is_gone_is_missed_though_the_environment_works(run: Run, tmp_path: Path) -> None:
+    folder = Path(sys.prefix)
+    done = run("requirements/venv", "no-such-python", str(folder), "libnone.so.7=libnone7")
+    assert (done.returncode, "libnone7" in done.stderr) == (3, True)
 
 
 def test_who_is_not_root_is_told_to_use_sudo(run: Run, programs: Path, tmp_path: Path) -> None:
@@ -162,3 +185,102 @@ def test_a_terminal_gets_a_line_that_counts(pip: Callable[..., Path]) -> None:
     for each in ("  packages fetched: 1", "  packages fetched: 3; installing them", "  3 packages are installed"):
         assert each in said
     assert said.count("\n") == 1
+
+
+def only(folder: Path, *names: str) -> dict[str, str]:
+    """A PATH on which there are no other programs."""
+    for name in names:
+        program(folder / name, f'exec {shutil.which(name)} "$@"')
+    return {"PATH": str(folder)}
+
+
+def test_where_packages_cannot_be_installed_ci_names_them_and_fails(programs: Path) -> None:
+    path = only(programs, "bash", "id", "env")
+    done = subprocess.run([".ci/install-packages"], cwd=ROOT, env=path, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "apt install chromium g++ nodejs jq iproute2 curl" in done.stderr
+
+
+def test_ci_installs_only_what_is_missing_and_is_quiet(programs: Path) -> None:
+    path = only(programs, "bash", "env", "mktemp", "rm", "ln", "node", "jq", "curl", "ip", "c++")
+    program(programs / "id", "echo 0")
+    program(
+        programs / "apt-get",
+        f'echo "$@" >>{programs}/asked; echo noise; [ $1 = update ] || ln -s apt-get {programs}/chromium',
+    )
+    done = subprocess.run([".ci/install-packages"], cwd=ROOT, env=path, capture_output=True, text=True, check=False)
+    asked = (programs / "asked").read_text().splitlines()
+    assert asked[0] == "update"
+    assert asked[1].startswith("install --yes --no-install-recommends chromium")
+    assert not {"jq", "nodejs", "g++"} & set(asked[1].split())
+    assert "noise" not in done.stdout + done.stderr
+
+
+def test_a_test_that_is_skipped_fails_in_ci_but_for_want_of_a_gpu(tmp_path: Path) -> None:
+    tests = tmp_path / "test_some.py"
+    tests.write_text(
+        "import pytest\n"
+        "@pytest.mark.skip(reason='no chromium')\ndef test_marked(): ...\n"
+        "def test_inside(): pytest.skip('no database')\n"
+        "@pytest.mark.skip(reason='needs a GPU')\ndef test_gpu(): ...\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-q", str(tests)]
+    outcomes = {}
+    for value in ("", "1"):
+        environment = {**os.environ, "LOCUM_TESTS_SKIP_NOTHING": value}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        outcomes[value] = done.returncode, done.stdout
+    assert outcomes[""][0] == 0
+    assert outcomes["1"][0] == 1
+    assert "no chromium: skipped, and LOCUM_TESTS_SKIP_NOTHING" in outcomes["1"][1]
+    assert "no database: skipped, and LOCUM_TESTS_SKIP_NOTHING" in outcomes["1"][1]
+    assert "1 failed, 1 skipped, 1 error" in outcomes["1"][1]
+
+
+@pytest.fixture
+def dockerfile() -> Any:
+    spec = importlib.util.spec_from_file_location("dockerfile", ROOT / ".ci" / "dockerfile.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["dockerfile"] = module  # where its dataclasses look for their annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_dockerfiles_steps_are_read_with_their_user_folder_and_environment(dockerfile: Any) -> None:
+    steps = dockerfile.read((ROOT / "Dockerfile").read_text(encoding="utf-8"), path="/usr/bin")
+    setup = next(step for step in steps if step.value.startswith("make setup"))
+    assert (setup.user, setup.folder, setup.environment["PLATFORM"]) == ("root", "/opt/locum", "cpu")
+    assert steps[-1].environment["PATH"] == "/opt/locum/.venv/bin:/usr/bin"
+    assert "PLATFORM" not in steps[-1].environment
+    assert (steps[-1].user, steps[-1].folder) == ("1000", "/var/lib/locum")
+    assert (steps[-2].words(), steps[-1].words()) == (["locum"], ["serve"])
+
+
+def test_an_instruction_that_the_reader_does_not_know_is_refused(dockerfile: Any) -> None:
+    with pytest.raises(ValueError, match="ONBUILD"):
+        dockerfile.read("FROM x\nONBUILD RUN y\n", path="/usr/bin")
+
+
+class _Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:  # the name that http.server calls
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def test_the_image_asks_after_its_health_past_a_proxy_and_at_its_own_port(dockerfile: Any) -> None:
+    """Docker hands a proxy's variables to containers, and LOCUM_PORT moves the server."""
+    steps = dockerfile.read((ROOT / "Dockerfile").read_text(encoding="utf-8"), path="/usr/bin")
+    health = next(step.value for step in steps if step.instruction == "HEALTHCHECK")
+    command = json.loads(health[health.index("[") :])
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Healthy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        variables = {"http_proxy": "http://127.0.0.1:9", "LOCUM_PORT": str(server.server_address[1])}
+        done = subprocess.run([sys.executable, *command[1:]], env={**os.environ, **variables}, check=False)
+        server.shutdown()
+    assert done.returncode == 0
