@@ -43,6 +43,7 @@ def test_the_choice_is_told_in_three_lines() -> None:
 def test_a_host_that_cannot_compile_is_told_which_packages_make_it_faster(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lacking: str
 ) -> None:
+    """With a compiler and without Python.h, vLLM fails while it compiles the model, and the server does not start."""
     assert find_compiler() is not None
     if lacking == "compiler":
         monkeypatch.setenv("CXX", "no-such-compiler")
