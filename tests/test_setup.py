@@ -195,14 +195,14 @@ def only(folder: Path, *names: str) -> dict[str, str]:
 
 
 def test_where_packages_cannot_be_installed_ci_names_them_and_fails(programs: Path) -> None:
-    path = only(programs, "bash", "id", "env")
+    path = only(programs, "bash", "id", "env", "python3", "make")
     done = subprocess.run([".ci/install-packages"], cwd=ROOT, env=path, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "apt install chromium g++ nodejs jq iproute2 curl" in done.stderr
 
 
 def test_ci_installs_only_what_is_missing_and_is_quiet(programs: Path) -> None:
-    path = only(programs, "bash", "env", "mktemp", "rm", "ln", "node", "jq", "curl", "ip", "c++")
+    path = only(programs, "bash", "env", "python3", "make", "mktemp", "rm", "ln", "node", "jq", "curl", "ip", "c++")
     program(programs / "id", "echo 0")
     program(
         programs / "apt-get",
