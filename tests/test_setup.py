@@ -190,7 +190,7 @@ def test_a_terminal_gets_a_line_that_counts(pip: Callable[..., Path]) -> None:
 def only(folder: Path, *names: str) -> dict[str, str]:
     """A PATH on which there are no other programs."""
     for name in names:
-        program(folder / name, f'exec {shutil.which(name)} "$@"')
+        program(folder / name, f'exec {sys.executable if name == "python3" else shutil.which(name)} "$@"')
     return {"PATH": str(folder)}
 
 
@@ -198,7 +198,7 @@ def test_where_packages_cannot_be_installed_ci_names_them_and_fails(programs: Pa
     path = only(programs, "bash", "id", "env", "python3", "make")
     done = subprocess.run([".ci/install-packages"], cwd=ROOT, env=path, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert "apt install chromium g++ nodejs jq iproute2 curl" in done.stderr
+    assert re.search(r"apt install .*chromium g\+\+ nodejs jq iproute2 curl", done.stderr)
 
 
 def test_ci_installs_only_what_is_missing_and_is_quiet(programs: Path) -> None:
@@ -211,7 +211,8 @@ def test_ci_installs_only_what_is_missing_and_is_quiet(programs: Path) -> None:
     done = subprocess.run([".ci/install-packages"], cwd=ROOT, env=path, capture_output=True, text=True, check=False)
     asked = (programs / "asked").read_text().splitlines()
     assert asked[0] == "update"
-    assert asked[1].startswith("install --yes --no-install-recommends chromium")
+    assert asked[1].startswith("install --yes --no-install-recommends")
+    assert "chromium" in asked[1].split()
     assert not {"jq", "nodejs", "g++"} & set(asked[1].split())
     assert "noise" not in done.stdout + done.stderr
 

@@ -44,11 +44,14 @@ def test_a_host_that_cannot_compile_is_told_which_packages_make_it_faster(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lacking: str
 ) -> None:
     """With a compiler and without Python.h, vLLM fails while it compiles the model, and the server does not start."""
+    monkeypatch.setenv("CXX", "sh")
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    (tmp_path / "Python.h").touch()
     assert find_compiler() is not None
     if lacking == "compiler":
         monkeypatch.setenv("CXX", "no-such-compiler")
     else:
-        monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+        (tmp_path / "Python.h").unlink()
     assert find_compiler() is None
     [line] = plan_for_this_host().lines()[3:]
     assert "g++ and python3-dev" in line
