@@ -7,11 +7,13 @@ CLIENTS := .venv-clients
 TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PLATFORM ?= cpu
+# What the packages need of the system beside what every Debian has: vLLM's CPU build.
+LIBRARIES := $(if $(filter cpu,$(PLATFORM)),libnuma.so.1=libnuma1)
 LOCKED := --extra train --extra eval --extra demo --extra dev
 
 SHELL := bash -o pipefail
 
-.PHONY: help setup clients demo test serve lint format lock docs clean
+.PHONY: help setup clients demo test fresh serve lint format lock docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -20,24 +22,21 @@ help: ## List the targets
 setup: $(VENV)/.installed ## Create .venv from the pinned list
 
 $(VENV)/.installed: requirements/$(PLATFORM).txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Locum needs Python 3.11 or newer, found $$($(PYTHON) -V); try: make PYTHON=python3.11"; exit 3; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@requirements/venv $(PYTHON) $(VENV) $(LIBRARIES)
 	@echo "Installing the pinned packages into $(VENV) (3 GB; some minutes the first time)"
 	@test $(PLATFORM) != cpu \
-	  || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps '$(TORCH)' 2>/dev/null \
-	  || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --no-deps -r requirements/$(PLATFORM).txt \
-	  | awk '/^(Collecting|Requirement already)/ {printf "\r  %d packages fetched", ++n; fflush()} \
-	         /^Installing collected/ {printf "\r  %d packages fetched, installing them\n", n; fflush()}'
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	  || requirements/install $(VENV) --no-deps '$(TORCH)' 2>/dev/null \
+	  || requirements/install $(VENV) --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'
+	@requirements/install $(VENV) --no-deps -r requirements/$(PLATFORM).txt
+	@requirements/install $(VENV) --no-deps --no-build-isolation -e .
 	@touch $@
 
 clients: $(CLIENTS)/.installed ## Create .venv-clients, with the clients that the tests use
 
 $(CLIENTS)/.installed: requirements/clients.txt
-	@$(PYTHON) -m venv $(CLIENTS)
+	@requirements/venv $(PYTHON) $(CLIENTS)
 	@echo "Installing the pinned clients into $(CLIENTS) (0.7 GB)"
-	@$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements/clients.txt
+	@requirements/install $(CLIENTS) --no-deps -r requirements/clients.txt
 	@touch $@
 
 demo: setup ## The whole loop on three real domains; FRESH=1 starts over
@@ -48,6 +47,9 @@ test: setup clients ## Run the test suite
 
 serve: setup ## Serve what is registered
 	@$(BIN)/locum serve
+
+fresh: ## As root: setup and the demo's first steps on a bare Debian 12, and the Dockerfile's steps
+	@.ci/fresh
 
 lint: setup ## Format check, lint, types, Dockerfile
 	@$(BIN)/ruff format --check .
@@ -63,7 +65,7 @@ docs: setup ## Write what the documentation takes from the code
 	@$(BIN)/cog -r docs/cli.md docs/serving.md docs/suites.md
 
 lock: ## Pin everything anew: requirements/cpu.txt, gpu.txt and clients.txt
-	@test -x .lock-venv/bin/uv || { $(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install --quiet uv==0.13.9; }
+	@test -x .lock-venv/bin/uv || { requirements/venv $(PYTHON) .lock-venv && requirements/install .lock-venv uv==0.13.9; }
 	@for platform in cpu gpu; do \
 	  .lock-venv/bin/uv pip compile pyproject.toml requirements/$$platform.in $(LOCKED) --extra $$platform \
 	    --override requirements/exclude-$$platform.txt --universal --python-version 3.11 --no-annotate --no-emit-index-url \

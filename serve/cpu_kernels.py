@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import subprocess
 import tempfile
 from functools import cache
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from locum.serve.host import cpu_flags
+from locum.serve.host import cpu_flags, find_compiler
 
 logger = logging.getLogger("vllm.locum.cpu")
 
@@ -28,9 +27,11 @@ def load() -> bool:
     PyTorch's own `cpp_extension.load` is not used: it needs ninja on the PATH, and waits for ever for the lock of a
     build that was killed.
     """
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    compiler = find_compiler()
     if compiler is None:
-        logger.warning("no C++ compiler found: adapters are served by PyTorch's own operations, which is slower")
+        logger.warning(
+            "no C++ compiler, or no Python.h, found: adapters are served by PyTorch's own operations, which is slower"
+        )
         return False
     try:
         torch.ops.load_library(_built(compiler))

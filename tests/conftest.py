@@ -44,6 +44,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # One core for each worker: with two threads each, they wait for each other, and trainings take many times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+NEEDS_GPU = "needs a GPU"  # how the one reason begins for which CI skips a test
+
 CHATML = (
     '{% if tools %}{{ \'<|im_start|>system\nCall a tool as <tool_call>{"name": …, "arguments": …}</tool_call>:\n\' }}'
     "{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ '<|im_end|>\n' }}{% endif %}"
@@ -89,6 +91,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     in_worker = "PYTEST_XDIST_WORKER" in os.environ
     items.sort(key=lambda item: _kind(item.path) if in_worker else _kind(item.path) == _INSIDE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    return _not_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    return _not_skipped((yield))
+
+
+def _not_skipped(report: Any) -> Any:
+    """With LOCUM_TESTS_SKIP_NOTHING, as in CI, the report of a failure, unless it was skipped for want of a GPU."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("LOCUM_TESTS_SKIP_NOTHING"):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(NEEDS_GPU):
+            report.outcome = "failed"
+            report.longrepr = f"{reason}: skipped, and LOCUM_TESTS_SKIP_NOTHING lets no test be"
+    return report
 
 
 _LIVE, _LONG, _SHORT, _INSIDE = range(4)
