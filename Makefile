@@ -62,7 +62,7 @@ format: setup ## Put the code into shape
 	@$(BIN)/ruff check --fix .
 
 docs: setup ## Write what the documentation takes from the code
-	@$(BIN)/cog -r docs/cli.md docs/serving.md docs/suites.md
+	@$(BIN)/cog -r docs/cli.md docs/data.md docs/serving.md docs/suites.md
 
 lock: ## Pin everything anew: requirements/cpu.txt, gpu.txt and clients.txt
 	@test -x .lock-venv/bin/uv || { requirements/venv $(PYTHON) .lock-venv && requirements/install .lock-venv uv==0.13.9; }

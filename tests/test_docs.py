@@ -15,7 +15,7 @@ from locum.evaluate.samples import Kind, SampleRow
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["cli.md", "serving.md", "suites.md"])
+@pytest.mark.parametrize("page", ["cli.md", "data.md", "serving.md", "suites.md"])
 def test_what_is_written_from_the_code_is_what_it_says(page: str) -> None:
     """`--help` in the command line's reference; the table of routes; fields and examples of suites."""
     command = [sys.executable, "-m", "cogapp", "--check", "--diff", f"docs/{page}"]

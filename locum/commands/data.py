@@ -162,8 +162,9 @@ def check(
             if len(found.problems) > SHOWN:
                 out.print(f"… and {len(found.problems) - SHOWN:,} more", highlight=False)
         raise CheckFailedError(
-            f"{file}: {found.wrong:,} of {found.rows:,} rows are wrong; {found.summary}",
-            hint="docs/training.md shows each format" if rejects else "--rejects FILE writes them to a file",
+            f"{file}: {found.wrong:,} of {found.rows:,} rows are wrong",
+            hint=f"{'docs/data.md shows each format' if rejects else '--rejects FILE writes them to a file'}. "
+            + found.summary,
         )
     if not found.rows:
         raise BadInputError(f"{file} holds no row, expected conversations or preferences")

@@ -127,3 +127,10 @@ def instruction(fields: Mapping[str, Any]) -> tuple[str, set[str]]:
     given = next((name for name in _GIVEN if name in fields), None)
     parts = [str(fields.get(name) or "").strip() for name in ("instruction", given or "input")]
     return "\n\n".join(filter(None, parts)), {"instruction", "history", *([given] if given else [])}
+
+
+def markdown() -> str:
+    """The names of columns in Markdown, as docs/data.md has them."""
+    lines = ["| ours | called so, in capitals or not |", "| --- | --- |"]
+    lines += [f"| `{ours}` | {', '.join(f'`{name}`' for name in names)} |" for ours, names in NAMES.items() if names]
+    return "\n".join([*lines, "| `wanted` | no name of its own: named in `columns`, yes or no in each row |"])

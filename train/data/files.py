@@ -66,7 +66,7 @@ def read_rows(
         except Exception as error:  # each library has errors of its own for a damaged file
             raise BadInputError(f"{location} cannot be read: {type(error).__name__}: {error}") from error
         if count < 0 and not start:
-            raise BadInputError(f"{location} is empty: {place.empty}", hint="expected rows; see docs/training.md")
+            raise BadInputError(f"{location} is empty: {place.empty}", hint="expected rows; see docs/data.md")
 
 
 def notes_on(location: str, *, encoding: str | None = None) -> list[str]:
