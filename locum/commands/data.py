@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Data: conversations, checked and split.", no_args_is_help=True)
 SHOWN = 20
+FIELDS_BUILT = {
+    "not learnt": "Not learnt:",
+    "passed over": "Passed over:",
+    "judgement": "Passed over, though it looks like a judgement of the row:",
+}
 FIELDS_SAID: dict[str, Action] = {"Used": "used", "Not learnt:": "not learnt", "Passed over": "passed over"}
 
 
@@ -46,6 +51,10 @@ def build(domain: Annotated[str, typer.Argument(help="The domain's name.")], as_
     changed = ", ".join(f"{step.rows:,} {step.reason}" for step in built.steps if step.action == "changed")
     if changed:
         out.print(f"Changed: {changed}.", highlight=False, soft_wrap=True)
+    for action, heading in FIELDS_BUILT.items():
+        steps = [step for step in built.steps if (step.step, step.action) == ("fields", action)]
+        if steps:
+            say(f"{heading} {', '.join(f'{step.reason} ({step.rows:,} rows)' for step in steps)}.")
     left_out = [(step.rows, step.reason) for step in built.steps if step.action == "dropped"]
     left_out += [(built.rejects, "do not fit (rejects.jsonl)")] if built.rejects else []
     if left_out:

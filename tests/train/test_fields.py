@@ -27,6 +27,7 @@ CALLED = [
     {"role": "tool", "tool_call_id": "c1", "content": "12"},
     ANSWER,
 ]
+GOOD = ("messages", "conversations", "instruction", "output", "prompt", "completion")
 ROWS: dict[Format, dict[str, Any]] = {
     "conversations": {"conversations": [USER, ANSWER]},
     "messages": {"messages": [USER, {"role": "assistant", "content": [{"type": "text", "text": "A"}]}]},
@@ -103,7 +104,7 @@ def test_a_message_of_weight_0_is_context_and_not_learnt() -> None:
 
 
 @pytest.mark.parametrize(
-    "mark", [{"train": False}, {"loss": False}, {"weight": 0.0}, {"weight": "0"}, {"loss": "false"}]
+    "mark", [{"train": False}, {"loss": False}, {"weight": 0.0}, {"weight": "0"}, {"loss": "false"}, {"masked": True}]
 )
 def test_other_marks_of_trainers_mean_the_same(mark: dict[str, Any]) -> None:
     row, _ = read({"messages": [USER, {**ANSWER, **mark}, USER, ANSWER]}, "messages")
@@ -126,10 +127,16 @@ def test_marks_between_yes_and_no_refuse_the_row(mark: dict[str, Any]) -> None:
         {"conversations": [USER, ANSWER], "kto_tag": False},
         {"instruction": "Q", "output": "A", "kto_tag": False},
         {"prompt": "Q", "completion": "A", "train": False},
+        {"prompt": "Q", "completion": "A", "deleted": True},
+        {"prompt": "Q", "completion": "A", "approved": "no"},
     ],
 )
 def test_a_row_that_is_marked_as_not_wanted_is_never_learnt(row: dict[str, Any], tmp_path: Path) -> None:
-    good = {key: value for key, value in row.items() if key not in ("label", "kto_tag", "train", "weight")}
+    good = {
+        key: value
+        for key, value in row.items()
+        if key in ("messages", "conversations", "instruction", "output", "prompt", "completion")
+    }
     if "messages" in row and "weight" in row["messages"][1]:
         good = {"messages": [USER, ANSWER]}
     checked = check_file(write(tmp_path / "rows.jsonl", good, row, good), format=None)
@@ -311,18 +318,32 @@ def test_pairs_are_read_as_the_fields_tools_write_them(row: dict[str, Any], tmp_
 @pytest.mark.parametrize(
     ("row", "format", "last"),
     [
-        ({"prompt": [USER], "completion": [ANSWER]}, "completion", "1 row, all right"),
-        ({"instruction": "Q", "context": "C", "response": "A", "category": "qa"}, "alpaca", "1 row, all right"),
-        ({"query": "Q", "response": "A", "history": [["P", "R"]]}, "completion", "1 row, all right: 2 answers"),
-        ({"conversation": [USER, ANSWER], "model": "m"}, "messages", "1 of 1 row read: 1 answer"),
-        ({"messages": [USER, ANSWER], "tool_choice": "auto"}, "messages", "1 of 1 row read: 1 answer"),
-        ({"Question": "Q", "Answer": "A"}, "completion", "1 row, all right"),
+        ({"prompt": [USER], "completion": [ANSWER]}, "completion", "2 rows, all right"),
+        ({"instruction": "Q", "context": "C", "response": "A", "category": "qa"}, "alpaca", "2 rows, all right"),
+        ({"query": "Q", "response": "A", "history": [["P", "R"]]}, "completion", "2 rows, all right: 4 answers"),
+        ({"conversation": [USER, ANSWER], "model": "m"}, "messages", "2 of 2 rows read: 2 answers"),
+        ({"messages": [USER, ANSWER], "tool_choice": "auto"}, "messages", "2 of 2 rows read: 2 answers"),
+        ({"Question": "Q", "Answer": "A"}, "completion", "2 rows, all right"),
+        ({"messages": json.dumps([USER, ANSWER])}, "messages", "2 rows, all right"),
+        ({"conversation": [{"system": "S", "input": "Q", "output": "A"}]}, "messages", "2 rows, all right"),
+        ({"conversation": [{"human": "Q", "assistant": "A"}] * 2}, "messages", "2 rows, all right: 4 answers"),
+        (
+            {
+                "system": [{"text": "S"}],
+                "messages": [
+                    {"role": "user", "content": [{"text": "Q"}]},
+                    {"role": "assistant", "content": [{"text": "A"}]},
+                ],
+            },
+            "messages",
+            "2 rows, all right: 2 answers",
+        ),
     ],
 )
 def test_other_shapes_are_read_and_the_last_line_says_what_is_right(
     tmp_path: Path, row: dict[str, Any], format: Format, last: str
 ) -> None:
-    checked = check_file(write(tmp_path / "rows.jsonl", row))
+    checked = check_file(write(tmp_path / "rows.jsonl", row, row))
     assert (checked.format, checked.summary[: len(last)]) == (format, last)
 
 

@@ -136,3 +136,17 @@ def test_a_document_in_windows_1252_is_read_so_and_said() -> None:
     text, note = decode("Die Prüfung der Anträge\r\nin Köln".encode("cp1252"), "a.txt")
     assert text == "Die Prüfung der Anträge\nin Köln"
     assert "Windows-1252" in note
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Notice periods – the firm’s\r\n\r\nThe lease of the mill ends with one month of notice.\r\n",
+        "question,answer\nWho?,It’s me\n",
+        "question,answer\nWhat is the price?,5 €\nHow warm?,20 °C\nWhich law?,§ 5 applies\n",
+    ],
+)
+def test_english_with_the_signs_that_word_processors_put_in_is_windows_1252(text: str) -> None:
+    decoded, note = decode(text.encode("windows-1252"), "notice.md")
+    assert decoded == text.replace("\r\n", "\n")
+    assert note.startswith("not UTF-8; read as Windows-1252 (cp1252): ")

@@ -14,8 +14,11 @@ Columns = Mapping[Column, str]
 
 # Our names, and what others call the same; the card's `columns` come first.
 NAMES: dict[Column, tuple[str, ...]] = {
-    "question": ("question", "prompt", "query", "input", "问题", "问", "提问", "frage", "pregunta"),
-    "answer": ("answer", "completion", "response", "output", "答案", "答", "回答", "antwort", "réponse", "respuesta"),
+    "question": ("question", "prompt", "query", "input", "input_text", "问题", "问", "提问", "frage", "pregunta"),
+    "answer": (
+        "answer", "completion", "response", "output", "output_text", "target", "答案", "答", "回答", "antwort",
+        "réponse", "respuesta",
+    ),
     "system": ("system", "system_prompt", "system_instruction", "systemInstruction"),
     "group": ("group",),
     "topic": ("topic", "category", "主题", "分类", "thema", "kategorie"),

@@ -41,18 +41,21 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 assert {each for languages in CANDIDATES.values() for each in languages} <= {*LATINS, *SCRIPTS, *EAST_ASIAN}
 RARE = {
-    "cp1250": 1, "iso8859-15": 1, "iso8859-2": 2, "mac_roman": 2, "cp850": 2, "cp852": 4, "mac_latin2": 5,
+    "cp1250": 1, "iso8859-15": 1, "iso8859-2": 2, "mac_roman": 4, "cp850": 2, "cp852": 4, "mac_latin2": 5,
     "mac_cyrillic": 4, "cp866": 2, "koi8-u": 1, "cp1254": 1, "cp1253": 1, "cp1255": 1, "cp1256": 1, "cp874": 1,
     "big5hkscs": 1, "euc_jp": 2,
 }  # fmt: skip
 """What an encoding that few files have must show more than others."""
 STRANGER = 6.0
 """What is taken away at most where the rest of the file is in another language."""
+OTHER_SCRIPT = 3.0
+"""What is taken away from scripts other than Latin where the lines beyond ASCII have words in Latin letters, too."""
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
 _APART = re.compile(rb'[ \t,;"\r\n]+')  # bytes that are no part of a character in any of them
+_WORD = re.compile(r"\b[a-z]{2,}\b")
 _ESCAPED = re.compile("[\udc80-\udcff]")
 HOW_TO_SET = "name the right one: source.encoding in the card, --encoding here; or save the file as UTF-8"
 
@@ -245,7 +248,9 @@ def _strangeness(around: str) -> dict[str, float]:
     import py3langid
 
     ranks = {name: float(rank) for name, rank in py3langid.rank(around) if name in LATINS}
-    return {name: min(STRANGER, max(ranks.values()) - rank) for name, rank in ranks.items()}
+    strange = {name: min(STRANGER, max(ranks.values()) - rank) for name, rank in ranks.items()}
+    others = {*SCRIPTS, *EAST_ASIAN} if _WORD.search(around) else set()
+    return strange | dict.fromkeys(others, OTHER_SCRIPT)
 
 
 def _ascii_worth(text: str) -> float:

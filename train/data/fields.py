@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from locum.train.data.judging import looks_like_judgement, truth
+from locum.train.data.judging import MARKS, lets_learn, looks_like_judgement, truth
 
 Action = Literal["used", "not learnt", "passed over", "judgement", "empty"]
 
@@ -84,12 +84,14 @@ _MEDIA = _known(
     "pictures, sound and film cannot be learnt here; leave such rows out",
 )
 
+_MARKS = _known("used", " ".join(sorted(MARKS)), "yes or no: whether it is learnt; what is marked as unwanted never is")
+
 ROW: tuple[Known, ...] = (
     _known("used", "system system_prompt system_instruction systemInstruction", "the row's own system message"),
     _known("used", "tools functions", "definitions of tools: a list, or JSON in a text"),
     _known("used", "label kto_tag", "true or false: whether the answer is wanted; an unwanted one is never learnt"),
     _known("used", "weight", "1: learnt, 0: not learnt; anything between is refused"),
-    _known("used", "train loss training", "false: not learnt"),
+    _MARKS,
     _known("passed over", "tool_choice parallel_tool_calls function_call", "how a request was made"),
     _known(
         "passed over",
@@ -111,7 +113,7 @@ MESSAGE: tuple[Known, ...] = (
     _known("used", "name", "of the tool that gave a result; of other speakers it is passed over"),
     _known("used", "tools", "definitions of tools, as MiniMind has them at the system message"),
     _known("used", "weight", "0: this answer is context and not learnt, 1: learnt; anything between is refused"),
-    _known("used", "train loss training", "false: this answer is context and not learnt"),
+    _MARKS,
     _known("refused", "refusal", "a refusal in a field of its own; put its text into content if it is to be learnt"),
     _known(
         "refused",
@@ -137,7 +139,6 @@ Level = Literal["row", "message", "part", "call", "log"]
 _BY_NAME = {level: {name: known for known in table for name in known.names} for level, table in LEVELS.items()}
 
 SAID = ("role", "from", "content", "value", "parts")
-MARKS = ("weight", "train", "loss", "training")
 LABELS = ("label", "kto_tag")
 _LABELLED = ("true", "false", "desirable", "undesirable")  # more than these may name a class
 
@@ -186,16 +187,18 @@ def message_is_learnt(message: Mapping[str, Any], path: str) -> bool:
         RowError: a mark is neither yes nor no.
     """
     learnt = True
-    for name in MARKS:
-        value = message.get(name)
-        if says_nothing(value):
-            continue
-        found = truth(value)
+    for name in marks_of(message):
+        found = truth(message[name]) if name == "weight" else lets_learn(name, message[name])
         if found is None:
             wanted = "0 or 1: an answer is learnt or it is not" if name == "weight" else "true or false"
-            raise RowError(f"{path}.{name}", f"expected {wanted}, found {value!r}")
+            raise RowError(f"{path}.{name}", f"expected {wanted}, found {message[name]!r}")
         learnt = learnt and found
     return learnt
+
+
+def marks_of(fields: Mapping[str, Any]) -> list[str]:
+    """The names of the fields that say whether what has them is to be learnt."""
+    return [name for name in fields if (name == "weight" or name in MARKS) and not says_nothing(fields[name])]
 
 
 def check_wanted(row: Mapping[str, Any], remarks: Remarks) -> None:
@@ -205,12 +208,13 @@ def check_wanted(row: Mapping[str, Any], remarks: Remarks) -> None:
         UnwantedRowError: it does.
         RowError: its weight is between 0 and 1.
     """
-    for name in (*MARKS, *LABELS):
-        value = row.get(name)
-        if says_nothing(value):
-            continue
-        says = name == "weight" or isinstance(value, bool) or str(value).strip().casefold() in _LABELLED
-        found = truth(value) if says else None
+    for name in [*marks_of(row), *(name for name in LABELS if not says_nothing(row.get(name)))]:
+        value = row[name]
+        if name in LABELS:
+            says = isinstance(value, bool) or str(value).strip().casefold() in _LABELLED
+            found = truth(value) if says else None
+        else:
+            found = truth(value) if name == "weight" else lets_learn(name, value)
         if found is False:
             raise UnwantedRowError(name, f"`{name}` is {shown(value)}")
         if found is None:

@@ -34,7 +34,7 @@ from locum.train.data.fields import (
     shown,
 )
 from locum.train.data.judging import truth
-from locum.train.data.messages import CHATS, chat_field, has_answer_to_learn, read_messages
+from locum.train.data.messages import CHATS, as_list, chat_field, has_answer_to_learn, read_messages
 from locum.train.data.preferences import preference
 
 Row = Conversation | Preference
@@ -62,7 +62,11 @@ _UNREADABLE = {
         "several answers to one question (`answers`)",
         "write pairs of `chosen` and `rejected`, or the best one as `answer`",
     ),
-    "text": ("one text each (`text`)", "write question and answer in fields of their own, or `messages`"),
+    "text": (
+        "one text each (`text`)",
+        "write question and answer in fields of their own, or `messages`; where another field is the answer, name "
+        "both: --column question=text --column answer=…",
+    ),
 }
 
 
@@ -120,7 +124,7 @@ def _format_of(row: Mapping[str, Any], columns: Columns) -> tuple[Format, str] |
 def _answered(row: Mapping[str, Any], columns: Columns) -> tuple[Format, str] | None:
     name = chat_field(row)
     if name is not None:
-        first: Any = next(iter(row[name]), {})
+        first: Any = next(iter(as_list(row[name])), {})
         if name == "messages":
             return "messages", "a list of `messages`"
         if isinstance(first, dict) and "from" in first:
@@ -155,7 +159,8 @@ def to_row(
     """
     remarks = Remarks() if remarks is None else remarks
     used = {name for name in (has(fields, columns, column) for column in COLUMNS[format]) if name}
-    wanted = _wanted(fields, format, columns, single=kind is Preference, remarks=remarks)
+    others = {name: value for name, value in fields.items() if name not in used}
+    wanted = _wanted(fields, others, format, columns, single=kind is Preference, remarks=remarks)
     given: dict[Column, str] = {name: text_of(fields, columns, name) for name in ("group", "topic")}
     if format == "interview":
         given["group"] = given["group"] or text_of(fields, columns, "case")
@@ -175,8 +180,20 @@ Made = tuple[dict[str, Any], set[str]]
 """The fields of a row of ours, and the names of the fields that they were read from."""
 
 
-def _wanted(fields: Mapping[str, Any], format: Format, columns: Columns, *, single: bool, remarks: Remarks) -> bool:
-    """Whether the row's answer is wanted; an unwanted one is an error unless it becomes a preference of one answer."""
+def _wanted(
+    fields: Mapping[str, Any],
+    others: Mapping[str, Any],
+    format: Format,
+    columns: Columns,
+    *,
+    single: bool,
+    remarks: Remarks,
+) -> bool:
+    """Whether the row's answer is wanted; an unwanted one is an error unless it becomes a preference of one answer.
+
+    Args:
+        others: the fields that no column of ours is.
+    """
     if (name := columns.get("wanted")) is not None:
         value = fields.get(name)
         found = truth(value) if not says_nothing(value) else None
@@ -184,8 +201,7 @@ def _wanted(fields: Mapping[str, Any], format: Format, columns: Columns, *, sing
             raise RowError(name, f"expected yes or no, as `columns` has it for `wanted`; found {value!r}")
         if not found:
             raise UnwantedRowError(name, f"`{name}` is {shown(value)}")
-    check = {name: value for name, value in fields.items() if not (format == "kto" and name in LABELS)}
-    check_wanted({name: value for name, value in check.items() if name != columns.get("wanted")}, remarks)
+    check_wanted({name: value for name, value in others.items() if not (format == "kto" and name in LABELS)}, remarks)
     if format != "kto":
         return True
     label = next((name for name in LABELS if name in fields), None)
@@ -228,8 +244,10 @@ def _conversation(fields: Mapping[str, Any], columns: Columns, remarks: Remarks)
         and turns[-1]["role"] == "assistant"
         and not (turns[-1]["content"].strip() or "tool_calls" in turns[-1])
     ):
-        raise BlankAnswerError(f"{name}.{len(fields[name]) - 1}")
-    in_messages = {f"{name}.{number}.tools": message.get("tools") for number, message in enumerate(fields[name])}
+        raise BlankAnswerError(f"{name}.{len(as_list(fields[name])) - 1}")
+    in_messages = {
+        f"{name}.{number}.tools": message.get("tools") for number, message in enumerate(as_list(fields[name]))
+    }
     return {"conversations": with_system(turns, fields, columns), **tool_definitions(fields, in_messages)}, {name}
 
 

@@ -28,6 +28,16 @@ _NO = frozenset({
     "false", "no", "n", "0", "f", "bad", "unwanted", "undesirable", "rejected", "reject", "declined", "drop",
     "nein", "否", "错", "差", "无", "不采用", "不合格", "错误", "不通过",
 })  # fmt: skip
+# Where one of these fields says yes, or no, it says that what has it is not to be learnt.
+_UNWANTED_IF_TRUE = frozenset({
+    "deleted", "is_deleted", "ignore", "ignored", "exclude", "excluded", "skip", "skipped", "hidden", "spam", "is_spam",
+    "is_rejected", "discard", "discarded", "removed", "masked", "context_only", "outdated", "obsolete",
+})  # fmt: skip
+_UNWANTED_IF_FALSE = frozenset({
+    "train", "training", "trainable", "train_on_turn", "loss", "loss_mask", "wanted", "accepted", "is_accepted",
+    "approved", "is_approved", "use", "usable", "keep", "include", "included", "valid", "is_valid", "is_good",
+})  # fmt: skip
+MARKS = _UNWANTED_IF_TRUE | _UNWANTED_IF_FALSE
 _TRUTH = re.compile(r"[-+]?\d+\.0+")
 
 
@@ -44,3 +54,9 @@ def truth(value: Any) -> bool | None:
     text = str(value).strip().casefold()
     text = text.partition(".")[0] if _TRUTH.fullmatch(text) else text
     return True if text in _YES else False if text in _NO else None
+
+
+def lets_learn(name: str, value: Any) -> bool | None:
+    """Whether a mark of that name lets what has it be learnt; None where it says neither yes nor no."""
+    found = truth(value)
+    return found if found is None or name in _UNWANTED_IF_FALSE else not found

@@ -88,6 +88,10 @@ INSIDE = 5.0
 """What a capital, a sign or another script inside a word takes away."""
 
 
+# Signs that programs put in of themselves, and that English has more often than any letter beyond ASCII.
+_TYPED = "’‘“”–—…€°§"
+
+
 def likelihood(text: str, language: str) -> float:
     """The logarithm of how likely a text is in a language."""
     total = 0.0
@@ -117,7 +121,7 @@ def _of_latin(letter: str, shares: dict[str, int]) -> float:
     share = shares.get(letter) or shares.get(letter.lower(), 0) / 12
     if share:
         return log(share / 1000) - 2
-    return -5.0 if letter in _SIGNS else FOREIGN
+    return -3.0 if letter in _TYPED else -5.0 if letter in _SIGNS else FOREIGN
 
 
 def _of_alphabet(letter: str, alphabet: str) -> float:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from locum.train.data import tools
-from locum.train.data.fields import Remarks, RowError, account, message_is_learnt, says_nothing
+from locum.train.data.fields import Remarks, RowError, account, marks_of, message_is_learnt, says_nothing
 
 ROLES: dict[str, str] = {
     "human": "user", "user": "user", "prompter": "user", "gpt": "assistant", "chatgpt": "assistant",
-    "assistant": "assistant", "bot": "assistant", "model": "assistant", "ai": "assistant", "system": "system",
-    "developer": "system", "tool": "tool", "function": "tool", "ipython": "tool", "observation": "tool",
+    "assistant": "assistant", "bot": "assistant", "chatbot": "assistant", "model": "assistant", "ai": "assistant",
+    "system": "system", "developer": "system", "tool": "tool", "function": "tool", "ipython": "tool",
+    "observation": "tool",
     "tool_response": "tool", "tool_result": "tool", "function_response": "tool", "function_call": "call",
     "tool_call": "call",
 }  # fmt: skip
 CHATS = ("messages", "conversations", "conversation", "contents", "dialogue", "dialog", "turns", "chat")
 _CONTENT = ("content", "value", "parts", "text")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought")
+_PAIRS = (
+    ("human", "assistant"), ("user", "assistant"), ("input", "output"), ("query", "response"), ("question", "answer"),
+)  # fmt: skip
 _TEXTS = ("text", "input_text", "output_text")
 _GEMINI = {
     "functionCall": "call", "function_call": "call", "functionResponse": "result", "function_response": "result",
@@ -32,8 +38,8 @@ def read_messages(value: Any, path: str, remarks: Remarks) -> list[dict[str, Any
         RowError: one of them cannot be learnt from as it stands, or they are no messages.
     """
     found: list[dict[str, Any]] = []
-    for number, message in enumerate(objects(value, path)):
-        for each in _read(message, f"{path}.{number}", remarks):
+    for place, message in _turns(value, path, remarks):
+        for each in _read(message, place, remarks):
             previous = found[-1] if found else None
             if each["role"] == "call":
                 each = {**each, "role": "assistant"}
@@ -44,12 +50,35 @@ def read_messages(value: Any, path: str, remarks: Remarks) -> list[dict[str, Any
     return found
 
 
+def _turns(value: Any, path: str, remarks: Remarks) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each message with its place; two for an item that holds a question with its answer."""
+    for number, item in enumerate(objects(value, path)):
+        place = f"{path}.{number}"
+        names = _pair_of(item)
+        if names is None:
+            yield place, item
+            continue
+        account(item, "message", place, remarks, used=(*names, "system"))
+        if item.get("system"):
+            yield f"{place}.system", {"role": "system", "content": item["system"]}
+        for role, name in zip(("user", "assistant"), names, strict=True):
+            yield f"{place}.{name}", {"role": role, "content": item[name]}
+
+
+def _pair_of(item: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The fields of a question and its answer in one item of a list, as XTuner and others write turns."""
+    if "role" in item or "from" in item:
+        return None
+    return next((pair for pair in _PAIRS if pair[0] in item and pair[1] in item), None)
+
+
 def objects(value: Any, path: str) -> list[dict[str, Any]]:
     """A list of objects.
 
     Raises:
         RowError: it is none.
     """
+    value = as_list(value)
     if not isinstance(value, list):
         raise RowError(path, f"expected a list of messages, found {type(value).__name__}")
     if wrong := [type(each).__name__ for each in value if not isinstance(each, dict)]:
@@ -60,10 +89,19 @@ def objects(value: Any, path: str) -> list[dict[str, Any]]:
 def chat_field(row: Mapping[str, Any]) -> str | None:
     """The field that holds a list of messages."""
     for name in CHATS:
-        turns = row.get(name)
-        if isinstance(turns, list) and (turns and isinstance(turns[0], dict) and {"role", "from"} & set(turns[0])):
+        turns = as_list(row.get(name))
+        first = turns[0] if isinstance(turns, list) and turns else None
+        if isinstance(first, dict) and ({"role", "from"} & set(first) or _pair_of(first)):
             return name
-    return "messages" if isinstance(row.get("messages"), list) else None
+    return "messages" if isinstance(as_list(row.get("messages")), list) else None
+
+
+def as_list(value: Any) -> Any:
+    """A list that stands in a text as JSON, as tables have it; all else as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
 
 
 def is_blank_answer(message: Mapping[str, Any]) -> bool:
@@ -114,7 +152,7 @@ def _read(message: Mapping[str, Any], path: str, remarks: Remarks) -> list[dict[
             own["tool_calls"] = calls
         if not message_is_learnt(message, path):
             own["weight"] = 0
-            remarks.add("not learnt", f"{path}.{_mark_of(message)}", "answers that are marked as context only")
+            remarks.add("not learnt", f"{path}.{marks_of(message)[0]}", "answers that are marked as context only")
         return [own]
     for name in ("tool_calls", "function_call"):
         if not says_nothing(message.get(name)):
@@ -137,8 +175,8 @@ def _mention_others(message: Mapping[str, Any], role: str, path: str, remarks: R
     for name in _THOUGHTS:
         if not says_nothing(message.get(name)):
             remarks.add("passed over", f"{path}.{name}", "a thought of others than the assistant")
-    for name in ("weight", "train", "loss", "training"):
-        if not says_nothing(message.get(name)) and message_is_learnt({name: message[name]}, path):
+    for name in marks_of(message):
+        if message_is_learnt({name: message[name]}, path):
             remarks.add("passed over", f"{path}.{name}", "only what the assistant says is learnt")
     if role != "tool":
         for name in ("name", "tool_call_id"):
@@ -187,11 +225,6 @@ def _with_thought(content: str, thoughts: set[str], path: str, remarks: Remarks)
         raise RowError(path, "expected one thought, found different ones in its fields or its content")
     remarks.add("used", f"{path}.reasoning_content", "thoughts; `thinking` in the recipe says what becomes of them")
     return THINK.format(thought=next(iter(thoughts)), said=(said if mark else content).strip())
-
-
-def _mark_of(message: Mapping[str, Any]) -> str:
-    names = ("weight", "train", "loss", "training")
-    return next((name for name in names if not says_nothing(message.get(name))), "weight")
 
 
 Parts = tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]
