@@ -381,3 +381,40 @@ def test_blank_answers_are_refused_by_a_message_that_names_the_setting_which_pas
     skipped = check_file(location, blank_answers="skip")
     assert (skipped.problems, skipped.unanswered) == ([], 1)
     assert skipped.summary.endswith("left out: 1 without an answer.")
+
+
+def test_a_message_of_a_log_that_is_not_wanted_leaves_its_conversation_out(tmp_path: Path) -> None:
+    log = [{"session": n, "role": role, "text": "T", "deleted": n == "2"} for n in "123" for role in ("user", "bot")]
+    checked = check_file(write(tmp_path / "log.jsonl", *log))
+    assert (checked.rows, checked.wrong, checked.turns) == (3, 1, 2)
+    assert "conversation 2: `deleted` is true" in checked.problems[0]
+
+
+def test_marks_and_fields_of_turns_in_pairs_are_those_of_the_answer() -> None:
+    pairs = [{"human": "Q", "assistant": "A", "weight": 0}, {"human": "Q", "assistant": "B", "mood": "good"}]
+    row, remarks = read({"conversation": pairs}, "messages")
+    assert [message.learnt for message in row.conversations] == [False, False, False, True]
+    assert {remark.field for remark in remarks} == {"conversation[].assistant.weight", "conversation[].assistant.mood"}
+
+
+@pytest.mark.parametrize("name", ["loss", "use", "train"])
+def test_numbers_in_columns_that_mean_something_else_are_mentioned_and_leave_nothing_out(name: str) -> None:
+    _, remarks = read({"prompt": "Q", "completion": "A", name: 0}, "completion")
+    assert [(remark.action, remark.field) for remark in remarks] == [("judgement", name)]
+
+
+def test_one_of_two_system_fields_is_read_and_the_other_mentioned() -> None:
+    row, remarks = read({"messages": [USER, ANSWER], "system": "One.", "system_prompt": "Two."}, "messages")
+    assert row.conversations[0].content == "One."
+    assert [(remark.action, remark.field) for remark in remarks] == [("passed over", "system_prompt")]
+
+
+def test_the_system_prompt_of_openais_pairs_is_read() -> None:
+    row = {"input": {"messages": [USER], "system": "S"}, "preferred_output": [ANSWER], "non_preferred_output": "B"}
+    assert [message.content for message in read(row, "preference")[0].prompt] == ["S", "Q"]
+
+
+def test_thoughts_of_others_than_the_assistant_refuse_the_row() -> None:
+    parts = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Q"}]
+    with pytest.raises(RowError, match="thoughts in what the assistant says alone"):
+        read({"messages": [{"role": "user", "content": parts}, ANSWER]}, "messages")

@@ -87,7 +87,6 @@ _MEDIA = _known(
 _MARKS = _known("used", " ".join(sorted(MARKS)), "yes or no: whether it is learnt; what is marked as unwanted never is")
 
 ROW: tuple[Known, ...] = (
-    _known("used", "system system_prompt system_instruction systemInstruction", "the row's own system message"),
     _known("used", "tools functions", "definitions of tools: a list, or JSON in a text"),
     _known("used", "label kto_tag", "true or false: whether the answer is wanted; an unwanted one is never learnt"),
     _known("used", "weight", "1: learnt, 0: not learnt; anything between is refused"),
@@ -140,6 +139,7 @@ _BY_NAME = {level: {name: known for known in table for name in known.names} for 
 
 SAID = ("role", "from", "content", "value", "parts")
 LABELS = ("label", "kto_tag")
+_OTHERWISE = ("train", "training", "loss", "use")  # columns of tables that say something else, as numbers
 _LABELLED = ("true", "false", "desirable", "undesirable")  # more than these may name a class
 
 
@@ -210,11 +210,11 @@ def check_wanted(row: Mapping[str, Any], remarks: Remarks) -> None:
     """
     for name in [*marks_of(row), *(name for name in LABELS if not says_nothing(row.get(name)))]:
         value = row[name]
-        if name in LABELS:
-            says = isinstance(value, bool) or str(value).strip().casefold() in _LABELLED
-            found = truth(value) if says else None
+        says = isinstance(value, bool) or str(value).strip().casefold() in _LABELLED
+        if name in (*LABELS, *_OTHERWISE) and not says:
+            found = None
         else:
-            found = truth(value) if name == "weight" else lets_learn(name, value)
+            found = truth(value) if name in ("weight", *LABELS) else lets_learn(name, value)
         if found is False:
             raise UnwantedRowError(name, f"`{name}` is {shown(value)}")
         if found is None:

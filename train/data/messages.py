@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from locum.train.data import tools
@@ -20,6 +21,7 @@ ROLES: dict[str, str] = {
 }  # fmt: skip
 CHATS = ("messages", "conversations", "conversation", "contents", "dialogue", "dialog", "turns", "chat")
 _CONTENT = ("content", "value", "parts", "text")
+_CALLS = ("tool_calls", "function_call")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought")
 _PAIRS = (
     ("human", "assistant"), ("user", "assistant"), ("input", "output"), ("query", "response"), ("question", "answer"),
@@ -58,11 +60,12 @@ def _turns(value: Any, path: str, remarks: Remarks) -> Iterator[tuple[str, Mappi
         if names is None:
             yield place, item
             continue
-        account(item, "message", place, remarks, used=(*names, "system"))
+        asked, answered = names
         if item.get("system"):
             yield f"{place}.system", {"role": "system", "content": item["system"]}
-        for role, name in zip(("user", "assistant"), names, strict=True):
-            yield f"{place}.{name}", {"role": role, "content": item[name]}
+        rest = {name: value for name, value in item.items() if name not in (*names, "system")}
+        yield f"{place}.{asked}", {"role": "user", "content": item[asked]}
+        yield f"{place}.{answered}", {**rest, "role": "assistant", "content": item[answered]}
 
 
 def _pair_of(item: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -119,55 +122,64 @@ def _continues(previous: Mapping[str, Any], call: Mapping[str, Any]) -> bool:
     return previous["role"] == "assistant" and previous.get("weight") == call.get("weight")
 
 
+@dataclass
+class _Said:
+    """What a message says, whatever it is written in."""
+
+    text: str = ""
+    thoughts: set[str] = field(default_factory=set)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+
 def _read(message: Mapping[str, Any], path: str, remarks: Remarks) -> list[dict[str, Any]]:
     """One message; several where a user's message holds tools' results, none where it is an empty system message."""
     text_field = ("text",) if "content" not in message and "value" not in message else ()
     account(message, "message", path, remarks, used=text_field)
     role = _role(message, path)
-    content = _content(message, path)
-    calls: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
-    thought = ""
-    if isinstance(content, list):
-        content, thought, calls, results = _parts(content, path, remarks)
-    elif role == "tool":
-        content = tools.result_text(content)
-    elif role == "call":
-        calls, content = tools.calls(content, f"{path}.{_named(message)}", remarks), ""
-    if not isinstance(content, str):
-        raise RowError(f"{path}.{_named(message)}", f"expected text, found {type(content).__name__}")
-    if role == "system" and not content.strip():
-        remarks.add("empty", f"{path}.{_named(message)}", "of system messages")
-        return []
+    said = _said(message, role, path, remarks)
     if role in ("assistant", "call"):
-        thoughts = {thought, *(_thought(message, name, path) for name in _THOUGHTS)} - {""}
-        content = _with_thought(content, thoughts, path, remarks)
-        for name in ("tool_calls", "function_call"):
-            if not says_nothing(message.get(name)):
-                calls += tools.calls(message[name], f"{path}.{name}", remarks)
-        if not content.strip() and calls:
-            content = ""
-        own: dict[str, Any] = {"role": role, "content": content}
-        if calls:
-            own["tool_calls"] = calls
-        if not message_is_learnt(message, path):
-            own["weight"] = 0
-            remarks.add("not learnt", f"{path}.{marks_of(message)[0]}", "answers that are marked as context only")
-        return [own]
-    for name in ("tool_calls", "function_call"):
-        if not says_nothing(message.get(name)):
-            raise RowError(
-                f"{path}.{name}", f"expected calls of tools in what the assistant says, found them at {role}"
-            )
-    if calls:
-        raise RowError(path, f"expected calls of tools in what the assistant says, found them at {role}")
+        return [_answer(message, role, said, path, remarks)]
+    if said.calls or any(not says_nothing(message.get(name)) for name in _CALLS):
+        raise RowError(path, f"expected calls of tools in what the assistant says alone, found them at {role}")
+    if said.thoughts:
+        raise RowError(path, f"expected thoughts in what the assistant says alone, found them at {role}")
     _mention_others(message, role, path, remarks)
     if role == "tool":
-        if results:
-            return results
         about = {name: str(message[name]) for name in ("tool_call_id", "name") if not says_nothing(message.get(name))}
-        return [{"role": "tool", "content": content, **about}]
-    return [*results, *([{"role": role, "content": content}] if content or not results else [])]
+        return said.results or [{"role": "tool", "content": said.text, **about}]
+    if role == "system" and not said.text.strip():
+        remarks.add("empty", f"{path}.{_named(message)}", "of system messages")
+        return []
+    return [*said.results, *([{"role": role, "content": said.text}] if said.text or not said.results else [])]
+
+
+def _said(message: Mapping[str, Any], role: str, path: str, remarks: Remarks) -> _Said:
+    content, name = _content(message, path), _named(message)
+    if isinstance(content, list):
+        return _parts(content, f"{path}.{name}", remarks)
+    if role == "tool":
+        return _Said(tools.result_text(content))
+    if role == "call":
+        return _Said(calls=tools.calls(content, f"{path}.{name}", remarks))
+    if not isinstance(content, str):
+        raise RowError(f"{path}.{name}", f"expected text, found {type(content).__name__}")
+    return _Said(content)
+
+
+def _answer(message: Mapping[str, Any], role: str, said: _Said, path: str, remarks: Remarks) -> dict[str, Any]:
+    """What the assistant says, with its thought, its calls of tools, and whether it is learnt."""
+    thoughts = said.thoughts | {_thought(message, name, path) for name in _THOUGHTS} - {""}
+    content = _with_thought(said.text, thoughts, path, remarks)
+    given = [name for name in _CALLS if not says_nothing(message.get(name))]
+    calls = said.calls + [call for name in given for call in tools.calls(message[name], f"{path}.{name}", remarks)]
+    own: dict[str, Any] = {"role": role, "content": "" if calls and not content.strip() else content}
+    if calls:
+        own["tool_calls"] = calls
+    if not message_is_learnt(message, path):
+        own["weight"] = 0
+        remarks.add("not learnt", f"{path}.{marks_of(message)[0]}", "answers that are marked as context only")
+    return own
 
 
 def _mention_others(message: Mapping[str, Any], role: str, path: str, remarks: Remarks) -> None:
@@ -227,17 +239,13 @@ def _with_thought(content: str, thoughts: set[str], path: str, remarks: Remarks)
     return THINK.format(thought=next(iter(thoughts)), said=(said if mark else content).strip())
 
 
-Parts = tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]
-
-
-def _parts(parts: list[Any], path: str, remarks: Remarks) -> Parts:
-    """Text, thought, calls and results of tools that a content in parts holds."""
+def _parts(parts: list[Any], path: str, remarks: Remarks) -> _Said:
+    """What a content in parts says."""
+    said = _Said()
     texts: list[str] = []
     thoughts: list[str] = []
-    calls: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
     for number, part in enumerate(parts):
-        place = f"{path}.content.{number}"
+        place = f"{path}.{number}"
         if isinstance(part, str):
             texts.append(part)
             continue
@@ -252,23 +260,28 @@ def _parts(parts: list[Any], path: str, remarks: Remarks) -> Parts:
             case "thinking" | "reasoning":
                 thoughts.append(str(part.get("thinking") or part.get("text") or part.get("reasoning") or ""))
             case "tool_use":
-                calls.append(tools.call(part, place, remarks))
+                said.calls.append(tools.call(part, place, remarks))
             case "call":
-                calls.append(tools.call(part.get("functionCall") or part["function_call"], place, remarks))
+                said.calls.append(tools.call(part.get("functionCall") or part["function_call"], place, remarks))
             case "tool_result":
                 given = part.get("content")
-                text = _parts(given, place, remarks)[0] if isinstance(given, list) else tools.result_text(given or "")
+                text = (
+                    _parts(given, f"{place}.content", remarks).text
+                    if isinstance(given, list)
+                    else tools.result_text(given or "")
+                )
                 about = {"tool_call_id": str(part["tool_use_id"])} if part.get("tool_use_id") else {}
-                results.append({"role": "tool", "content": text, **about})
+                said.results.append({"role": "tool", "content": tools.result_text(inner or ""), **about})
             case "result":
                 given = part.get("functionResponse") or part["function_response"]
                 name = {"name": str(given["name"])} if given.get("name") else {}
-                results.append({"role": "tool", "content": tools.result_text(given.get("response", "")), **name})
+                said.results.append({"role": "tool", "content": tools.result_text(given.get("response", "")), **name})
             case _:
-                raise RowError(f"{path}.content", f"expected text, found {kind}")
+                raise RowError(path, f"expected text, found {kind}")
     if len(texts) > 1:
-        remarks.add("used", f"{path}.content", "text parts, joined by line breaks as the server joins them")
-    return "\n".join(texts), "\n".join(filter(None, thoughts)).strip(), calls, results
+        remarks.add("used", path, "text parts, joined by line breaks as the server joins them")
+    said.text, said.thoughts = "\n".join(texts), {"\n".join(thoughts).strip()} - {""}
+    return said
 
 
 def _kind_of(part: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from locum.adapters.card import Column
 from locum.train.data.columns import Columns, has, instruction, system_turns, text_of, with_system
-from locum.train.data.fields import Remarks, RowError, account, says_nothing
+from locum.train.data.fields import Remarks, RowError, UnwantedRowError, account, check_wanted, says_nothing
 from locum.train.data.messages import chat_field, read_messages
 
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
@@ -60,9 +60,10 @@ def _prompt(
     if isinstance(value, list):
         return read_messages(value, called or "prompt", remarks), set()
     if isinstance(value, dict):  # OpenAI's `input`
-        account(value, "row", called or "input", remarks, used=("messages",))
+        account(value, "row", called or "input", remarks, used=("messages", "system"))
+        check_wanted(value, remarks)
         _refuse_tools(value)
-        return read_messages(value.get("messages"), f"{called}.messages", remarks), set()
+        return with_system(read_messages(value.get("messages"), f"{called}.messages", remarks), value, {}), set()
     text = text_of(fields, columns, "question")
     if not text:
         return None, set()
@@ -98,6 +99,8 @@ def _answer(value: Any, name: str, remarks: Remarks) -> tuple[list[dict[str, Any
         raise RowError(name, "expected a conversation that ends with assistant")
     if turns[-1].get("tool_calls"):
         raise RowError(name, "calls of tools cannot be learnt from preferences; leave such rows out")
+    if turns[-1].get("weight") == 0:
+        raise UnwantedRowError(name, f"`{name}` is marked as context only")
     return turns[:-1], turns[-1]["content"]
 
 
