@@ -265,11 +265,7 @@ def _parts(parts: list[Any], path: str, remarks: Remarks) -> _Said:
                 said.calls.append(tools.call(part.get("functionCall") or part["function_call"], place, remarks))
             case "tool_result":
                 given = part.get("content")
-                text = (
-                    _parts(given, f"{place}.content", remarks).text
-                    if isinstance(given, list)
-                    else tools.result_text(given or "")
-                )
+                inner = _parts(given, f"{place}.content", remarks).text if isinstance(given, list) else given
                 about = {"tool_call_id": str(part["tool_use_id"])} if part.get("tool_use_id") else {}
                 said.results.append({"role": "tool", "content": tools.result_text(inner or ""), **about})
             case "result":
