@@ -167,7 +167,7 @@ async def test_an_engine_that_would_use_another_adapter_answers_nothing_and_it_i
 ) -> None:
     lora_requests = app.state.openai_serving_models.lora_requests
     right = lora_requests["medical@1"]
-    before = total("locum_answers_by_another_version_total")
+    before = total("locum_answers_by_another_version_total", domain="legal", version="1")
     try:
         lora_requests["medical@1"] = lora_requests["legal@1"]
         answer = await client.post(path, json=body_of(path, model="medical", stream=stream))

@@ -98,7 +98,8 @@ def _led(sent: Any, got: Any) -> bool:
     if not isinstance(sent, list):
         return bool(got == (PROMPT + SEPARATOR + sent if sent else PROMPT))
     first, *others = got
-    if first in ({"role": "system", "content": PROMPT}, {"type": "text", "text": PROMPT}) and _same(sent, others):
+    alone = [{"role": "system", "content": PROMPT}, *({"type": kind, "text": PROMPT} for kind in ("text", "input_text"))]
+    if first in alone and _same(sent, others):
         return True
     if "text" in first:
         return _led(sent[0]["text"], first["text"]) and _same(sent[1:], others)
