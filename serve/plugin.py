@@ -61,6 +61,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     from locum.serve.stopping import stop_on_signals
     from locum.serve.watchdog import end_when_it_hangs
 
+    # a package that vLLM imports lets the root logger pass errors alone, and the registry warns
+    logging.getLogger("locum").setLevel(logging.WARNING)
     drain, engine = app.state.locum.drain, app.state.locum.swap.engine
     stop_on_signals(app.state)
     watching = [

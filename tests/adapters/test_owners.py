@@ -321,6 +321,7 @@ def test_what_was_there_before_marks_and_is_registered_again_is_not_taken_for_th
 def test_a_registry_opens_without_its_store_and_marks_what_it_holds_when_that_is_back(
     base_record: Base, tiny_adapter: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "locum")  # vLLM's imports may have raised the root's level
     shared = Shared(str(tmp_path / "artifacts"), tmp_path, base_record, tiny_adapter(rank=4, seed=81))
     version = shared.register(shared.registry("one"))
     as_before_marks(shared, shared.registry("one"))

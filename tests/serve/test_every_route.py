@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import re
 from collections.abc import Callable
@@ -178,6 +179,10 @@ async def test_an_engine_that_would_use_another_adapter_answers_nothing_and_it_i
     assert "error" in answer.text or "event: response.created" in answer.text
     if "event: response.created" not in answer.text:  # said before the engine is asked
         assert signed_for(app, answer) is None
+
+
+async def test_what_the_registry_warns_of_is_logged_in_a_server(app: FastAPI) -> None:
+    assert logging.getLogger("locum.registry").isEnabledFor(logging.WARNING)
 
 
 async def test_the_engine_is_asked_nothing_behind_the_door(app: FastAPI) -> None:

@@ -98,7 +98,10 @@ def _led(sent: Any, got: Any) -> bool:
     if not isinstance(sent, list):
         return bool(got == (PROMPT + SEPARATOR + sent if sent else PROMPT))
     first, *others = got
-    alone = [{"role": "system", "content": PROMPT}, *({"type": kind, "text": PROMPT} for kind in ("text", "input_text"))]
+    alone = [
+        {"role": "system", "content": PROMPT},
+        *({"type": kind, "text": PROMPT} for kind in ("text", "input_text")),
+    ]
     if first in alone and _same(sent, others):
         return True
     if "text" in first:
