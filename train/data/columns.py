@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from locum.adapters.card import Column, Format
@@ -55,11 +56,16 @@ def has(row: Collection[str], columns: Columns, name: Column) -> str | None:
     """What a row calls a field of ours: as `columns` says, else one of the known names, in capitals or not."""
     if name in columns:
         return columns[name] if columns[name] in row else None
+    return _known_name(tuple(row), name)
+
+
+@lru_cache(maxsize=4096)  # the rows of a file have few sets of fields
+def _known_name(fields: tuple[str, ...], name: Column) -> str | None:
     names = NAMES[name]
-    exact = next((each for each in names if each in row), None)
+    exact = next((each for each in names if each in fields), None)
     if exact is not None:
         return exact
-    written = {str(each).strip().casefold(): each for each in row}
+    written = {str(each).strip().casefold(): each for each in fields}
     return next((written[each.casefold()] for each in names if each.casefold() in written), None)
 
 
