@@ -137,7 +137,7 @@ def _tell(in_force: Settings, domain: str, written: Written, *, as_json: bool) -
     say(f"{written.asked:,} requests{before}. {written.items:,} new items.")
     if written.repeated:
         say(f"Left out: {written.repeated:,} that were there already or said nothing new.")
-    for title, lines in (("Passed over", written.passed_over), ("Could not be used", written.problems)):
+    for title, lines in (("Notes on documents", written.passed_over), ("Could not be used", written.problems)):
         if lines:
             say(f"{title}, {len(lines):,}:")
             for line in lines[:SHOWN]:

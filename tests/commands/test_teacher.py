@@ -41,7 +41,7 @@ def test_from_documents_to_built_data(
     assert ran.code == 0, ran.err
     assert ran.out.splitlines() == [
         "60 requests. 180 new items.",
-        "Passed over, 1:",
+        "Notes on documents, 1:",
         "  scan.pdf: holds no text on its 1 pages: scanned? recognise its text (OCR) first",
         "180 items are pending. Next: locum data review legal",
     ]

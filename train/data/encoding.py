@@ -104,7 +104,8 @@ def decode(content: bytes, path: str) -> tuple[str, str]:
     text = open_text(file, encoding).read()
     if problem := undecodable(text):
         raise BadInputError(f"{path}: {problem}", hint="save it as UTF-8")
-    return text.replace("\r\n", "\n").replace("\r", "\n"), encoding.note
+    note = encoding.note.replace(HOW_TO_SET, "save the file as UTF-8")  # documents have no setting of their own
+    return text.replace("\r\n", "\n").replace("\r", "\n"), note
 
 
 def open_text(file: IO[bytes], encoding: Encoding) -> io.TextIOWrapper:
