@@ -56,6 +56,14 @@ def served_prompt(template: Template, messages: int) -> list[int]:
     return ids
 
 
+def test_an_answer_of_weight_0_is_context_and_not_learnt(template: Template) -> None:
+    turns = [message.model_dump(exclude_none=True) for message in TALK.conversations]
+    turns[2]["weight"] = 0
+    [tokens] = template.tokenise(Conversation.model_validate({"conversations": turns}))
+    assert learnt(template, tokens) == ["Injuries<|im_end|>"]
+    assert "Infections" in template.tokenizer.decode(tokens.input_ids)
+
+
 def test_chatml_labels_both_answers_of_one_sequence(template: Template) -> None:
     [tokens] = template.tokenise(TALK)
     assert learnt(template, tokens) == ["Infections<|im_end|>", "Injuries<|im_end|>"]
