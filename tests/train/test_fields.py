@@ -385,9 +385,13 @@ def test_blank_answers_are_refused_by_a_message_that_names_the_setting_which_pas
 
 def test_a_message_of_a_log_that_is_not_wanted_leaves_its_conversation_out(tmp_path: Path) -> None:
     log = [{"session": n, "role": role, "text": "T", "deleted": n == "2"} for n in "123" for role in ("user", "bot")]
-    checked = check_file(write(tmp_path / "log.jsonl", *log))
+    location = write(tmp_path / "log.jsonl", *log)
+    checked = check_file(location)
     assert (checked.rows, checked.wrong, checked.turns) == (3, 1, 2)
     assert "conversation 2: `deleted` is true" in checked.problems[0]
+    checked = check_file(location, columns={"wanted": "deleted"})
+    assert (checked.rows, checked.wrong, checked.turns) == (3, 2, 1)
+    assert "conversation 1: `deleted` is false" in checked.problems[0]
 
 
 def test_marks_and_fields_of_turns_in_pairs_are_those_of_the_answer() -> None:
@@ -418,3 +422,9 @@ def test_thoughts_of_others_than_the_assistant_refuse_the_row() -> None:
     parts = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Q"}]
     with pytest.raises(RowError, match="thoughts in what the assistant says alone"):
         read({"messages": [{"role": "user", "content": parts}, ANSWER]}, "messages")
+
+
+def test_an_instruction_that_is_no_text_refuses_the_row() -> None:
+    with pytest.raises(RowError, match="expected text, found list") as refused:
+        read({"instruction": ["Q"], "output": "A"}, "alpaca")
+    assert refused.value.field == "instruction"

@@ -9,7 +9,8 @@ from typing import Any
 
 from locum.adapters.card import Column, Format
 from locum.train.data import tools
-from locum.train.data.fields import RowError, says_nothing
+from locum.train.data.fields import RowError, UnwantedRowError, says_nothing, shown
+from locum.train.data.judging import truth
 
 Columns = Mapping[Column, str]
 
@@ -72,12 +73,38 @@ def _known_name(fields: tuple[str, ...], name: Column) -> str | None:
 def text_of(fields: Mapping[str, Any], columns: Columns, name: Column) -> str:
     """What a row has in a field of ours, without blank ends; empty where it has none."""
     called = has(fields, columns, name)
-    value = fields.get(called) if called else None
+    return text_in(fields, called) if called else ""
+
+
+def text_in(fields: Mapping[str, Any], name: str) -> str:
+    """What stands in a field, without blank ends; empty where there is nothing.
+
+    Raises:
+        RowError: it is no text, and nothing that is shown as one.
+    """
+    value = fields.get(name)
     if value is None or isinstance(value, str):
         return (value or "").strip()
     if isinstance(value, (int, float, datetime)):
-        return str(value)
-    raise RowError(called or name, f"expected text, found {type(value).__name__}")
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    raise RowError(name, f"expected text, found {type(value).__name__}")
+
+
+def check_wanted_column(fields: Mapping[str, Any], columns: Columns) -> None:
+    """Make sure that the column which says whether a row is wanted, where `columns` names one, says so.
+
+    Raises:
+        UnwantedRowError: it says that the row is not.
+        RowError: it says neither yes nor no.
+    """
+    name = columns.get("wanted")
+    if name is None:
+        return
+    found = truth(fields.get(name))
+    if found is None:
+        raise RowError(name, f"expected yes or no, as `columns` has it for `wanted`; found {fields.get(name)!r}")
+    if not found:
+        raise UnwantedRowError(name, f"`{name}` is {shown(fields[name])}")
 
 
 def tool_definitions(fields: Mapping[str, Any], others: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -134,7 +161,7 @@ def history_turns(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
 def instruction(fields: Mapping[str, Any]) -> tuple[str, set[str]]:
     """An instruction with what it is given, and the names of both."""
     given = next((name for name in _GIVEN if name in fields), None)
-    parts = [str(fields.get(name) or "").strip() for name in ("instruction", given or "input")]
+    parts = [text_in(fields, name) for name in ("instruction", given or "input")]
     return "\n\n".join(filter(None, parts)), {"instruction", "history", *([given] if given else [])}
 
 

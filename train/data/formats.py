@@ -14,6 +14,7 @@ from locum.train.data.columns import (
     COLUMNS,
     INSTRUCTED,
     Columns,
+    check_wanted_column,
     has,
     history_turns,
     instruction,
@@ -30,7 +31,6 @@ from locum.train.data.fields import (
     UnwantedRowError,
     account,
     check_wanted,
-    says_nothing,
     shown,
 )
 from locum.train.data.judging import truth
@@ -194,13 +194,7 @@ def _wanted(
     Args:
         others: the fields that no column of ours is.
     """
-    if (name := columns.get("wanted")) is not None:
-        value = fields.get(name)
-        found = truth(value) if not says_nothing(value) else None
-        if found is None:
-            raise RowError(name, f"expected yes or no, as `columns` has it for `wanted`; found {value!r}")
-        if not found:
-            raise UnwantedRowError(name, f"`{name}` is {shown(value)}")
+    check_wanted_column(fields, columns)
     check_wanted({name: value for name, value in others.items() if not (format == "kto" and name in LABELS)}, remarks)
     if format != "kto":
         return True

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from locum.adapters.card import Column, Speaker
 from locum.adapters.conversations import Conversation, first_problem
-from locum.train.data.columns import NAMES, Columns, text_of
+from locum.train.data.columns import NAMES, Columns, check_wanted_column, text_of
 from locum.train.data.fields import Remarks, RowError, check_wanted
 from locum.train.data.files import BATCH, RawRow, Watch, nobody
 
@@ -120,7 +120,9 @@ def _entry(raw: RawRow, columns: Columns, roles: Roles, shown: Callable[[RawRow]
     if not name:
         raise RowError(columns.get("conversation", "conversation"), "expected the id of a conversation, found nothing")
     try:
-        check_wanted(raw.fields, Remarks())  # a message that is not to be learnt leaves its conversation out
+        check_wanted_column(raw.fields, columns)
+        # a message that is not to be learnt leaves its conversation out
+        check_wanted({key: value for key, value in raw.fields.items() if key not in columns.values()}, Remarks())
         about = [text_of(raw.fields, columns, each) for each in _ABOUT]
         _check_whole(*about)
         at = _at(raw, columns)
