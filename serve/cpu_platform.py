@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vllm.platforms.cpu import CpuPlatform
 
 from locum.serve import cpu_kernels
+from locum.serve.host import find_compiler
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 class LocumCpuPlatform(CpuPlatform):  # type: ignore[misc]  # vLLM is not typed for us
     """The CPU platform as vLLM has it, with Locum's adapter layers in place of its own."""
+
+    # for what vLLM compiles whether the model is compiled or not, such as counting log-probabilities
+    simple_compile_backend = "inductor" if find_compiler() else "eager"
 
     @classmethod
     def get_punica_wrapper(cls) -> str:

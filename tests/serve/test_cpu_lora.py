@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -215,3 +218,19 @@ def test_full_weight_adapters_are_refused() -> None:
     nothing = torch.zeros(1)
     with pytest.raises(NotImplementedError, match="full-weight"):
         punica_for([10]).apply_lora_full_linear(nothing, nothing, nothing, nothing, nothing)
+
+
+def test_without_a_compiler_what_vllm_compiles_besides_the_model_runs_uncompiled(tmp_path: Path) -> None:
+    """Counting log-probabilities, which each check of a version by its probes asks for."""
+    program = (
+        "import torch\n"
+        "from vllm.platforms import current_platform\n"
+        "from vllm.v1.sample.ops.logprobs import batched_count_greater_than as count\n"
+        "found = count(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.5]]))\n"
+        "print(current_platform.simple_compile_backend, found.tolist())"
+    )
+    environment = {**os.environ, "PATH": str(tmp_path), "CXX": "c++", "VLLM_PLUGINS": "locum"}
+    environment["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path / "cache")
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["eager [1]"], done.stderr
