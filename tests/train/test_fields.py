@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from locum.adapters.card import Format
 from locum.adapters.conversations import Conversation, Preference
 from locum.train.data.check import check_file
-from locum.train.data.fields import Remark, Remarks, RowError, UnwantedRowError, looks_like_judgement
+from locum.train.data.fields import LEVELS, Remark, Remarks, RowError, UnwantedRowError, looks_like_judgement
 from locum.train.data.formats import to_row
 from locum.train.data.judging import truth
 
@@ -38,6 +38,37 @@ ROWS: dict[Format, dict[str, Any]] = {
     "preference": {"prompt": [USER], "chosen": [ANSWER], "rejected": "B"},
     "interview": {"question": "Q", "answer": "A", "expert": "E"},
 }
+BLOCKS = [
+    {"role": "user", "content": [{"type": "text", "text": "Q"}]},
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "thinking", "thinking": "T"},
+            {"type": "tool_use", "id": "c1", "name": "weather", "input": {}},
+        ],
+    },
+    {
+        "role": "user",
+        "content": [{"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "12"}]}],
+    },
+    ANSWER,
+]
+GEMINI = [
+    {"role": "user", "parts": [{"text": "Q"}]},
+    {"role": "model", "parts": [{"functionCall": {"name": "weather", "args": {}}}]},
+    {"role": "user", "parts": [{"functionResponse": {"name": "weather", "response": {}}}]},
+    {"role": "model", "parts": [{"text": "A"}]},
+]
+RICH: list[tuple[Format, dict[str, Any]]] = [
+    ("messages", {"messages": CALLED, "tools": [TOOL]}),
+    ("messages", {"messages": BLOCKS, "tools": [{"name": "weather", "input_schema": {}}]}),
+    ("messages", {"contents": GEMINI, "tools": [{"functionDeclarations": [{"name": "weather"}]}]}),
+    ("completion", {"prompt": CALLED[:-1], "completion": [ANSWER]}),
+    ("kto", {"messages": [USER, ANSWER], "label": True}),
+    ("preference", {"messages": [USER, ANSWER], "rejected_response": "B"}),
+    ("preference", {"prompt": [USER], "chosen": [ANSWER], "rejected": [{**ANSWER, "content": "B"}]}),
+]
+KNOWN = sorted({name for table in LEVELS.values() for known in table for name in known.names} | {"required", "answer"})
 
 
 def read(row: dict[str, Any], format: Format, **columns: str) -> tuple[Any, set[Remark]]:
@@ -80,6 +111,61 @@ def test_a_field_at_any_level_is_mentioned_by_name_or_refuses_the_row(data: st.D
         assert name in error.field or name in str(error)
     else:
         assert any(name in remark.field for remark in remarks), remarks
+
+
+@given(st.data())
+def test_a_known_field_where_it_means_nothing_is_mentioned_or_refuses_the_row(data: st.DataObject) -> None:
+    format, row = data.draw(st.sampled_from(RICH))
+    row = copy.deepcopy(row)
+    target: Any = row
+    for key in data.draw(st.sampled_from(places(row))):
+        target = target[key]
+    name = data.draw(st.sampled_from(KNOWN))
+    if name in target:
+        return
+    value = data.draw(st.sampled_from(["Zug", ["Zug"], {"name": "Zug"}, [{"type": "text", "text": "Zug"}]]))
+    target[name] = value
+    try:
+        made, remarks = read(row, format)
+    except RowError:
+        return
+    assert "Zug" in made.model_dump_json() or any(remark.field.endswith(name) for remark in remarks), (name, remarks)
+
+
+@pytest.mark.parametrize("row", [row for _, row in [*RICH]])
+def test_the_rows_of_that_test_are_right(row: dict[str, Any], tmp_path: Path) -> None:
+    assert "left out" not in check_file(write(tmp_path / "rows.jsonl", row, row)).summary
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("Deleted", "TRUE"), ("isDeleted", True), ("Is accepted", "no"), ("is-spam", 1)]
+)
+def test_marks_are_known_in_every_spelling(field: str, value: Any) -> None:
+    with pytest.raises(UnwantedRowError):
+        read({"prompt": "Q", "completion": "A", field: value}, "completion")
+
+
+def test_two_labels_that_contradict_each_other_refuse_the_row() -> None:
+    with pytest.raises(RowError, match="expected what `label` says"):
+        read({"prompt": "Q", "completion": "A", "label": True, "kto_tag": False}, "kto")
+
+
+def test_a_call_in_the_chosen_answer_of_a_pair_refuses_the_row() -> None:
+    turns = [USER, {**ANSWER, "tool_calls": [CALL]}]
+    with pytest.raises(RowError, match="calls of tools cannot be learnt from preferences"):
+        read({"messages": turns, "rejected_response": "B"}, "preference")
+
+
+def test_all_that_a_bare_definition_of_a_tool_says_is_kept() -> None:
+    bare = {"name": "weather", "parameters": {"city": {}}, "required": ["city"], "returns": {"type": "number"}}
+    row, _ = read({"messages": CALLED, "tools": [bare]}, "messages")
+    assert row.tools == [{"type": "function", "function": bare}]
+
+
+def test_an_empty_thought_in_the_answer_gives_way_to_the_one_in_a_field() -> None:
+    answer = {"role": "assistant", "content": "<think>\n\n</think>\n\nA", "reasoning_content": "T"}
+    row, _ = read({"messages": [USER, answer]}, "messages")
+    assert row.answer == "<think>\nT\n</think>\n\nA"
 
 
 @pytest.mark.parametrize("format", sorted(ROWS))

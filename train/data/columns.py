@@ -9,7 +9,7 @@ from typing import Any
 
 from locum.adapters.card import Column, Format
 from locum.train.data import tools
-from locum.train.data.fields import RowError, UnwantedRowError, says_nothing, shown
+from locum.train.data.fields import Remarks, RowError, UnwantedRowError, says_nothing, shown
 from locum.train.data.judging import truth
 
 Columns = Mapping[Column, str]
@@ -107,7 +107,9 @@ def check_wanted_column(fields: Mapping[str, Any], columns: Columns) -> None:
         raise UnwantedRowError(name, f"`{name}` is {shown(fields[name])}")
 
 
-def tool_definitions(fields: Mapping[str, Any], others: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def tool_definitions(
+    fields: Mapping[str, Any], remarks: Remarks, others: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The definitions of tools of a row as `tools` of ours, or nothing where it has none.
 
     Args:
@@ -117,7 +119,9 @@ def tool_definitions(fields: Mapping[str, Any], others: Mapping[str, Any] | None
         RowError: they are no definitions, or differ from one place to another.
     """
     places = {**{name: fields.get(name) for name in ("tools", "functions")}, **(others or {})}
-    found = {place: tools.definitions(value, place) for place, value in places.items() if not says_nothing(value)}
+    found = {
+        place: tools.definitions(value, place, remarks) for place, value in places.items() if not says_nothing(value)
+    }
     values = [value for value in found.values() if value]
     if any(value != values[0] for value in values[1:]):
         raise RowError(list(found)[-1], f"expected the same tools as in {next(iter(found))}, found others")
@@ -145,7 +149,11 @@ def system_turns(fields: Mapping[str, Any], columns: Columns) -> list[dict[str, 
     if isinstance(value, dict) and isinstance(value.get("parts"), list):  # Gemini
         value = value["parts"]
     if isinstance(value, list):  # Anthropic
-        value = "\n".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in value)
+        parts = [part.get("text") if isinstance(part, dict) else part for part in value]
+        texts = [part for part in parts if isinstance(part, str)]
+        if len(texts) < len(parts):
+            raise RowError(called or "system", "expected text parts alone in a system prompt")
+        value = "\n".join(texts)
     text = value.strip() if isinstance(value, str) else text_of(fields, columns, "system")
     return [{"role": "system", "content": text}] if text else []
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from locum.train.data.judging import MARKS, lets_learn, looks_like_judgement, truth
+from locum.train.data.judging import MARKS, lets_learn, looks_like_judgement, mark_name, truth
 
 Action = Literal["used", "not learnt", "passed over", "judgement", "empty"]
 
@@ -84,7 +84,9 @@ _MEDIA = _known(
     "pictures, sound and film cannot be learnt here; leave such rows out",
 )
 
-_MARKS = _known("used", " ".join(sorted(MARKS)), "yes or no: whether it is learnt; what is marked as unwanted never is")
+_MARKS = _known(
+    "used", " ".join(sorted(MARKS)), "yes or no, in any spelling of the name (`isDeleted`): whether it is learnt"
+)
 
 ROW: tuple[Known, ...] = (
     _known("used", "tools functions", "definitions of tools: a list, or JSON in a text"),
@@ -167,7 +169,7 @@ def account(
     for name, value in fields.items():
         if name in used:
             continue
-        known = _BY_NAME[level].get(name)
+        known = _known_as(str(name), level)
         place = f"{path}.{name}" if path else str(name)
         if says_nothing(value):
             if known is None or known.treatment != "used" or (level == "message" and name not in SAID):
@@ -180,6 +182,15 @@ def account(
             remarks.add("passed over", place, known.note)
 
 
+def _known_as(name: str, level: Level) -> Known | None:
+    table, mark = _BY_NAME[level], mark_name(name)
+    return table.get(name) or (table.get(mark) if _is_mark(mark) else None)
+
+
+def _is_mark(name: str) -> bool:
+    return mark_name(name) in MARKS or mark_name(name) == "weight"
+
+
 def message_is_learnt(message: Mapping[str, Any], path: str) -> bool:
     """Whether the marks of a message let it be learnt.
 
@@ -188,9 +199,10 @@ def message_is_learnt(message: Mapping[str, Any], path: str) -> bool:
     """
     learnt = True
     for name in marks_of(message):
-        found = truth(message[name]) if name == "weight" else lets_learn(name, message[name])
+        weight = mark_name(name) == "weight"
+        found = truth(message[name]) if weight else lets_learn(name, message[name])
         if found is None:
-            wanted = "0 or 1: an answer is learnt or it is not" if name == "weight" else "true or false"
+            wanted = "0 or 1: an answer is learnt or it is not" if weight else "true or false"
             raise RowError(f"{path}.{name}", f"expected {wanted}, found {message[name]!r}")
         learnt = learnt and found
     return learnt
@@ -198,7 +210,7 @@ def message_is_learnt(message: Mapping[str, Any], path: str) -> bool:
 
 def marks_of(fields: Mapping[str, Any]) -> list[str]:
     """The names of the fields that say whether what has them is to be learnt."""
-    return [name for name in fields if (name == "weight" or name in MARKS) and not says_nothing(fields[name])]
+    return [name for name in fields if _is_mark(name) and not says_nothing(fields[name])]
 
 
 def check_wanted(row: Mapping[str, Any], remarks: Remarks) -> None:
@@ -210,11 +222,12 @@ def check_wanted(row: Mapping[str, Any], remarks: Remarks) -> None:
     """
     for name in [*marks_of(row), *(name for name in LABELS if not says_nothing(row.get(name)))]:
         value = row[name]
+        mark = mark_name(name)
         says = isinstance(value, bool) or str(value).strip().casefold() in _LABELLED
-        if name in (*LABELS, *_OTHERWISE) and not says:
+        if mark in (*LABELS, *_OTHERWISE) and not says:
             found = None
         else:
-            found = truth(value) if name in ("weight", *LABELS) else lets_learn(name, value)
+            found = truth(value) if mark in ("weight", *LABELS) else lets_learn(name, value)
         if found is False:
             raise UnwantedRowError(name, f"`{name}` is {shown(value)}")
         if found is None:

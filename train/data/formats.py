@@ -31,10 +31,11 @@ from locum.train.data.fields import (
     UnwantedRowError,
     account,
     check_wanted,
+    says_nothing,
     shown,
 )
 from locum.train.data.judging import truth
-from locum.train.data.messages import CHATS, as_list, chat_field, has_answer_to_learn, read_messages
+from locum.train.data.messages import CHATS, as_list, chat_field, has_answer_to_learn, read_messages, tools_of
 from locum.train.data.preferences import preference
 
 Row = Conversation | Preference
@@ -167,7 +168,8 @@ def to_row(
     about = {str(name): value for name, value in given.items() if value}
     convert = _CONVERTERS[format]
     made, read = convert(fields, columns, remarks)
-    account(fields, "row", "", remarks, used=used | read)
+    asked = {has(fields, columns, name) for name in ("question", "answer")}  # read by some rows of a format alone
+    account(fields, "row", "", remarks, used=used - asked | read)
     try:
         if format == "preference":
             return Preference.model_validate({**made, **about})
@@ -198,8 +200,11 @@ def _wanted(
     check_wanted({name: value for name, value in others.items() if not (format == "kto" and name in LABELS)}, remarks)
     if format != "kto":
         return True
-    label = next((name for name in LABELS if name in fields), None)
+    labels = [name for name in LABELS if not says_nothing(fields.get(name))]
+    label = next(iter(labels), None)
     found = truth(fields[label]) if label else None
+    if len({truth(fields[name]) for name in labels}) > 1:
+        raise RowError(labels[-1], f"expected what `{label}` says, found {shown(fields[labels[-1]])}")
     if label is None or found is None:
         raise RowError(label or "label", f"expected true or false, found {fields.get(label or 'label')!r}")
     if not found and not single:
@@ -239,10 +244,8 @@ def _conversation(fields: Mapping[str, Any], columns: Columns, remarks: Remarks)
         and not (turns[-1]["content"].strip() or "tool_calls" in turns[-1])
     ):
         raise BlankAnswerError(f"{name}.{len(as_list(fields[name])) - 1}")
-    in_messages = {
-        f"{name}.{number}.tools": message.get("tools") for number, message in enumerate(as_list(fields[name]))
-    }
-    return {"conversations": with_system(turns, fields, columns), **tool_definitions(fields, in_messages)}, {name}
+    defined = tool_definitions(fields, remarks, tools_of(fields[name], name))
+    return {"conversations": with_system(turns, fields, columns), **defined}, {name}
 
 
 def _alpaca(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Made:
@@ -252,17 +255,21 @@ def _alpaca(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Ma
     if not str(fields.get(output) or "").strip():
         raise BlankAnswerError(output)
     turns.append({"role": "assistant", "content": fields[output]})
-    return {"conversations": turns, **tool_definitions(fields)}, {*names, output}
+    return {"conversations": turns, **tool_definitions(fields, remarks)}, {*names, output}
 
 
 def _completion(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Made:
     turns: list[dict[str, Any]] = []
+    defined: dict[str, Any] = {}
+    read = {"history"}
     asked: tuple[tuple[Column, str], ...] = (("question", "user"), ("answer", "assistant"))
     for name, role in asked:
         called = has(fields, columns, name)
         value = fields.get(called) if called else None
+        read |= {called} if called else set()
         if isinstance(value, list):  # TRL's conversational form
             turns += read_messages(value, called or name, remarks)
+            defined |= tools_of(value, called or name)
             continue
         text = text_of(fields, columns, name)
         if not text:
@@ -272,7 +279,7 @@ def _completion(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -
     history = history_turns(fields)
     start = 1 if turns[:1] and turns[0]["role"] == "system" else 0
     turns = with_system([*turns[:start], *history, *turns[start:]], fields, columns)
-    return {"conversations": turns, **tool_definitions(fields)}, {"history"}
+    return {"conversations": turns, **tool_definitions(fields, remarks, defined)}, read
 
 
 def _kto(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Made:

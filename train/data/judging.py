@@ -41,6 +41,11 @@ MARKS = _UNWANTED_IF_TRUE | _UNWANTED_IF_FALSE
 _TRUTH = re.compile(r"[-+]?\d+\.0+")
 
 
+def mark_name(name: str) -> str:
+    """A field's name as marks are written here: `isDeleted`, `Is deleted` and `is-deleted` are `is_deleted`."""
+    return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name))).strip("_").lower()
+
+
 def looks_like_judgement(name: str) -> bool:
     """Whether a field's name sounds as if it judged the row."""
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
@@ -59,4 +64,4 @@ def truth(value: Any) -> bool | None:
 def lets_learn(name: str, value: Any) -> bool | None:
     """Whether a mark of that name lets what has it be learnt; None where it says neither yes nor no."""
     found = truth(value)
-    return found if found is None or name in _UNWANTED_IF_FALSE else not found
+    return found if found is None or mark_name(name) in _UNWANTED_IF_FALSE else not found

@@ -30,6 +30,10 @@ _TEXTS = ("text", "input_text", "output_text")
 _GEMINI = {
     "functionCall": "call", "function_call": "call", "functionResponse": "result", "function_response": "result",
 }  # fmt: skip
+_SAYING = (
+    "text", "thinking", "reasoning", "input", "content", "functionCall", "function_call", "functionResponse",
+    "function_response",
+)  # fmt: skip
 THINK = "<think>\n{thought}\n</think>\n\n{said}"
 
 
@@ -137,6 +141,7 @@ def _read(message: Mapping[str, Any], path: str, remarks: Remarks) -> list[dict[
     text_field = ("text",) if "content" not in message and "value" not in message else ()
     account(message, "message", path, remarks, used=text_field)
     role = _role(message, path)
+    _mention_names(message, role, path, remarks)
     said = _said(message, role, path, remarks)
     if role in ("assistant", "call"):
         return [_answer(message, role, said, path, remarks)]
@@ -190,10 +195,15 @@ def _mention_others(message: Mapping[str, Any], role: str, path: str, remarks: R
     for name in marks_of(message):
         if message_is_learnt({name: message[name]}, path):
             remarks.add("passed over", f"{path}.{name}", "only what the assistant says is learnt")
-    if role != "tool":
-        for name in ("name", "tool_call_id"):
-            if not says_nothing(message.get(name)):
-                remarks.add("passed over", f"{path}.{name}", "of others than tools")
+
+
+def _mention_names(message: Mapping[str, Any], role: str, path: str, remarks: Remarks) -> None:
+    """Names that the speaker has beside a role, which are not shown."""
+    for name in ("name", "tool_call_id"):
+        if role != "tool" and not says_nothing(message.get(name)):
+            remarks.add("passed over", f"{path}.{name}", "of others than tools")
+    if "role" in message and not says_nothing(message.get("from")) and message["from"] != message["role"]:
+        remarks.add("passed over", f"{path}.from", "beside `role`")
 
 
 def _role(message: Mapping[str, Any], path: str) -> str:
@@ -232,7 +242,7 @@ def _with_thought(content: str, thoughts: set[str], path: str, remarks: Remarks)
         return content
     before, mark, said = content.rpartition("</think>")
     if mark:
-        thoughts = {*thoughts, before.strip().removeprefix("<think>").strip()}
+        thoughts = {*thoughts, before.strip().removeprefix("<think>").strip()} - {""}
     if len(thoughts) > 1:
         raise RowError(path, "expected one thought, found different ones in its fields or its content")
     remarks.add("used", f"{path}.reasoning_content", "thoughts; `thinking` in the recipe says what becomes of them")
@@ -252,6 +262,7 @@ def _parts(parts: list[Any], path: str, remarks: Remarks) -> _Said:
         if not isinstance(part, dict):
             raise RowError(place, f"expected a part with a type, found {type(part).__name__}")
         kind = str(part.get("type") or _kind_of(part))
+        _check_says_one_thing(part, kind, place, remarks)
         if kind in (*_TEXTS, "thinking", "reasoning", "tool_use", "tool_result", "call", "result"):
             account(part, "part", place, remarks)
         match kind:
@@ -270,14 +281,45 @@ def _parts(parts: list[Any], path: str, remarks: Remarks) -> _Said:
                 said.results.append({"role": "tool", "content": tools.result_text(inner or ""), **about})
             case "result":
                 given = part.get("functionResponse") or part["function_response"]
-                name = {"name": str(given["name"])} if given.get("name") else {}
-                said.results.append({"role": "tool", "content": tools.result_text(given.get("response", "")), **name})
+                said.results.append(_gemini_result(given, f"{place}.functionResponse", remarks))
             case _:
                 raise RowError(path, f"expected text, found {kind}")
     if len(texts) > 1:
         remarks.add("used", path, "text parts, joined by line breaks as the server joins them")
     said.text, said.thoughts = "\n".join(texts), {"\n".join(thoughts).strip()} - {""}
     return said
+
+
+def _check_says_one_thing(part: Mapping[str, Any], kind: str, path: str, remarks: Remarks) -> None:
+    """Refuse a part of which only a half would be read, and mention names where they mean nothing.
+
+    Raises:
+        RowError: it says two things.
+    """
+    given = [name for name in _SAYING if not says_nothing(part.get(name))]
+    if not isinstance(part.get("thought"), bool) and not says_nothing(part.get("thought")):
+        given.append("thought")
+    if len(given) > 1:
+        raise RowError(path, f"expected one of these in a part of a content, found {' and '.join(given)}")
+    read = {"tool_use": ("id", "name"), "tool_result": ("tool_use_id",)}.get(kind, ())
+    for name in ("id", "name", "tool_use_id"):
+        if name not in read and not says_nothing(part.get(name)):
+            remarks.add("passed over", f"{path}.{name}", "it means nothing in this kind of part")
+
+
+def _gemini_result(given: Mapping[str, Any], path: str, remarks: Remarks) -> dict[str, Any]:
+    account(given, "log", path, remarks, used=("id", "name", "response"))
+    about = {"tool_call_id": given.get("id"), "name": given.get("name")}
+    return {
+        "role": "tool",
+        "content": tools.result_text(given.get("response", "")),
+        **{name: str(value) for name, value in about.items() if not says_nothing(value)},
+    }
+
+
+def tools_of(value: Any, path: str) -> dict[str, Any]:
+    """Definitions of tools that stand at messages, as MiniMind has them, by their places."""
+    return {f"{path}.{number}.tools": message.get("tools") for number, message in enumerate(objects(value, path))}
 
 
 def _kind_of(part: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from locum.adapters.card import Column
 from locum.train.data.columns import Columns, has, instruction, system_turns, text_of, with_system
 from locum.train.data.fields import Remarks, RowError, UnwantedRowError, account, check_wanted, says_nothing
-from locum.train.data.messages import chat_field, read_messages
+from locum.train.data.messages import chat_field, read_messages, tools_of
 
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 _BOTH: tuple[Column, Column] = ("chosen", "rejected")
@@ -52,22 +52,23 @@ def _prompt(
         return [{"role": "user", "content": asked}], names
     name = chat_field(fields)
     if name is not None and name != called:
-        turns = read_messages(fields[name], name, remarks)
+        turns = _turns(fields[name], name, remarks)
         if turns and turns[-1]["role"] == "assistant" and has(fields, columns, "chosen"):
             raise RowError(name, "expected turns that end with the user before `chosen` and `rejected`")
         return turns, {name}
     value = fields.get(called) if called else None
     if isinstance(value, list):
-        return read_messages(value, called or "prompt", remarks), set()
+        return _turns(value, called or "prompt", remarks), {called or "prompt"}
     if isinstance(value, dict):  # OpenAI's `input`
         account(value, "row", called or "input", remarks, used=("messages", "system"))
         check_wanted(value, remarks)
         _refuse_tools(value)
-        return with_system(read_messages(value.get("messages"), f"{called}.messages", remarks), value, {}), set()
+        turns = _turns(value.get("messages"), f"{called}.messages", remarks)
+        return with_system(turns, value, {}), {called or "input"}
     text = text_of(fields, columns, "question")
     if not text:
         return None, set()
-    return [*system_turns(fields, columns), {"role": "user", "content": text}], set()
+    return [*system_turns(fields, columns), {"role": "user", "content": text}], {called or "prompt"}
 
 
 def _own_answer(
@@ -75,7 +76,7 @@ def _own_answer(
 ) -> tuple[list[dict[str, Any]] | None, Any, set[str]]:
     """The prompt, and the answer that ends the row's messages or has a field of its own, and the field's name."""
     if prompt and prompt[-1]["role"] == "assistant":
-        return prompt[:-1], prompt[-1]["content"], set()
+        return prompt[:-1], _said(prompt[-1], "chosen"), set()
     called = has(fields, columns, "answer")
     if called is None:
         raise RowError("chosen", "expected an answer, found none")
@@ -94,14 +95,25 @@ def _answer(value: Any, name: str, remarks: Remarks) -> tuple[list[dict[str, Any
         ]
     if not isinstance(value, list):
         return [], value
-    turns = read_messages(value, name, remarks)
+    turns = _turns(value, name, remarks)
     if not turns or turns[-1]["role"] != "assistant":
         raise RowError(name, "expected a conversation that ends with assistant")
-    if turns[-1].get("tool_calls"):
+    return turns[:-1], _said(turns[-1], name)
+
+
+def _said(answer: Mapping[str, Any], name: str) -> Any:
+    if answer.get("tool_calls"):
         raise RowError(name, "calls of tools cannot be learnt from preferences; leave such rows out")
-    if turns[-1].get("weight") == 0:
+    if answer.get("weight") == 0:
         raise UnwantedRowError(name, f"`{name}` is marked as context only")
-    return turns[:-1], turns[-1]["content"]
+    return answer["content"]
+
+
+def _turns(value: Any, name: str, remarks: Remarks) -> list[dict[str, Any]]:
+    for place, defined in tools_of(value, name).items():
+        if not says_nothing(defined):
+            raise RowError(place, "tools cannot be learnt from preferences; leave such rows out")
+    return read_messages(value, name, remarks)
 
 
 def _refuse_tools(fields: Mapping[str, Any]) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 
 from locum.train.data.fields import Remarks, RowError, account, says_nothing
 
+_DECLARED = ("functionDeclarations", "function_declarations")
 _ARGUMENTS = ("arguments", "args", "input", "parameters")
-_DEFINED = ("name", "description", "parameters", "strict")
+_SCHEMAS = ("parameters", "input_schema", "parametersJsonSchema")
+_OF_THE_API = ("type", "cache_control")
 
 
-def definitions(value: Any, path: str) -> list[dict[str, Any]]:
-    """Definitions of tools as OpenAI writes them.
+def definitions(value: Any, path: str, remarks: Remarks) -> list[dict[str, Any]]:
+    """Definitions of tools as OpenAI writes them; what else a definition says stays in it, and is rendered.
 
     Raises:
         RowError: they are no functions.
@@ -27,13 +29,16 @@ def definitions(value: Any, path: str) -> list[dict[str, Any]]:
     for number, tool in enumerate(value):
         several = tool.get("functionDeclarations") or tool.get("function_declarations")
         if isinstance(several, list):
-            found += definitions(several, f"{path}.{number}.functionDeclarations")
+            others = [name for name in tool if name not in _DECLARED and not says_nothing(tool[name])]
+            if others:
+                raise RowError(f"{path}.{number}.{others[0]}", "expected functions alone as tools")
+            found += definitions(several, f"{path}.{number}.functionDeclarations", remarks)
         else:
-            found.append(_definition(tool, f"{path}.{number}"))
+            found.append(_definition(tool, f"{path}.{number}", remarks))
     return found
 
 
-def _definition(tool: dict[str, Any], path: str) -> dict[str, Any]:
+def _definition(tool: dict[str, Any], path: str, remarks: Remarks) -> dict[str, Any]:
     function = tool.get("function", tool)
     if tool.get("type", "function") not in ("function", "custom") or not isinstance(function, dict):
         raise RowError(path, f"expected the definition of a function, found a tool of the type {tool.get('type')!r}")
@@ -41,9 +46,14 @@ def _definition(tool: dict[str, Any], path: str) -> dict[str, Any]:
         raise RowError(f"{path}.name", "expected the name of a function, found none")
     if function is not tool:
         return {**tool, "type": "function"}
-    parameters = tool.get("parameters", tool.get("input_schema"))
-    defined = {key: tool[key] for key in _DEFINED if tool.get(key) is not None}
-    return {"type": "function", "function": {**defined, **({"parameters": parameters} if parameters else {})}}
+    schemas = [key for key in _SCHEMAS if not says_nothing(tool.get(key))]
+    if len(schemas) > 1:
+        raise RowError(path, f"expected one schema of a function's parameters, found {' and '.join(schemas)}")
+    if not says_nothing(tool.get("cache_control")):
+        remarks.add("passed over", f"{path}.cache_control", "for the API")
+    rest = {key: tool[key] for key in tool if key not in (*_SCHEMAS, *_OF_THE_API) and tool[key] is not None}
+    parameters = {"parameters": tool[schemas[0]]} if schemas else {}
+    return {"type": "function", "function": {**rest, **parameters}}
 
 
 def calls(value: Any, path: str, remarks: Remarks) -> list[dict[str, Any]]:
@@ -77,17 +87,30 @@ def call(given: Mapping[str, Any], path: str, remarks: Remarks) -> dict[str, Any
         raise RowError(f"{path}.function", f"expected an object, found {type(function).__name__}")
     if function is not given and "name" not in given:
         account(function, "call", f"{path}.function", remarks)
+    if isinstance(given.get("function"), dict):
+        _check_said_once(given, function, path)
+    arguments_in = [key for key in _ARGUMENTS if not says_nothing(function.get(key))]
+    if len(arguments_in) > 1:
+        raise RowError(path, f"expected the arguments of a call once, found {' and '.join(arguments_in)}")
     name = function.get("name")
     if not isinstance(name, str) or not name:
         raise RowError(f"{path}.name", "expected the name of the function that is called, found none")
-    arguments: Any = next(
-        (function[key] for key in ("arguments", "args", "input", "parameters") if key in function), {}
-    )
+    arguments: Any = next((function[key] for key in arguments_in), {})
     arguments = {} if says_nothing(arguments) else _parsed(arguments, f"{path}.arguments", "an object of arguments")
     if not isinstance(arguments, dict):
         raise RowError(f"{path}.arguments", f"expected an object of arguments, found {type(arguments).__name__}")
     identity = given.get("id")
     return {"name": name, "arguments": arguments, **({"id": str(identity)} if not says_nothing(identity) else {})}
+
+
+def _check_said_once(given: Mapping[str, Any], function: Mapping[str, Any], path: str) -> None:
+    """Refuse a call that says beside `function` what stands in it."""
+    for name in ("name", *_ARGUMENTS):
+        if not says_nothing(given.get(name)) and given[name] != function.get(name):
+            raise RowError(f"{path}.{name}", f"expected it in {path}.function alone")
+    for name in ("id", "type", "function"):
+        if not says_nothing(function.get(name)) and function[name] not in (given.get(name), "function"):
+            raise RowError(f"{path}.function.{name}", f"expected it in {path} alone")
 
 
 def result_text(value: Any) -> str:
