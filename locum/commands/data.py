@@ -191,10 +191,10 @@ def _say_fields(check: FileCheck) -> None:
     judging = check.fields_of("judgement")
     for each in judging:
         say(f"Passed over {each.sentence}, which looks like a judgement of the row: rows are read whatever it says")
-    if judging:
+    if columns := [each.field for each in judging if "." not in each.field and "[" not in each.field]:
         say(
-            f"Where such a field says whether a row is wanted: `columns: {{wanted: {judging[0].field}}}` in the card's "
-            f"source, --column wanted={judging[0].field} here"
+            f"Where such a field says whether a row is wanted: `columns: {{wanted: {columns[0]}}}` in the card's "
+            f"source, --column wanted={columns[0]} here"
         )
 
 

@@ -215,6 +215,8 @@ def test_marks_between_yes_and_no_refuse_the_row(mark: dict[str, Any]) -> None:
         {"prompt": "Q", "completion": "A", "train": False},
         {"prompt": "Q", "completion": "A", "deleted": True},
         {"prompt": "Q", "completion": "A", "approved": "no"},
+        {"prompt": "Q", "completion": "A", "是否采用": "否"},
+        {"prompt": "Q", "completion": "A", "Gelöscht": "ja"},
     ],
 )
 def test_a_row_that_is_marked_as_not_wanted_is_never_learnt(row: dict[str, Any], tmp_path: Path) -> None:
@@ -231,13 +233,13 @@ def test_a_row_that_is_marked_as_not_wanted_is_never_learnt(row: dict[str, Any],
 
 
 def test_a_column_that_says_whether_a_row_is_wanted_is_named() -> None:
-    row = {"prompt": "Q", "completion": "A", "采用": "否"}
+    row = {"prompt": "Q", "completion": "A", "评分": "差"}
     assert [remark.action for remark in read(row, "completion")[1]] == ["judgement"]
-    with pytest.raises(UnwantedRowError, match="`采用` is 否"):
-        read(row, "completion", wanted="采用")
-    assert read({**row, "采用": "是"}, "completion", wanted="采用")[1] == set()
+    with pytest.raises(UnwantedRowError, match="`评分` is 差"):
+        read(row, "completion", wanted="评分")
+    assert read({**row, "评分": "好"}, "completion", wanted="评分")[1] == set()
     with pytest.raises(RowError, match="expected yes or no"):
-        read({**row, "采用": "später"}, "completion", wanted="采用")
+        read({**row, "评分": "später"}, "completion", wanted="评分")
 
 
 @pytest.mark.parametrize("name", ["score", "is_correct", "thumbsUp", "human_rating", "评分", "Bewertung", "quality"])
@@ -391,8 +393,14 @@ PAIR = Preference.model_validate({"prompt": [USER], "chosen": "A", "rejected": "
         {"query": "Q", "response": "A", "rejected_response": "B"},
         {"chosen": "\n\nHuman: Q\n\nAssistant: A", "rejected": "\n\nHuman: Q\n\nAssistant: B"},
         {"question": "Q", "chosen": "A", "rejected": "B"},
+        {
+            "prompt": "Q",
+            "messages": [USER, ANSWER],
+            "chosen": [USER, ANSWER],
+            "rejected": [USER, {**ANSWER, "content": "B"}],
+        },
     ],
-    ids=["trl", "implicit", "openai", "alpaca", "sharegpt", "ms-swift", "query", "hh-rlhf", "orca"],
+    ids=["trl", "implicit", "openai", "alpaca", "sharegpt", "ms-swift", "query", "hh-rlhf", "orca", "ultrafeedback"],
 )
 def test_pairs_are_read_as_the_fields_tools_write_them(row: dict[str, Any], tmp_path: Path) -> None:
     location = write(tmp_path / "pairs.jsonl", row)
@@ -514,3 +522,15 @@ def test_an_instruction_that_is_no_text_refuses_the_row() -> None:
     with pytest.raises(RowError, match="expected text, found list") as refused:
         read({"instruction": ["Q"], "output": "A"}, "alpaca")
     assert refused.value.field == "instruction"
+
+
+def test_marks_for_single_messages_in_one_field_of_the_row_refuse_it() -> None:
+    with pytest.raises(RowError, match="marks of single messages belong to the messages"):
+        read({"messages": [USER, ANSWER, USER, ANSWER], "loss_mask": [0, 0, 0, 1]}, "messages")
+
+
+def test_what_people_say_of_an_answer_with_their_thumb_can_decide() -> None:
+    row = {"question": "Q", "answer": "A", "thumb": "down"}
+    with pytest.raises(UnwantedRowError, match="`thumb` is down"):
+        read(row, "completion", wanted="thumb")
+    assert read({**row, "thumb": "👍"}, "completion", wanted="thumb")[1] == set()

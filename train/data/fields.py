@@ -223,6 +223,8 @@ def check_wanted(row: Mapping[str, Any], remarks: Remarks) -> None:
     for name in [*marks_of(row), *(name for name in LABELS if not says_nothing(row.get(name)))]:
         value = row[name]
         mark = mark_name(name)
+        if isinstance(value, (list, dict)):
+            raise RowError(name, "expected yes or no for the row; marks of single messages belong to the messages")
         says = isinstance(value, bool) or str(value).strip().casefold() in _LABELLED
         if mark in (*LABELS, *_OTHERWISE) and not says:
             found = None

@@ -22,20 +22,25 @@ _PARTS = (
 )  # fmt: skip
 _YES = frozenset({
     "true", "yes", "y", "1", "t", "good", "wanted", "desirable", "chosen", "accepted", "accept", "approved",
-    "keep", "ok", "ja", "是", "对", "好", "有", "采用", "合格", "正确", "通过",
+    "keep", "ok", "up", "thumbs_up", "thumbsup", "thumbs up", "like", "liked", "positive", "👍", "ja", "是", "对", "好",
+    "有", "采用", "合格", "正确", "通过",
 })  # fmt: skip
 _NO = frozenset({
     "false", "no", "n", "0", "f", "bad", "unwanted", "undesirable", "rejected", "reject", "declined", "drop",
-    "nein", "否", "错", "差", "无", "不采用", "不合格", "错误", "不通过",
+    "discarded", "down", "thumbs_down", "thumbsdown", "thumbs down", "dislike", "disliked", "negative", "👎", "nein",
+    "否", "错", "差", "无", "不采用", "不合格", "错误", "不通过",
 })  # fmt: skip
 # Where one of these fields says yes, or no, it says that what has it is not to be learnt.
 _UNWANTED_IF_TRUE = frozenset({
     "deleted", "is_deleted", "ignore", "ignored", "exclude", "excluded", "skip", "skipped", "hidden", "spam", "is_spam",
     "is_rejected", "discard", "discarded", "removed", "masked", "context_only", "outdated", "obsolete",
+    "删除", "已删除", "是否删除", "作废", "已作废", "是否作废", "gelöscht", "gesperrt",
 })  # fmt: skip
 _UNWANTED_IF_FALSE = frozenset({
     "train", "training", "trainable", "train_on_turn", "loss", "loss_mask", "wanted", "accepted", "is_accepted",
     "approved", "is_approved", "use", "usable", "keep", "include", "included", "valid", "is_valid", "is_good",
+    "采用", "是否采用", "采纳", "是否采纳", "合格", "是否合格", "有效", "是否有效", "通过", "是否通过", "可用",
+    "是否可用", "freigegeben", "gültig",
 })  # fmt: skip
 MARKS = _UNWANTED_IF_TRUE | _UNWANTED_IF_FALSE
 _TRUTH = re.compile(r"[-+]?\d+\.0+")

@@ -53,8 +53,10 @@ def _prompt(
     name = chat_field(fields)
     if name is not None and name != called:
         turns = _turns(fields[name], name, remarks)
-        if turns and turns[-1]["role"] == "assistant" and has(fields, columns, "chosen"):
-            raise RowError(name, "expected turns that end with the user before `chosen` and `rejected`")
+        if turns and turns[-1]["role"] == "assistant" and (chosen := has(fields, columns, "chosen")):
+            if turns != _whole(fields[chosen], chosen, remarks):
+                raise RowError(name, "expected turns that end with the user, or the same as in `chosen`")
+            return turns[:-1], {name}  # UltraFeedback has the chosen conversation once more
         return turns, {name}
     value = fields.get(called) if called else None
     if isinstance(value, list):
@@ -69,6 +71,11 @@ def _prompt(
     if not text:
         return None, set()
     return [*system_turns(fields, columns), {"role": "user", "content": text}], {called or "prompt"}
+
+
+def _whole(value: Any, name: str, remarks: Remarks) -> list[dict[str, Any]] | None:
+    """A conversation with its answer, where the field holds one."""
+    return _turns(value, name, remarks) if isinstance(value, list) else None
 
 
 def _own_answer(
