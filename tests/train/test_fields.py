@@ -481,11 +481,11 @@ def test_a_message_of_a_log_that_is_not_wanted_leaves_its_conversation_out(tmp_p
     log = [{"session": n, "role": role, "text": "T", "deleted": n == "2"} for n in "123" for role in ("user", "bot")]
     location = write(tmp_path / "log.jsonl", *log)
     checked = check_file(location)
-    assert (checked.rows, checked.wrong, checked.turns) == (3, 1, 2)
-    assert "conversation 2: `deleted` is true" in checked.problems[0]
+    assert (checked.rows, checked.wrong, checked.turns) == (3, 0, 2)
+    assert checked.unwanted == {"`deleted` is true": 1}
     checked = check_file(location, columns={"wanted": "deleted"})
-    assert (checked.rows, checked.wrong, checked.turns) == (3, 2, 1)
-    assert "conversation 1: `deleted` is false" in checked.problems[0]
+    assert (checked.rows, checked.wrong, checked.turns) == (3, 0, 1)
+    assert checked.unwanted == {"`deleted` is false": 2}
 
 
 def test_marks_and_fields_of_turns_in_pairs_are_those_of_the_answer() -> None:
@@ -534,3 +534,9 @@ def test_what_people_say_of_an_answer_with_their_thumb_can_decide() -> None:
     with pytest.raises(UnwantedRowError, match="`thumb` is down"):
         read(row, "completion", wanted="thumb")
     assert read({**row, "thumb": "👍"}, "completion", wanted="thumb")[1] == set()
+
+
+def test_a_file_of_one_row_of_gemini_is_that_row(tmp_path: Path) -> None:
+    contents = [{"role": "user", "parts": [{"text": "Q"}]}, {"role": "model", "parts": [{"text": "A"}]}]
+    checked = check_file(write(tmp_path / "rows.jsonl", {"contents": contents, "systemInstruction": "S"}))
+    assert checked.summary.startswith("1 row, all right: 1 answer")

@@ -29,7 +29,7 @@ _MARK = re.compile(r'[{}\[\],\n"]')
 _KEY = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _IN_STRING = re.compile(r'(?:[^"\\\r\n]|\\[^\r\n])*')
 _MEMBER = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*:\s*(.*)', re.DOTALL)
-_TURN = ({"role", "from"}, {"content", "value", "tool_calls"})
+_TURN = ({"role", "from"}, {"content", "value", "tool_calls", "parts"})
 _LOG = re.compile("conversation|session|ticket|dialog|chat|thread")
 _OF_A_ROW = {
     "messages", "conversations", "prompt", "completion", "chosen", "rejected", "instruction", "output", "question",

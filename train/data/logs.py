@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from locum.adapters.card import Column, Speaker
 from locum.adapters.conversations import Conversation, first_problem
 from locum.train.data.columns import NAMES, Columns, check_wanted_column, text_of
-from locum.train.data.fields import Remarks, RowError, check_wanted
+from locum.train.data.fields import Remarks, RowError, UnwantedRowError, check_wanted
 from locum.train.data.files import BATCH, RawRow, Watch, nobody
 
 Roles = Mapping[str, Speaker]
@@ -40,14 +40,15 @@ SPEAKERS: dict[str, Speaker] = {
 _ONE_DIGIT = re.compile(r"(?<![\d.])(\d)(?!\d)")  # 2026-3-1 9:05, as spreadsheets write it
 MILLISECONDS = 1e11  # seconds since 1970 would be in the year 5138
 _ABOUT: tuple[Column, ...] = ("text", "group", "topic")
+COLUMNS = 11
 SCHEMA = """
 CREATE TABLE message (
   conversation TEXT, number INTEGER, at REAL, role TEXT, text TEXT, belongs TEXT, topic TEXT, field TEXT, problem TEXT,
-  raw TEXT
+  unwanted INTEGER, raw TEXT
 );
 """
 SORTED = """
-SELECT conversation, number, role, text, belongs, topic, field, problem, raw FROM (
+SELECT conversation, number, role, text, belongs, topic, field, problem, unwanted, raw FROM (
   SELECT *, MIN(number) OVER told AS first, COUNT(*) OVER told = COUNT(at) OVER told AS timed FROM message
   WINDOW told AS (PARTITION BY conversation)
 ) ORDER BY first, CASE WHEN timed THEN at END, number
@@ -63,6 +64,8 @@ class Logged:
     field: str = ""
     reason: str = ""
     raw: str = ""
+    is_unwanted: bool = False
+    """Whether the reason is that a message says it is not to be learnt."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class _Message:
     topic: str
     field: str
     problem: str
+    unwanted: int
     raw: str
 
 
@@ -100,7 +104,7 @@ def conversations(
         for raw in rows:
             try:
                 db.execute(
-                    "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _entry(raw, columns, roles, shown)
+                    f"INSERT INTO message VALUES ({', '.join('?' * COLUMNS)})", _entry(raw, columns, roles, shown)
                 )
             except RowError as error:
                 yield Logged(raw.number, None, error.field, str(error), shown(raw))
@@ -128,8 +132,9 @@ def _entry(raw: RawRow, columns: Columns, roles: Roles, shown: Callable[[RawRow]
         at = _at(raw, columns)
         role = _speaker(text_of(raw.fields, columns, "role"), columns, roles)
     except RowError as error:
-        return (name, raw.number, None, "skip", "", "", "", error.field, str(error), shown(raw))
-    return (name, raw.number, at, role, *about, "", "", "")
+        unwanted = isinstance(error, UnwantedRowError)
+        return (name, raw.number, None, "skip", "", "", "", error.field, str(error), unwanted, shown(raw))
+    return (name, raw.number, at, role, *about, "", "", False, "")
 
 
 def _check_whole(*texts: str) -> None:
@@ -181,7 +186,8 @@ def _conversation(name: str, messages: list[_Message]) -> Logged:
     first = min(message.number for message in messages)
     for message in messages:
         if message.problem:
-            return Logged(message.number, None, message.field, f"conversation {name}: {message.problem}", message.raw)
+            reason = message.problem if message.unwanted else f"conversation {name}: {message.problem}"
+            return Logged(message.number, None, message.field, reason, message.raw, bool(message.unwanted))
     said = [message for message in messages if message.text and message.role != "skip"]
     turns = [
         (role, "\n".join(message.text for message in found))

@@ -126,7 +126,9 @@ def read_file(
         noted = _noted(messages, columns, seen)
         found = conversations(noted, columns, roles or {}, _shown, lambda share: watch((1 + share) / 2))
         for each in islice(found, start, None):
-            if each.row is None:
+            if each.row is None and each.is_unwanted:
+                yield Unwanted(location, each.number, each.reason)
+            elif each.row is None:
                 yield Reject(location, each.number, each.field, each.reason, each.raw[:RAW_LIMIT])
             else:
                 yield Read(location, each.number, each.row, remarks=frozenset(seen))
