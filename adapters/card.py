@@ -28,7 +28,7 @@ NOTICE_HEADER_BYTES = 2000  # proxies refuse answers whose headers have more tha
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Column = Literal[
-    "question", "answer", "system", "group", "topic", "wanted", "chosen", "rejected",
+    "question", "answer", "system", "group", "topic", "wanted", "thought", "chosen", "rejected",
     "expert", "case", "conversation", "role", "text", "time",
 ]  # fmt: skip
 Format = Literal[

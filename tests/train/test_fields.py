@@ -540,3 +540,24 @@ def test_a_file_of_one_row_of_gemini_is_that_row(tmp_path: Path) -> None:
     contents = [{"role": "user", "parts": [{"text": "Q"}]}, {"role": "model", "parts": [{"text": "A"}]}]
     checked = check_file(write(tmp_path / "rows.jsonl", {"contents": contents, "systemInstruction": "S"}))
     assert checked.summary.startswith("1 row, all right: 1 answer")
+
+
+@pytest.mark.parametrize(
+    ("row", "format"),
+    [
+        ({"Question": "Q", "Complex_CoT": "Hm.", "Response": "A"}, "completion"),
+        ({"instruction": "Q", "output": "A", "reasoning": "Hm."}, "alpaca"),
+        ({"问题": "Q", "答案": "A", "思考": "Hm."}, "completion"),
+    ],
+)
+def test_a_thought_in_a_column_stands_before_the_answer(row: dict[str, Any], format: Format) -> None:
+    made, remarks = read(row, format)
+    assert made.answer == "<think>\nHm.\n</think>\n\nA"
+    assert [remark.action for remark in remarks] == ["used"]
+
+
+@pytest.mark.parametrize("name", ["conversations", "data", "dialog"])
+def test_texts_in_turn_are_user_and_assistant(tmp_path: Path, name: str) -> None:
+    row = {"id": 1, name: ["Q", "A", "Q2", "A2"]}
+    checked = check_file(write(tmp_path / "rows.jsonl", row, row))
+    assert checked.roles == {"assistant": 4, "user": 4}

@@ -21,7 +21,11 @@ NAMES: dict[Column, tuple[str, ...]] = {
         "answer", "completion", "response", "output", "output_text", "target", "答案", "答", "回答", "antwort",
         "réponse", "respuesta",
     ),
-    "system": ("system", "system_prompt", "system_instruction", "systemInstruction"),
+    "system": ("system", "system_prompt", "system_instruction", "systemInstruction", "instructions"),
+    "thought": (
+        "thought", "thoughts", "thinking", "reasoning", "reasoning_content", "cot", "complex_cot", "chain_of_thought",
+        "思考", "推理", "思维链",
+    ),
     "group": ("group",),
     "topic": ("topic", "category", "主题", "分类", "thema", "kategorie"),
     "wanted": (),

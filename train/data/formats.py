@@ -35,7 +35,15 @@ from locum.train.data.fields import (
     shown,
 )
 from locum.train.data.judging import truth
-from locum.train.data.messages import CHATS, as_list, chat_field, has_answer_to_learn, read_messages, tools_of
+from locum.train.data.messages import (
+    CHATS,
+    as_list,
+    chat_field,
+    has_answer_to_learn,
+    read_messages,
+    tools_of,
+    with_thought,
+)
 from locum.train.data.preferences import preference
 
 Row = Conversation | Preference
@@ -254,8 +262,9 @@ def _alpaca(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Ma
     turns = [*system_turns(fields, columns), *history_turns(fields), {"role": "user", "content": asked}]
     if not str(fields.get(output) or "").strip():
         raise BlankAnswerError(output)
-    turns.append({"role": "assistant", "content": fields[output]})
-    return {"conversations": turns, **tool_definitions(fields, remarks)}, {*names, output}
+    answer, thought = _thinking(fields[output], output, fields, columns, remarks)
+    turns.append({"role": "assistant", "content": answer})
+    return {"conversations": turns, **tool_definitions(fields, remarks)}, {*names, output, *thought}
 
 
 def _completion(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Made:
@@ -275,11 +284,25 @@ def _completion(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -
         if not text:
             field = columns.get(name, called or name)
             raise BlankAnswerError(field) if name == "answer" else RowError(field, "expected text, found nothing")
+        if name == "answer":
+            text, thought = _thinking(text, called or name, fields, columns, remarks)
+            read |= thought
         turns.append({"role": role, "content": text})
     history = history_turns(fields)
     start = 1 if turns[:1] and turns[0]["role"] == "system" else 0
     turns = with_system([*turns[:start], *history, *turns[start:]], fields, columns)
     return {"conversations": turns, **tool_definitions(fields, remarks, defined)}, read
+
+
+def _thinking(
+    answer: Any, name: str, fields: Mapping[str, Any], columns: Columns, remarks: Remarks
+) -> tuple[Any, set[str]]:
+    """An answer behind the thought that the row has in a field of its own, and that field's name."""
+    called = has(fields, columns, "thought")
+    thought = text_of(fields, columns, "thought")
+    if called is None or not thought or not isinstance(answer, str):
+        return answer, set()
+    return with_thought(answer, {thought}, name, remarks, field=called), {called}
 
 
 def _kto(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -> Made:

@@ -19,7 +19,7 @@ ROLES: dict[str, str] = {
     "tool_response": "tool", "tool_result": "tool", "function_response": "tool", "function_call": "call",
     "tool_call": "call",
 }  # fmt: skip
-CHATS = ("messages", "conversations", "conversation", "contents", "dialogue", "dialog", "turns", "chat")
+CHATS = ("messages", "conversations", "conversation", "contents", "dialogue", "dialog", "turns", "chat", "data")
 _CONTENT = ("content", "value", "parts", "text")
 _CALLS = ("tool_calls", "function_call")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought")
@@ -58,6 +58,10 @@ def read_messages(value: Any, path: str, remarks: Remarks) -> list[dict[str, Any
 
 def _turns(value: Any, path: str, remarks: Remarks) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each message with its place; two for an item that holds a question with its answer."""
+    if _are_texts(value := as_list(value)):
+        for number, text in enumerate(value):
+            yield f"{path}.{number}", {"role": ("user", "assistant")[number % 2], "content": text}
+        return
     for number, item in enumerate(objects(value, path)):
         place = f"{path}.{number}"
         names = _pair_of(item)
@@ -70,6 +74,11 @@ def _turns(value: Any, path: str, remarks: Remarks) -> Iterator[tuple[str, Mappi
         rest = {name: value for name, value in item.items() if name not in (*names, "system")}
         yield f"{place}.{asked}", {"role": "user", "content": item[asked]}
         yield f"{place}.{answered}", {**rest, "role": "assistant", "content": item[answered]}
+
+
+def _are_texts(value: Any) -> bool:
+    """Whether it is a list of what user and assistant say in turn."""
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(each, str) for each in value)
 
 
 def _pair_of(item: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -98,7 +107,7 @@ def chat_field(row: Mapping[str, Any]) -> str | None:
     for name in CHATS:
         turns = as_list(row.get(name))
         first = turns[0] if isinstance(turns, list) and turns else None
-        if isinstance(first, dict) and ({"role", "from"} & set(first) or _pair_of(first)):
+        if _are_texts(turns) or (isinstance(first, dict) and ({"role", "from"} & set(first) or _pair_of(first))):
             return name
     return "messages" if isinstance(as_list(row.get("messages")), list) else None
 
@@ -175,7 +184,7 @@ def _said(message: Mapping[str, Any], role: str, path: str, remarks: Remarks) ->
 def _answer(message: Mapping[str, Any], role: str, said: _Said, path: str, remarks: Remarks) -> dict[str, Any]:
     """What the assistant says, with its thought, its calls of tools, and whether it is learnt."""
     thoughts = said.thoughts | {_thought(message, name, path) for name in _THOUGHTS} - {""}
-    content = _with_thought(said.text, thoughts, path, remarks)
+    content = with_thought(said.text, thoughts, path, remarks)
     given = [name for name in _CALLS if not says_nothing(message.get(name))]
     calls = said.calls + [call for name in given for call in tools.calls(message[name], f"{path}.{name}", remarks)]
     own: dict[str, Any] = {"role": role, "content": "" if calls and not content.strip() else content}
@@ -236,8 +245,15 @@ def _thought(message: Mapping[str, Any], name: str, path: str) -> str:
     return value.strip()
 
 
-def _with_thought(content: str, thoughts: set[str], path: str, remarks: Remarks) -> str:
-    """An answer with its thought before it, between <think> and </think>."""
+def with_thought(content: str, thoughts: set[str], path: str, remarks: Remarks, *, field: str = "") -> str:
+    """An answer with its thought before it, between <think> and </think>.
+
+    Args:
+        field: where the thought stands, if not at the message.
+
+    Raises:
+        RowError: it has two different ones.
+    """
     if not thoughts:
         return content
     before, mark, said = content.rpartition("</think>")
@@ -245,7 +261,9 @@ def _with_thought(content: str, thoughts: set[str], path: str, remarks: Remarks)
         thoughts = {*thoughts, before.strip().removeprefix("<think>").strip()} - {""}
     if len(thoughts) > 1:
         raise RowError(path, "expected one thought, found different ones in its fields or its content")
-    remarks.add("used", f"{path}.reasoning_content", "thoughts; `thinking` in the recipe says what becomes of them")
+    remarks.add(
+        "used", field or f"{path}.reasoning_content", "thoughts; `thinking` in the recipe says what becomes of them"
+    )
     return THINK.format(thought=next(iter(thoughts)), said=(said if mark else content).strip())
 
 
@@ -319,7 +337,8 @@ def _gemini_result(given: Mapping[str, Any], path: str, remarks: Remarks) -> dic
 
 def tools_of(value: Any, path: str) -> dict[str, Any]:
     """Definitions of tools that stand at messages, as MiniMind has them, by their places."""
-    return {f"{path}.{number}.tools": message.get("tools") for number, message in enumerate(objects(value, path))}
+    messages = [] if _are_texts(as_list(value)) else objects(value, path)
+    return {f"{path}.{number}.tools": message.get("tools") for number, message in enumerate(messages)}
 
 
 def _kind_of(part: Mapping[str, Any]) -> str:
