@@ -61,8 +61,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     from locum.serve.stopping import stop_on_signals
     from locum.serve.watchdog import end_when_it_hangs
 
-    # a package that vLLM imports lets the root logger pass errors alone, and the registry warns
-    logging.getLogger("locum").setLevel(logging.WARNING)
     drain, engine = app.state.locum.drain, app.state.locum.swap.engine
     stop_on_signals(app.state)
     watching = [
@@ -130,6 +128,8 @@ class LocumEndpoints:
         from locum.serve.traces import Traces
         from locum.settings import load_settings
 
+        # a package that vLLM imports lets the root logger pass errors alone, and the registry warns
+        logging.getLogger("locum").setLevel(logging.WARNING)
         check_server(args, os.environ)
         if engine_client is None:
             raise UnavailableError("Locum needs an engine: vLLM's render server has none")

@@ -85,7 +85,8 @@ def ask_a_stopped_engine(server: LiveServer, engine: psutil.Process, said: dict[
         with httpx.stream("POST", url, json=body, timeout=300) as answer:
             for line in answer.iter_lines():
                 lines.append(line)
-                began.set()
+                if not began.is_set():  # to set it for each line would keep its lock from who waits for it
+                    began.set()
         said["stream"] = "".join(lines)
 
     def plain() -> None:
