@@ -20,7 +20,8 @@ def stream_slowly(server: LiveServer, model: str, began: threading.Event, said: 
     )
     for chunk in stream:
         said.append(chunk.model)
-        began.set()
+        if not began.is_set():
+            began.set()
         if chunk.choices and chunk.choices[0].finish_reason == "length":
             said.append("done")
 
