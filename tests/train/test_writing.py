@@ -207,11 +207,17 @@ def test_rows_that_cannot_be_varied_are_told_and_none_at_all_is_refused(
 ) -> None:
     two_turns = [{"role": role, "content": "Well, well."} for role in ("user", "assistant") * 2]
     kept = [{"role": "user", "content": "Who is anna.muster@example.org?"}, {"role": "assistant", "content": "Anna."}]
-    rows = [{"conversations": two_turns}, {"conversations": []}, {"conversations": kept}]
+    call = {"role": "assistant", "tool_calls": [{"name": "look_up", "arguments": {"name": "Muster"}}]}
+    calling = [kept[0], call, {"role": "tool", "content": "a clerk"}, kept[1]]
+    rows = [{"conversations": turns} for turns in (two_turns, [], kept, calling)]
     (legal.folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     domain = with_card(legal, source=Source(files=["rows.jsonl"]))
     written = write_variants(domain, teacher, reviews, ignore, kinds=["question"], rows=9, count=1)
-    assert written.passed_over == ["1 rows of several turns", "1 rows that do not fit, or that cleaning drops"]
+    assert written.passed_over == [
+        "1 rows of several turns",
+        "1 rows with calls of tools",
+        "1 rows that do not fit, or that cleaning drops",
+    ]
     assert "anna.muster" not in fake.asked[0]  # masked before it leaves
     (legal.folder / "rows.jsonl").write_text(json.dumps(rows[0]))
     with pytest.raises(BadInputError, match=r"(?s)no row to vary.*1 rows of several turns"):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from locum.adapters.card import BlankAnswers, Format
 from locum.adapters.conversations import Preference
+from locum.train.data.cleaning import texts
 from locum.train.data.columns import Columns
 from locum.train.data.fields import Action, Remark
 from locum.train.data.files import notes_on
@@ -54,7 +55,7 @@ class FileCheck(BaseModel):
     rejects: list[Reject] = Field(exclude=True)
     roles: dict[str, int] = Field(description="messages of each role; both answers of a preference count")
     turns: int = Field(description="answers of the assistant")
-    characters: int = Field(description="characters of all messages")
+    characters: int = Field(description="characters of all messages, with what calls of tools are given")
     groups: int = Field(description="different groups")
     experts: dict[str, int] = Field(description="answers of each expert of an interview")
     topics: dict[str, int] = Field(description="rows of each topic")
@@ -112,11 +113,10 @@ def check_file(
         row = item.row
         messages = row.prompt if isinstance(row, Preference) else row.conversations
         context += sum(message.role == "assistant" and not message.learnt for message in messages)
-        said = [(message.role, message.content) for message in messages]
+        said_by.update(message.role for message in messages)
         if isinstance(row, Preference):
-            said += [("assistant", answer) for answer in row.answers]
-        said_by.update(role for role, _ in said)
-        characters += sum(len(content) for _, content in said)
+            said_by["assistant"] += len(row.answers)
+        characters += sum(map(len, texts(row)))
         groups.add(row.group)
         topics.update([row.topic] if row.topic else [])
         experts.update([item.expert] if item.expert else [])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from locum.adapters.cleaning import CleaningCard
 from locum.adapters.conversations import Message, Preference
@@ -43,6 +46,12 @@ class Cleaner:
     def __init__(self, card: CleaningCard) -> None:
         self.card = card
         self._unwanted = [re.compile(pattern) for pattern in card.unwanted]
+        self._steps: tuple[tuple[str, bool, Callable[[Row], Row | None]], ...] = (
+            ("encoding", card.encoding, lambda row: mapped(row, repaired)),
+            # spaces mean something to a function
+            ("normalise", card.normalise, lambda row: mapped(row, normalised, calls=False)),
+            ("personal", card.personal == "mask", lambda row: masked(row, self._masked)),
+        )
 
     def __call__(self, row: Row) -> Cleaned:
         changes: list[Change] = []
@@ -51,13 +60,9 @@ class Cleaner:
             row is not before and len(changes) < ROUNDS
         ):  # what one step takes away can show the other something to mend
             before = row
-            for step, wanted, change in (
-                ("encoding", self.card.encoding, repaired),
-                ("normalise", self.card.normalise, normalised),
-                ("personal", self.card.personal == "mask", self._masked),
-            ):
+            for step, wanted, change in self._steps:
                 if wanted:
-                    changed = mapped(row, change, calls=step != "normalise")  # spaces mean something to a function
+                    changed = change(row)
                     if changed is None:
                         return Cleaned(None, (*changes, Change(step, "dropped", "nothing is left of a message")))
                     if changed is not row:
@@ -83,7 +88,7 @@ class Cleaner:
             return ""
         kinds = {
             kind
-            for text in texts(row)
+            for text in _leaves(row.model_dump(), keys=True)
             for _, _, kind in personal.find(text, self.card.personal_kinds, self.card.phone_regions)
         }
         return f"personal data: {', '.join(sorted(kinds))}" if kinds else ""
@@ -197,21 +202,70 @@ def _changed(message: Message, change: Callable[[str], str], *, calls: bool) -> 
     return message.model_copy(update=new)
 
 
-def _leaves(value: Any) -> list[str]:
-    """Each text and whole number in a value as JSON has it: an account or a telephone may be written as a number."""
-    if isinstance(value, dict):
-        return [text for inner in value.values() for text in _leaves(inner)]
-    if isinstance(value, list):
-        return [text for inner in value for text in _leaves(inner)]
-    return [str(value)] if isinstance(value, (str, int)) and not isinstance(value, bool) else []
+def masked(row: Row, mask: Callable[[str], str]) -> Row | None:
+    """The row with each text masked, whatever it belongs to; itself when none is, None when it is no row of ours then.
+
+    What only tells things apart (a group, a call's id) becomes a code of its own, the same wherever it stands.
+    """
+    before = row.model_dump()
+    after = _changed_leaves(before, mask, keys=True)
+    if after == before:
+        return row
+    _keep_apart(after, before, "group")
+    turns = "prompt" if isinstance(row, Preference) else "conversations"
+    for message, there in zip(after[turns], before[turns], strict=True):
+        _keep_apart(message, there, "tool_call_id")
+        for call, call_there in zip(message["tool_calls"] or (), there["tool_calls"] or (), strict=True):
+            _keep_apart(call, call_there, "id")
+    try:
+        return type(row).model_validate(after)
+    except ValidationError:
+        return None
 
 
-def _changed_leaves(value: Any, change: Callable[[str], str]) -> Any:
+def _keep_apart(after: dict[str, Any], before: dict[str, Any], name: str) -> None:
+    if after[name] != before[name]:
+        digest = hashlib.sha256(before[name].encode()).hexdigest()
+        # letters alone, which are no personal data, and nine of them, as Mistral's templates want ids to have
+        after[name] = "".join(chr(ord("a") + int(digit, 16)) for digit in digest[:9])
+
+
+def _leaves(value: Any, *, keys: bool = False) -> list[str]:
+    """Each text and whole number in a value as JSON has it: an account or a telephone may be written as a number.
+
+    Args:
+        keys: the names of fields as well.
+    """
     if isinstance(value, dict):
-        return {key: _changed_leaves(inner, change) for key, inner in value.items()}
+        names = [str(key) for key in value] if keys else []
+        return [*names, *(text for inner in value.values() for text in _leaves(inner, keys=keys))]
     if isinstance(value, list):
-        return [_changed_leaves(inner, change) for inner in value]
-    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        return [text for inner in value for text in _leaves(inner, keys=keys)]
+    text = _as_text(value)
+    return [] if text is None else [text]
+
+
+def _as_text(value: Any) -> str | None:
+    """A text or a whole number as text; the latter may have become a fraction, as tables make them."""
+    if isinstance(value, str):
         return value
-    changed = change(str(value))
-    return value if changed == str(value) else changed
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return str(int(value)) if isinstance(value, int) or value.is_integer() else None
+
+
+def _changed_leaves(value: Any, change: Callable[[str], str], *, keys: bool = False) -> Any:
+    if isinstance(value, dict):
+        changed: dict[str, Any] = {}
+        for key, inner in value.items():
+            name = change(key) if keys else key
+            while name in changed:
+                name += "_"
+            changed[name] = _changed_leaves(inner, change, keys=keys)
+        return changed
+    if isinstance(value, list):
+        return [_changed_leaves(inner, change, keys=keys) for inner in value]
+    text = _as_text(value)
+    if text is None or (new := change(text)) == text:
+        return value
+    return new

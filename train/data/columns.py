@@ -29,8 +29,10 @@ NAMES: dict[Column, tuple[str, ...]] = {
     "group": ("group",),
     "topic": ("topic", "category", "主题", "分类", "thema", "kategorie"),
     "wanted": (),
-    "chosen": ("chosen", "preferred_output"),
-    "rejected": ("rejected", "non_preferred_output", "rejected_response"),
+    "chosen": ("chosen", "preferred_output", "chosen_response", "chosen_message", "chosen_messages"),
+    "rejected": (
+        "rejected", "non_preferred_output", "rejected_response", "rejected_message", "rejected_messages",
+    ),
     "expert": ("expert", "专家"),
     "case": ("case", "案例", "病例"),
     "conversation": (

@@ -225,8 +225,7 @@ def check_wanted(row: Mapping[str, Any], remarks: Remarks) -> None:
         mark = mark_name(name)
         if isinstance(value, (list, dict)):
             raise RowError(name, "expected yes or no for the row; marks of single messages belong to the messages")
-        says = isinstance(value, bool) or str(value).strip().casefold() in _LABELLED
-        if mark in (*LABELS, *_OTHERWISE) and not says:
+        if mark in (*LABELS, *_OTHERWISE) and not is_label(value):
             found = None
         else:
             found = truth(value) if mark in ("weight", *LABELS) else lets_learn(name, value)
@@ -236,6 +235,11 @@ def check_wanted(row: Mapping[str, Any], remarks: Remarks) -> None:
             if name == "weight" and 0 < (_number(value) or 0) < 1:
                 raise RowError(name, f"expected 0 or 1: an answer is learnt or it is not, found {value!r}")
             remarks.add("judgement", name)
+
+
+def is_label(value: Any) -> bool:
+    """Whether a label can only mean whether an answer is wanted, and names no class."""
+    return isinstance(value, bool) or str(value).strip().casefold() in _LABELLED
 
 
 def _number(value: Any) -> float | None:

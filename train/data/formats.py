@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from locum.train.data.fields import (
     UnwantedRowError,
     account,
     check_wanted,
+    is_label,
     says_nothing,
     shown,
 )
@@ -38,10 +40,12 @@ from locum.train.data.judging import truth
 from locum.train.data.messages import (
     CHATS,
     as_list,
+    asked_in,
     chat_field,
     has_answer_to_learn,
     read_messages,
     tools_of,
+    turns_in,
     with_thought,
 )
 from locum.train.data.preferences import preference
@@ -78,6 +82,8 @@ _UNREADABLE = {
     ),
 }
 
+_NUMBERED = re.compile("(response|answer|output|completion|conversation|human_ref|reply|summary)_?([0-9]|[abjk])", re.I)
+
 
 def recognise(rows: Sequence[Mapping[str, Any]], header: Collection[str], columns: Columns) -> tuple[Format, str]:
     """The format of a file by its first rows and the names of all its columns, and why, in a sentence.
@@ -93,15 +99,25 @@ def recognise(rows: Sequence[Mapping[str, Any]], header: Collection[str], column
         if all(named) and {each[0] for each in found if each} <= like:
             return format, f"the columns {', '.join(f'`{name}`' for name in named)}"
     if len(found) > 1:  # where some rows have a label and others none, each says for itself whether it is wanted
-        found = {each if each[0] != "kto" else _answered(row, columns) for row, each in kinds if each} - {None}
+        kto = {each for each in found if each and each[0] == "kto"}
+        if len(kto) == 1 and _all_labelled([row for row, each in kinds if each]):
+            found = {*kto}
+        else:
+            found = {each if each not in kto else _answered(row, columns) for row, each in kinds if each} - {None}
     if len(found) != 1:
         raise _unrecognised(fields, {each[0] for each in found if each})
     [(format, why)] = [each for each in found if each]
     return format, why
 
 
+def _all_labelled(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether each row has a label, and some of them one that can only mean whether the answer is wanted."""
+    labels = [next((row[name] for name in LABELS if not says_nothing(row.get(name))), None) for row in rows]
+    return None not in labels and any(is_label(label) or str(label) in ("0", "1") for label in labels)
+
+
 def _unrecognised(fields: Sequence[str], formats: Collection[Format]) -> BadInputError:
-    shape = next((shape for name, shape in _UNREADABLE.items() if name in fields), None)
+    shape = next((shape for name, shape in _UNREADABLE.items() if name in fields), None) or _two_answers(fields)
     if shape is not None and not formats:
         found, hint = shape
         return BadInputError(f"its rows are {found}, expected conversations, or questions and answers", hint=hint)
@@ -111,6 +127,19 @@ def _unrecognised(fields: Sequence[str], formats: Collection[Format]) -> BadInpu
         "(role and content, or from and value), messages, instruction and output, prompt and completion (or question "
         "and answer, in an interview with expert), chosen and rejected, or a log's conversation, role and text",
         hint="name it (source.format in the card, --format) and the columns (source.columns, --column question=…)",
+    )
+
+
+def _two_answers(fields: Sequence[str]) -> tuple[str, str] | None:
+    """What two numbered answers are, of which another field says which one is better, and the way out."""
+    numbered = [name for name in fields if _NUMBERED.fullmatch(name)]
+    if len(numbered) < 2:
+        return None
+    first, second = numbered[:2]
+    return (
+        f"two answers to one question (`{first}` and `{second}`)",
+        "write the better one as `chosen` and the other as `rejected`; where the same field always has the better one, "
+        f"name both: --column chosen={first} --column rejected={second}",
     )
 
 
@@ -274,10 +303,11 @@ def _completion(fields: Mapping[str, Any], columns: Columns, remarks: Remarks) -
     asked: tuple[tuple[Column, str], ...] = (("question", "user"), ("answer", "assistant"))
     for name, role in asked:
         called = has(fields, columns, name)
-        value = fields.get(called) if called else None
+        value = turns_in(fields[called], called, remarks) if called else None
         read |= {called} if called else set()
         if isinstance(value, list):  # TRL's conversational form
-            turns += read_messages(value, called or name, remarks)
+            given = read_messages(value, called or name, remarks)
+            turns += asked_in(given) if name == "question" else given
             defined |= tools_of(value, called or name)
             continue
         text = text_of(fields, columns, name)

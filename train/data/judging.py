@@ -14,7 +14,8 @@ _WORDS = frozenset({
     "validated", "verified", "feedback", "preference", "reward", "grade", "graded", "helpfulness", "helpful",
     "harmful", "safe", "unsafe", "redacted", "status", "use", "usable", "keep", "kept", "train", "loss", "mask",
     "weight", "discard", "discarded", "drop", "dropped", "remove", "removed", "include", "included", "outdated",
-    "obsolete", "deprecated", "coherence", "verbosity", "complexity", "hallucination", "hallucinated",
+    "obsolete", "deprecated", "desirable", "undesirable", "coherence", "verbosity", "complexity", "hallucination",
+    "hallucinated",
 })  # fmt: skip
 _PARTS = (
     "标签", "评分", "得分", "分数", "质量", "采用", "采纳", "合格", "有效", "正确", "审核", "状态", "是否",
@@ -33,12 +34,14 @@ _NO = frozenset({
 # Where one of these fields says yes, or no, it says that what has it is not to be learnt.
 _UNWANTED_IF_TRUE = frozenset({
     "deleted", "is_deleted", "ignore", "ignored", "exclude", "excluded", "skip", "skipped", "hidden", "spam", "is_spam",
-    "is_rejected", "discard", "discarded", "removed", "masked", "context_only", "outdated", "obsolete",
+    "is_rejected", "undesirable", "is_undesirable",
+    "discard", "discarded", "removed", "masked", "context_only", "outdated", "obsolete",
     "删除", "已删除", "是否删除", "作废", "已作废", "是否作废", "gelöscht", "gesperrt",
 })  # fmt: skip
 _UNWANTED_IF_FALSE = frozenset({
     "train", "training", "trainable", "train_on_turn", "loss", "loss_mask", "wanted", "accepted", "is_accepted",
-    "approved", "is_approved", "use", "usable", "keep", "include", "included", "valid", "is_valid", "is_good",
+    "approved", "is_approved", "desirable", "is_desirable", "is_chosen", "is_preferred", "use", "usable", "keep",
+    "include", "included", "valid", "is_valid", "is_good",
     "采用", "是否采用", "采纳", "是否采纳", "合格", "是否合格", "有效", "是否有效", "通过", "是否通过", "可用",
     "是否可用", "freigegeben", "gültig",
 })  # fmt: skip

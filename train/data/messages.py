@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ _SAYING = (
     "text", "thinking", "reasoning", "input", "content", "functionCall", "function_call", "functionResponse",
     "function_response",
 )  # fmt: skip
+_SPEAKER = re.compile(r"(?:\A|\n\n)\s*(Human|Assistant):")
 THINK = "<think>\n{thought}\n</think>\n\n{said}"
 
 
@@ -118,6 +120,34 @@ def as_list(value: Any) -> Any:
         with suppress(ValueError, RecursionError):
             return json.loads(value)
     return value
+
+
+def turns_in(value: Any, path: str, remarks: Remarks) -> Any:
+    """A list of messages where a field holds one, as tables and Anthropic's sets have it in a text; else the value."""
+    if isinstance(value, dict) and _is_message(value):  # LLaMA-Factory
+        return [value]
+    if not isinstance(value, str):
+        return value
+    listed = as_list(value)
+    if isinstance(listed, list) and listed and all(isinstance(each, dict) and _is_message(each) for each in listed):
+        return listed
+    if value.lstrip().startswith("Human:") and "\n\nAssistant:" in value:
+        remarks.add("used", path, "a text whose turns begin with Human: and Assistant:")
+        parts = _SPEAKER.split(value)[1:]
+        return [
+            {"role": "user" if speaker == "Human" else "assistant", "content": text.strip()}
+            for speaker, text in zip(parts[::2], parts[1::2], strict=True)
+        ]
+    return value
+
+
+def asked_in(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The turns of a prompt, without the empty one of the assistant that some end with."""
+    return turns[:-1] if turns and is_blank_answer(turns[-1]) else turns
+
+
+def _is_message(value: Mapping[str, Any]) -> bool:
+    return "role" in value or "from" in value
 
 
 def is_blank_answer(message: Mapping[str, Any]) -> bool:

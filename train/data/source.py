@@ -20,6 +20,12 @@ from locum.train.data.formats import Row
 from locum.train.data.places import expand, size
 from locum.train.data.reading import RAW_LIMIT, Item, Read, Reject, read_file, recognise
 
+_HINTS = {
+    "conversations": "preference pairs belong under `preferences` in the card, all else under `source`",
+    "preferences": "rows under `preferences` have `chosen` and `rejected`, or one answer and a `label` that is true or "
+    "false (`format: kto`); all else belongs under `source`",
+}
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -65,7 +71,7 @@ def _file(location: str, source: Source, kind: type[Conversation] | type[Prefere
         wanted = "preferences" if kind is Preference else "conversations"
         raise BadInputError(
             f"{location} holds rows of the format {format}, expected {wanted}",
-            hint="preference pairs belong under `preferences` in the card, all else under `source`",
+            hint=_HINTS[wanted],
         )
     return Origin(
         location,

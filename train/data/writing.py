@@ -176,7 +176,7 @@ def _models(domain: Domain, queue: Reviews, written: Written) -> Iterator[_Model
             yield _Model(digest, item.question, item.answer, Draft("", "", "", topic=item.draft.topic, parent=item.id))
     if domain.card.source is None:
         return
-    clean, turns, unfit = Cleaner(domain.card.cleaning), 0, 0
+    clean, turns, calling, unfit = Cleaner(domain.card.cleaning), 0, 0, 0
     for origin in origins(domain, domain.card.source, Conversation):
         for read in origin.rows(0, nobody):
             if isinstance(read, (Unanswered, Unwanted)):
@@ -186,11 +186,14 @@ def _models(domain: Domain, queue: Reviews, written: Written) -> Iterator[_Model
                 unfit += 1
             elif sum(message.role == "user" for message in row.conversations) > 1:
                 turns += 1
+            elif any(message.tool_calls for message in row.conversations):
+                calling += 1  # a teacher would be shown an answer without what it rests on
             else:
                 system = row.conversations[0].content if row.conversations[0].role == "system" else None
                 draft = Draft("", "", "", topic=row.topic, system=system, row=read.row.digest)
                 yield _Model(read.row.digest, row.question, row.answer, draft)
     written.passed_over += [f"{turns} rows of several turns"] if turns else []
+    written.passed_over += [f"{calling} rows with calls of tools"] if calling else []
     written.passed_over += [f"{unfit} rows that do not fit, or that cleaning drops"] if unfit else []
 
 
