@@ -32,7 +32,7 @@ LAST = {
     "sep.csv": "2 rows, all right: 2 answers, 45 characters, 0 groups, 0 topics.",
     "dolly.jsonl": "1 row, all right: 1 answer, 88 characters, 0 groups, 1 topic.",
     "trl_prompt_completion.jsonl": "1 row, all right: 1 answer, 22 characters, 0 groups, 0 topics.",
-    "sharegpt_tools.jsonl": "1 row, all right: 2 answers, 35 characters, 0 groups, 0 topics.",
+    "sharegpt_tools.jsonl": "1 row, all right: 2 answers, 38 characters, 0 groups, 0 topics.",
     "gbk.jsonl": "5 rows, all right: 5 answers, 65 characters, 0 groups, 0 topics.",
 }
 
